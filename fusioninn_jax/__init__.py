@@ -1,0 +1,1 @@
+"""FusionINN in JAX: invertible fusion of medical images, and everything the paper compares it with."""

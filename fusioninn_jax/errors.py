@@ -1,0 +1,21 @@
+"""The one exception that a user's mistake raises, and the wrapper that prints it."""
+import sys
+from collections.abc import Callable
+
+
+class UserError(Exception):
+    """Bad input, said in one line: the file or key, what is wrong, how to mend it."""
+
+
+def cli(main: Callable[[], int | None]) -> None:
+    """Runs an entry point; a `UserError` becomes one line on stderr and exit code 2, without a traceback.
+
+    Args:
+      main: takes no arguments; returns the exit code, None standing for 0.
+    """
+    try:
+        code = main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(code or 0)

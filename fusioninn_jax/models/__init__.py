@@ -1,0 +1,58 @@
+"""The registry of fusion systems: name -> model."""
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import ml_collections
+
+from fusioninn_jax.models import fusioninn as _fusioninn
+from fusioninn_jax.models.base import FusionModel, Variables
+
+_MODELS = {"fusioninn": (_fusioninn.fusioninn, _fusioninn.default_config)}
+
+
+def names() -> list[str]:
+    """Every system that `get` knows."""
+    return sorted(_MODELS)
+
+
+def _entry(name: str) -> tuple[Any, Any]:
+    if name not in _MODELS:
+        close = difflib.get_close_matches(name, names(), n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names())}"
+        raise ValueError(f"no fusion system is called {name!r}; {hint}")
+    return _MODELS[name]
+
+
+def default_config(name: str) -> ml_collections.ConfigDict:
+    """The settings of a system and their defaults.
+
+    Raises:
+      ValueError: an unknown name.
+    """
+    return _entry(name)[1]()
+
+
+def get(name: str, config: Any = None) -> FusionModel:
+    """A fusion system by name.
+
+    Args:
+      name: one of `names()`.
+      config: a mapping or ConfigDict of settings that differ from `default_config(name)`, or None.
+
+    Raises:
+      ValueError: an unknown name or setting.
+    """
+    make, defaults = _entry(name)
+    settings = defaults()
+    for key, value in dict(config or {}).items():
+        if key not in settings:
+            close = difflib.get_close_matches(key, list(settings), n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(settings)}"
+            raise ValueError(f"{name} has no setting {key!r}; {hint}")
+        settings[key] = value
+    return make(settings)
+
+
+__all__ = ["FusionModel", "Variables", "default_config", "get", "names"]

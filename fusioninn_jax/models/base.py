@@ -1,0 +1,30 @@
+"""The one interface of every fusion system; trainer, evaluator and tools see only this."""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+
+Variables = Mapping[str, Any]  # "params", and "batch_stats" where a system keeps them
+
+
+class FusionModel(NamedTuple):
+    """A fusion system as pure functions. Sources and fused images are (B, H, W, 1), sources in [0, 1].
+
+    Attributes:
+      init: `(key, *sources) -> variables`; a system that adapts to data adapts to this batch.
+      fuse: `(variables, *sources) -> (fused, latent)`; `latent` is (B, H, W, m - 1) for m sources, or None.
+      fuse_train: `(variables, *sources) -> (fused, latent, batch_stats)`, as `fuse` with batch statistics in use;
+        `batch_stats` are the updated running ones, `{}` where a system keeps none.
+      decompose: `(variables, fused, latent) -> sources`, or None where the system cannot.
+      sources: how many source images the system takes, None for any number.
+      multiple: height and width must be divisible by this.
+    """
+
+    init: Callable[..., Variables]
+    fuse: Callable[..., tuple[jax.Array, jax.Array | None]]
+    fuse_train: Callable[..., tuple[jax.Array, jax.Array | None, Any]]
+    decompose: Callable[[Variables, jax.Array, jax.Array], tuple[jax.Array, ...]] | None
+    sources: int | None = 2
+    multiple: int = 1

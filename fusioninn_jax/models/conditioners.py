@@ -1,0 +1,65 @@
+"""The Flax conv nets inside couplings."""
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from fusioninn_jax.bijections.coupling import Conditioner, ConditionerInit
+
+
+def uniform_fan_in(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32, *,
+                   fan_in: int) -> jax.Array:
+    """U(±1/√fan_in), how PyTorch starts the weights and biases of a convolution."""
+    bound = fan_in**-0.5
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+class ConvConditioner(nn.Module):
+    """conv3x3 -> ReLU -> conv3x3 (-> ReLU), zero padding: (B, H, W, c) -> (B, H, W, 2 * channels).
+
+    Source: FusionINN (arXiv 2403.15769) section 2.2, in the layout of the authors' code.
+
+    Attributes:
+      width: channels between the two convolutions.
+      channels: channels of the half that s and t act on.
+      final_relu: end with a ReLU (the authors' code; makes s and t non-negative).
+      zero_last: start the last convolution at zero, so that the coupling starts as the identity.
+      dtype: precision of the convolutions; None follows input and parameters.
+    """
+
+    width: int
+    channels: int
+    final_relu: bool
+    zero_last: bool
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, u: jax.Array) -> jax.Array:
+        hidden = nn.relu(self._conv("conv1", self.width, u.shape[-1])(u))
+        out = self._conv("conv2", 2 * self.channels, self.width, zero=self.zero_last)(hidden)
+        return nn.relu(out) if self.final_relu else out
+
+    def _conv(self, name: str, features: int, fan_in_channels: int, zero: bool = False) -> nn.Conv:
+        def initializer(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+            return uniform_fan_in(key, shape, dtype, fan_in=9 * fan_in_channels)
+        start = nn.initializers.zeros_init() if zero else initializer
+        return nn.Conv(features, (3, 3), padding=1, dtype=self.dtype, kernel_init=start, bias_init=start, name=name,
+                       precision="highest")
+
+
+def conv_conditioner(width: int, *, final_relu: bool, zero_last: bool,
+                     dtype: Any = None) -> tuple[Conditioner, ConditionerInit]:
+    """A `ConvConditioner` as the pair of callables that `bijections.coupling` takes."""
+    def module(channels: int) -> ConvConditioner:
+        return ConvConditioner(width, channels, final_relu, zero_last, dtype)
+
+    def apply(params: Any, u: jax.Array, channels: int) -> jax.Array:
+        return module(channels).apply({"params": params}, u)
+
+    def init(key: jax.Array, u: jax.Array, channels: int) -> Any:
+        return module(channels).init(key, u)["params"]
+
+    return apply, init

@@ -1,0 +1,163 @@
+"""FusionINN: [fused, latent] = f(sources), and the sources back from f⁻¹(fused, fresh noise).
+
+Two formulations. `official` is the authors' code: the flow acts on the intensities, fused = sigmoid(y_raw), the
+inverse is fed the fused image itself and a sigmoid ends the decomposition, so it is not lossless. `logit` is a flow
+from logits to logits, exactly invertible. With a zero-initialised last convolution it starts as a permutation.
+Source: FusionINN (arXiv 2403.15769) section 2.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from fusioninn_jax.bijections import Bijection, actnorm, chain, coupling, permutation, squeeze, unsqueeze
+from fusioninn_jax.bijections.logit import logit_forward, logit_inverse
+from fusioninn_jax.models.base import FusionModel, Variables
+from fusioninn_jax.models.conditioners import conv_conditioner
+
+FORMULATIONS = ("logit", "official")
+ACTNORM_STARTS = ("batch", "identity")
+PERMUTATION_KINDS = ("swap", "random")
+
+
+def default_config() -> ml_collections.ConfigDict:
+    """The model's settings and their defaults."""
+    config = ml_collections.ConfigDict()
+    config.formulation = "logit"
+    config.sources = 2  # m; the latent has m - 1 channels
+    config.blocks = 3  # k
+    config.widths = (32, 64)  # hidden channels of the conditioners, block by block, repeated as needed
+    config.clamp = 2.0  # bound of |s|
+    config.actnorm = "identity"  # "batch": zero mean, unit deviation on the first batch, as the authors' code
+    config.permutation = "swap"  # first half of the channels to the end; "random": drawn from permutation_seed
+    config.permutation_seed = 0
+    # The permutations themselves, one tuple for each block but the last; empty: made by the two lines above.
+    config.permutations = ()
+    config.shrinkage = 0.001  # `logit` only: intensities are shrunk to [shrinkage, 1 - shrinkage] first
+    config.dtype = "float32"  # of the conditioners' convolutions; the flow itself keeps its inputs' precision
+    return config
+
+
+def official_config() -> ml_collections.ConfigDict:
+    """The settings of the authors' code."""
+    config = default_config()
+    config.formulation, config.actnorm, config.permutation = "official", "batch", "random"
+    return config
+
+
+def make_permutations(config: ml_collections.ConfigDict) -> tuple[tuple[int, ...], ...]:
+    """The permutation after each block but the last, as `config` asks: given, drawn from the seed, or swaps.
+
+    A permutation of two channels is the swap whichever way it is made, since the identity would leave them apart.
+
+    Raises:
+      ValueError: given permutations whose number or lengths do not fit.
+    """
+    sizes = [config.sources * (4 if _is_squeezed(block) else 1) for block in range(config.blocks - 1)]
+    if config.permutations:
+        given = tuple(tuple(int(i) for i in order) for order in config.permutations)
+        if [len(order) for order in given] != sizes:
+            raise ValueError(f"model.permutations have lengths {[len(order) for order in given]}; {config.blocks} "
+                             f"blocks with {config.sources} sources need {sizes}")
+        return given
+    generator = np.random.default_rng(config.permutation_seed)
+    def make(size: int) -> tuple[int, ...]:
+        if config.permutation == "random" and size > 2:
+            return tuple(generator.permutation(size).tolist())
+        return tuple(np.roll(np.arange(size), -(size // 2)).tolist())
+    return tuple(make(size) for size in sizes)
+
+
+def _is_squeezed(block: int) -> bool:
+    """Blocks alternate: full resolution, squeezed, full resolution, ..."""
+    return block % 2 == 1
+
+
+def make_flow(config: ml_collections.ConfigDict) -> Bijection:
+    """The flow on (B, H, W, m): ActNorm, then k coupling blocks with a permutation after every block but the last.
+
+    Every second block works on the 2x2-squeezed image, its permutation too. Height and width must be even.
+    """
+    official = config.formulation == "official"
+    dtype = None if config.dtype == "float32" else jnp.dtype(config.dtype)
+    permutations = make_permutations(config)
+    members = [_actnorm(config.actnorm)]
+    for block in range(config.blocks):
+        width = config.widths[block % len(config.widths)]
+        conditioner, init = conv_conditioner(width, final_relu=official, zero_last=not official, dtype=dtype)
+        inner = [coupling(conditioner, init, clamp=config.clamp)]
+        if block < config.blocks - 1:
+            inner.append(permutation(permutations[block]))
+        members += [squeeze(), *inner, unsqueeze()] if _is_squeezed(block) else inner
+    return chain(*members)
+
+
+def _actnorm(start: str) -> Bijection:
+    if start == "batch":
+        return actnorm()
+    def identity_init(key: jax.Array, x: jax.Array) -> dict[str, jax.Array]:
+        return {"scale": jnp.zeros(x.shape[-1], x.dtype), "bias": jnp.zeros(x.shape[-1], x.dtype)}
+    return actnorm()._replace(init=identity_init)
+
+
+def _check(config: ml_collections.ConfigDict) -> None:
+    for name, allowed in (("formulation", FORMULATIONS), ("actnorm", ACTNORM_STARTS),
+                          ("permutation", PERMUTATION_KINDS)):
+        if config[name] not in allowed:
+            raise ValueError(f"model.{name} is {config[name]!r}; it must be one of {', '.join(allowed)}")
+    if config.blocks < 1 or config.sources < 2 or not config.widths:
+        raise ValueError(f"model needs blocks ≥ 1, sources ≥ 2 and at least one width; got {config.blocks}, "
+                         f"{config.sources}, {config.widths}")
+
+
+def fusioninn(config: ml_collections.ConfigDict | None = None) -> FusionModel:
+    """FusionINN as a FusionModel.
+
+    Args:
+      config: as `default_config`; None takes that.
+
+    Raises:
+      ValueError: a setting that is none of its allowed values.
+    """
+    config = config or default_config()
+    _check(config)
+    flow = make_flow(config)
+    to_flow, from_flow, fused_to_flow = _links(config)
+
+    def join(sources: tuple[jax.Array, ...]) -> jax.Array:
+        if len(sources) != config.sources:
+            raise ValueError(f"the model was made for {config.sources} sources; got {len(sources)}")
+        return to_flow(jnp.concatenate(sources, axis=-1))
+
+    def init(key: jax.Array, *sources: jax.Array) -> Variables:
+        return {"params": flow.init(key, join(sources))}
+
+    def fuse(variables: Variables, *sources: jax.Array) -> tuple[jax.Array, jax.Array]:
+        y, _ = flow.forward(variables["params"], join(sources))
+        return from_flow(y[..., :1]), y[..., 1:]
+
+    def fuse_train(variables: Variables, *sources: jax.Array) -> tuple[jax.Array, jax.Array, Any]:
+        return (*fuse(variables, *sources), {})
+
+    def decompose(variables: Variables, fused: jax.Array, latent: jax.Array) -> tuple[jax.Array, ...]:
+        x, _ = flow.inverse(variables["params"], jnp.concatenate([fused_to_flow(fused), latent], axis=-1))
+        decomposed = jnp.clip(from_flow(x), 0, 1)
+        return tuple(jnp.split(decomposed, config.sources, axis=-1))
+
+    multiple = 2 if config.blocks > 1 else 1
+    return FusionModel(init, fuse, fuse_train, decompose, sources=config.sources, multiple=multiple)
+
+
+def _links(config: ml_collections.ConfigDict) -> tuple[Any, Any, Any]:
+    """How intensities enter the flow, how they leave it, and how a fused image enters its inverse."""
+    if config.formulation == "official":
+        return (lambda x: x), jax.nn.sigmoid, (lambda fused: fused)
+    def to_flow(x: jax.Array) -> jax.Array:
+        return logit_forward(x, shrinkage=config.shrinkage)[0]
+    def from_flow(y: jax.Array) -> jax.Array:
+        return logit_inverse(y, shrinkage=config.shrinkage)[0]
+    return to_flow, from_flow, to_flow

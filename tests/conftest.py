@@ -1,0 +1,27 @@
+"""One place for what every test shares: 8 fake CPU devices, quiet TensorFlow, the folder of real images."""
+import os
+import pathlib
+
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import pytest  # noqa: E402  the flags above must be set before jax is imported
+
+
+@pytest.fixture(scope="session")
+def realdata() -> pathlib.Path:
+    """The folder of real MRI; a test that asks for it is skipped where there is none."""
+    folder = os.environ.get("FUSIONINN_REALDATA")
+    if not folder or not pathlib.Path(folder).is_dir():
+        pytest.skip("FUSIONINN_REALDATA is unset or not a folder: no real images on this machine")
+    return pathlib.Path(folder)
+
+
+@pytest.fixture(scope="session")
+def reference(realdata: pathlib.Path) -> pathlib.Path:
+    """The golden numbers that hold pieces of real images; they lie beside the folder of real images."""
+    folder = realdata.parent / "reference"
+    if not folder.is_dir():
+        pytest.skip(f"no folder of golden numbers beside {realdata.name}")
+    return folder

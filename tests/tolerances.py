@@ -1,0 +1,11 @@
+"""Every tolerance of the suite, named once."""
+GOLDEN_F64 = 1e-8  # our float64 against the authors' float64
+TRAJECTORY_F64 = 1e-6  # 50 Adam steps accumulate rounding
+LOSS_F32 = 1e-4  # relative
+GRADIENT_F32 = 5e-3  # norm of the difference over the norm
+ROUND_TRIP_F32 = 1e-5
+ROUND_TRIP_F64 = 1e-12
+LOG_DET = 1e-4  # relative, float32 flow against slogdet
+DEVICES = 1e-5  # 1 device against 2, 4, 8
+METRIC_F64 = 1e-6
+METRIC_F32 = 1e-4
