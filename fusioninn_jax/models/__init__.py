@@ -2,14 +2,35 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from typing import Any
 
+import jax
 import ml_collections
 
+from fusioninn_jax.models import classical
 from fusioninn_jax.models import fusioninn as _fusioninn
 from fusioninn_jax.models.base import FusionModel, Variables
 
-_MODELS = {"fusioninn": (_fusioninn.fusioninn, _fusioninn.default_config)}
+
+def _training_free(fuse: Callable[..., jax.Array]) -> tuple[Any, Any]:
+    """A function of the sources alone as an entry of the registry."""
+    model = FusionModel(init=lambda key, *sources: {"params": {}},
+                        fuse=lambda variables, *sources: (fuse(*sources), None),
+                        fuse_train=lambda variables, *sources: (fuse(*sources), None, {}),
+                        decompose=None, sources=None, training_free=True)
+    return (lambda config: model), ml_collections.ConfigDict
+
+
+_MODELS: dict[str, tuple[Any, Any]] = {
+    "fusioninn": (_fusioninn.fusioninn, _fusioninn.default_config),
+    "mean": _training_free(classical.mean),
+    "max": _training_free(classical.maximum),
+    "laplacian_pyramid": _training_free(classical.laplacian_pyramid),
+    "wavelet": _training_free(classical.wavelet),
+    "guided_filter": _training_free(classical.guided_filter_fusion),
+    "ssim_limit": _training_free(classical.ssim_limit),
+}
 
 
 def names() -> list[str]:
@@ -51,7 +72,7 @@ def get(name: str, config: Any = None) -> FusionModel:
             close = difflib.get_close_matches(key, list(settings), n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(settings)}"
             raise ValueError(f"{name} has no setting {key!r}; {hint}")
-        settings[key] = value
+        settings[key] = tuple(value) if isinstance(settings[key], tuple) else value
     return make(settings)
 
 

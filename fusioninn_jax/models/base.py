@@ -20,6 +20,7 @@ class FusionModel(NamedTuple):
       decompose: `(variables, fused, latent) -> sources`, or None where the system cannot.
       sources: how many source images the system takes, None for any number.
       multiple: height and width must be divisible by this.
+      training_free: has no parameters; `fuse` takes any variables.
     """
 
     init: Callable[..., Variables]
@@ -28,3 +29,4 @@ class FusionModel(NamedTuple):
     decompose: Callable[[Variables, jax.Array, jax.Array], tuple[jax.Array, ...]] | None
     sources: int | None = 2
     multiple: int = 1
+    training_free: bool = False

@@ -1,0 +1,36 @@
+# Two commands do everything: `make demo` and `make test`. Both set up first, in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := runs/demo
+DATA := runs/data
+
+.PHONY: demo test lint setup clean
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $(PYTHON) is older than 3.11; install Python 3.11 or newer, or run make PYTHON=python3.12"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	@echo "installing into $(VENV): some minutes and 2.6 GB"
+	$(BIN)/python -m pip install --quiet --editable ".[phantom,test,lint]"
+	@touch $@
+
+# Simulate the phantom, train, evaluate, report. An interrupted demo resumes.
+demo: setup
+	$(BIN)/python -m data.prepare brain_phantom --data_dir=$(DATA)
+	$(BIN)/python -m fusioninn_jax.train --config=configs/demo.py --config.data.data_dir=$(DATA) --workdir=$(DEMO)
+	$(BIN)/python -m fusioninn_jax.evaluate --workdir=$(DEMO) --split=test
+	$(BIN)/python -m fusioninn_jax.report run --workdir=$(DEMO)
+
+test: setup
+	$(BIN)/python -m pytest -n 2
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf runs

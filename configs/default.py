@@ -1,0 +1,12 @@
+"""The base configuration; the others are small changes to it.
+
+    python -m fusioninn_jax.train --config=configs/default.py --workdir=runs/default
+"""
+import ml_collections
+
+from fusioninn_jax import train
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """Every setting with its default; each is explained where it is defined."""
+    return train.default_config()

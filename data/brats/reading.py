@@ -1,0 +1,136 @@
+"""The voxels of one subject as axial slices, checked; annotations brought to the labels of BraTS 2018."""
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from data.brats.layouts import MODALITIES, MSD_CHANNELS, Subject
+from fusioninn_jax import image_io
+from fusioninn_jax.errors import UserError
+
+LABEL_NAMES = {"1": "necrotic and non-enhancing core", "2": "oedema",
+               "3": "resection cavity (BraTS 2024 only)", "4": "enhancing tumour"}
+# File's label -> ours. From 2023 on enhancing tumour is 3; 4 is the resection cavity of 2024's post-operative scans.
+LABELS = {"brats2018": {0: 0, 1: 1, 2: 2, 4: 4}, "brats2023": {0: 0, 1: 1, 2: 2, 3: 4, 4: 3},
+          "msd": {0: 0, 1: 2, 2: 1, 3: 4}}
+HDF5_SHAPE = (len(MODALITIES), 240, 240)
+HDF5_CHANNELS = {"t1gd": 2, "flair": 3}
+HDF5_ROWS = 64  # rows in memory at a time, 59 MB
+
+
+class Slices(NamedTuple):
+    """Consecutive axial slices.
+
+    Attributes:
+      sources: (N, H, W, M) float32, units of the file, negatives clipped to 0.
+      mask: (N, H, W, 1) uint8, labels of BraTS 2018, 0 where there is no annotation.
+      subjects: N names of subjects.
+      first: slice number of the first one.
+      spacing: mm between rows and between columns.
+      negative: how many voxels were clipped.
+    """
+    sources: np.ndarray
+    mask: np.ndarray
+    subjects: Sequence[str]
+    first: int
+    spacing: tuple[float, float]
+    negative: int
+
+
+def read_slices(subject: Subject, modalities: Sequence[str], *, strict: bool) -> Iterator[Slices]:
+    """Yields all slices of a subject: one block for NIfTI, several for HDF5.
+
+    Raises:
+      UserError: a modality is missing, a file is unreadable or off the others' grid, labels are unknown, voxels are
+        NaN or infinite, or negative under `strict`.
+    """
+    if subject.generation == "hdf5":
+        yield from _hdf5_slices(subject, modalities, strict)
+        return
+    volumes, names = _volumes(subject, modalities)
+    for volume, name in zip(volumes[1:], names[1:], strict=True):
+        image_io.check_same_grid(volumes[0], volume, names[0], name)
+    counts = [int((volume.voxels < 0).sum()) for volume in volumes]
+    if strict and any(counts):
+        worst = int(np.argmax(counts))
+        raise UserError(f"{names[worst]}: {counts[worst]} negative voxels; clip them, or prepare without --strict")
+    sources = np.stack([np.maximum(image_io.axial_slices(volume), 0) for volume in volumes], axis=-1)
+    mask = _mask(subject, volumes[0], names[0])[..., np.newaxis]
+    x, y, _ = volumes[0].spacing
+    yield Slices(sources, mask, [subject.name] * len(sources), 0, (y, x), sum(counts))
+
+
+def keep(slices: Slices, *, annotated: bool, required_labels: Sequence[int], min_brain_fraction: float) -> np.ndarray:
+    """Which slices become examples: (N,) bool.
+
+    An annotated slice must hold every required label; without annotation, or with no label required, at least
+    `min_brain_fraction` of its pixels must be brain (any source > 0). A slice without brain is never kept.
+    """
+    brain = (slices.sources > 0).any(axis=-1).mean(axis=(1, 2))
+    if annotated and required_labels:
+        holds = [(slices.mask == label).any(axis=(1, 2, 3)) for label in required_labels]
+        return np.logical_and.reduce(holds) & (brain > 0)
+    return (brain >= min_brain_fraction) & (brain > 0)
+
+
+def _volumes(subject: Subject, modalities: Sequence[str]) -> tuple[list[image_io.Volume], list[str]]:
+    """The volumes of a subject in the order of the modalities, and what to call each in a message."""
+    if subject.generation == "msd":
+        if "all" not in subject.images:
+            raise UserError(f"{subject.annotation}: no image of the same name in imagesTr; restore it or remove both")
+        path = subject.images["all"]
+        image = image_io.read_nifti(path, ndim=4)
+        if image.voxels.shape[-1] != len(MSD_CHANNELS):
+            raise UserError(f"{path}: {image.voxels.shape[-1]} channels where {len(MSD_CHANNELS)} are expected "
+                            f"({', '.join(MSD_CHANNELS)}); use the file that MSD published")
+        voxels = [image.voxels[..., MSD_CHANNELS.index(modality)] for modality in modalities]
+        return [image._replace(voxels=v) for v in voxels], [f"{path} ({modality})" for modality in modalities]
+    missing = [modality for modality in modalities if modality not in subject.images]
+    if missing:
+        files = [*subject.images.values(), *([subject.annotation] if subject.annotation else [])]
+        raise UserError(f"{subject.folder}: {subject.name} has no {' and no '.join(missing)}; it has "
+                        f"{', '.join(sorted(file.name for file in files))}; add the file, choose other modalities or "
+                        "skip such subjects with --skip_bad")
+    paths = [subject.images[modality] for modality in modalities]
+    return [image_io.read_nifti(path) for path in paths], [str(path) for path in paths]
+
+
+def _mask(subject: Subject, image: image_io.Volume, image_name: str) -> np.ndarray:
+    """(Z, Y, X) uint8 labels of BraTS 2018."""
+    path = subject.annotation
+    if path is None:
+        return np.zeros_like(image_io.axial_slices(image), np.uint8)
+    if "-PED-" in subject.name:
+        raise UserError(f"{path}: the numbering of BraTS-PED's labels differs between its years and cannot be told "
+                        "from the file; renumber them as BraTS 2018 does and rename, or remove the annotation")
+    annotation = image_io.read_nifti(path)
+    image_io.check_same_grid(image, annotation, image_name, str(path))
+    labels, table = image_io.axial_slices(annotation), LABELS[subject.generation]
+    mask = np.zeros(labels.shape, np.uint8)
+    for value in np.unique(labels).tolist():
+        if value not in table:
+            raise UserError(f"{path}: holds label {value:g}, known in this naming are {', '.join(map(str, table))}; "
+                            "correct the annotation, or rename the files as the BraTS generation whose labels they are")
+        mask[labels == value] = table[int(value)]
+    return mask
+
+
+def _hdf5_slices(subject: Subject, modalities: Sequence[str], strict: bool) -> Iterator[Slices]:
+    path = subject.images["all"]
+    unknown = [modality for modality in modalities if modality not in HDF5_CHANNELS]
+    if unknown:
+        raise UserError(f"{path}: which channel is {unknown[0]} is not known; of these files only "
+                        f"{' and '.join(HDF5_CHANNELS)} can be read")
+    length = image_io.hdf5_length(path, HDF5_SHAPE)
+    for start in range(0, length, HDF5_ROWS):
+        rows = image_io.read_hdf5(path, start, min(start + HDF5_ROWS, length))
+        sources = np.stack([rows[:, HDF5_CHANNELS[modality]] for modality in modalities], axis=-1)
+        negative = int((sources < 0).sum())
+        if strict and negative:
+            raise UserError(f"{path}: {negative} negative voxels in rows {start}-{start + len(rows) - 1}; clip them, "
+                            "or prepare without --strict")
+        subjects = [f"{subject.name}:{start + i:05d}" for i in range(len(rows))]
+        yield Slices(np.maximum(sources, 0), np.zeros((*sources.shape[:3], 1), np.uint8), subjects, start, (1.0, 1.0),
+                     negative)

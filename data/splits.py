@@ -1,0 +1,51 @@
+"""Who goes to train, validation and test: from a seed and the names alone, never from the order of a listing."""
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+from fusioninn_jax.errors import UserError
+
+SPLITS = ("train", "validation", "test")
+
+
+def assign(names: Collection[str], *, seed: int, val_fraction: float, test_fraction: float) -> dict[str, str]:
+    """Draws the split of each name by a seeded permutation of the sorted names.
+
+    A fraction above 0 yields at least one name.
+
+    Returns:
+      name -> 'train', 'validation' or 'test'.
+
+    Raises:
+      UserError: fractions outside [0, 1), or nothing would be left to train on.
+    """
+    for option, fraction in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
+        if not 0 <= fraction < 1:
+            raise UserError(f"{option}={fraction:g}: not in [0, 1); give a fraction such as 0.1")
+    order = np.random.default_rng(seed).permutation(sorted(names)).tolist()
+    validation, test = (max(1, round(f * len(order))) if f > 0 else 0 for f in (val_fraction, test_fraction))
+    if validation + test >= len(order):
+        raise UserError(f"split: of {len(order)}, {validation} would go to validation and {test} to test, which leaves "
+                        "'train' empty; lower val_fraction and test_fraction, or add data")
+    return {name: SPLITS[1] if i < validation else SPLITS[2] if i < validation + test else SPLITS[0]
+            for i, name in enumerate(order)}
+
+
+def check_named(option: str, wanted: Sequence[str], known: Collection[str]) -> None:
+    """Raises `UserError` if a name in `wanted` is not known or stands twice."""
+    for name in wanted:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            raise UserError(f"{option}: no subject named '{name}'; "
+                            + (f"did you mean '{close[0]}'?" if close else f"there are {len(known)}: {preview(known)}"))
+    if len(set(wanted)) != len(wanted):
+        raise UserError(f"{option}: a subject is named twice in {', '.join(wanted)}; name it once")
+
+
+def preview(names: Collection[str], most: int = 8) -> str:
+    """The first few names, for a one-line message."""
+    shown = sorted(names)
+    return ", ".join(shown[:most]) + (f", ... ({len(shown) - most} more)" if len(shown) > most else "")

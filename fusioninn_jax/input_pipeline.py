@@ -1,0 +1,251 @@
+"""tf.data: prepared slices in, batches of NumPy arrays out. The only module that imports TensorFlow and TFDS.
+
+Sources leave here as (B, H, W, M) float32 in [0, 1]; masks as (B, H, W, 1) uint8 labels.
+Order is a pure function of (seed, epoch), so training resumes by position alone, without any iterator state.
+"""
+from __future__ import annotations
+
+import logging
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # these must be set before TensorFlow is imported
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
+import ml_collections  # noqa: E402
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
+import tensorflow_datasets as tfds  # noqa: E402
+
+from fusioninn_jax.errors import UserError  # noqa: E402
+
+logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS warns of its own deprecated calls
+tf.config.set_visible_devices([], "GPU")  # the accelerator belongs to JAX
+
+Batch = dict[str, np.ndarray]
+NORMALISATIONS = ("minmax", "percentile")
+BRAIN_MARGIN = 8  # pixels of background that a crop may show beside the brain
+
+
+def example_features(modalities: int) -> tfds.features.FeaturesDict:
+    """The features of one slice, the same for every dataset under data/.
+
+    Args:
+      modalities: number of source images, M.
+
+    Returns:
+      `sources` (H, W, M) raw intensities; `mask` (H, W, 1) annotation labels, 0 where none; `chroma` (H, W, 2)
+      Cb and Cr of a colour source, (0, 0, 2) where there is none; `subject`; `slice_index`; `spacing` in mm.
+    """
+    def image(channels: int, dtype: tf.DType) -> tfds.features.Tensor:
+        return tfds.features.Tensor(shape=(None, None, channels), dtype=dtype, encoding="zlib")
+    return tfds.features.FeaturesDict({
+        "sources": image(modalities, tf.float32),
+        "mask": image(1, tf.uint8),
+        "chroma": image(2, tf.float32),
+        "subject": tfds.features.Text(),
+        "slice_index": tf.int32,
+        "spacing": tfds.features.Tensor(shape=(2,), dtype=tf.float32),
+    })
+
+
+def default_config() -> ml_collections.ConfigDict:
+    """The pipeline's settings and their defaults."""
+    config = ml_collections.ConfigDict()
+    config.dataset = "brain_phantom/default"  # a prepared dataset below data_dir: name/config
+    config.data_dir = "runs/data"
+    config.normalisation = "minmax"  # "percentile": the top 0.1 % of the brain is clipped, for outlying voxels
+    config.crop = ()  # (height, width) of training crops; empty: whole slices
+    config.cache = True  # keep the compressed slices in memory after the first epoch
+    config.shuffle_buffer = 16384  # slices; the shuffle is complete where the split has no more than this
+    return config
+
+
+class Prepared(NamedTuple):
+    """A prepared dataset, ready to be read."""
+
+    builder: tfds.core.DatasetBuilder
+    modalities: tuple[str, ...]
+    sizes: dict[str, int]  # slices in each split
+
+
+def open_dataset(config: ml_collections.ConfigDict) -> Prepared:
+    """Finds the newest version of a prepared dataset.
+
+    Args:
+      config: as `default_config`.
+
+    Raises:
+      UserError: it is not prepared; the message names the command that prepares it.
+    """
+    folder = pathlib.Path(config.data_dir).expanduser() / config.dataset
+    versions = sorted((path.parent for path in folder.glob("*/dataset_info.json")), key=_version_key)
+    if not versions:
+        name, _, of_config = config.dataset.partition("/")
+        option = {"brain_phantom": f" --config={of_config}"}.get(name, f" --source=FOLDER --name={of_config}")
+        raise UserError(f"{folder}: no prepared dataset there; "
+                        f"run `python -m data.prepare {name}{option} --data_dir={config.data_dir}` first")
+    builder = tfds.builder_from_directory(str(versions[-1]))
+    channels = builder.info.features["sources"].shape[-1]
+    named = (builder.info.metadata or {}).get("modalities") or [f"source {i + 1}" for i in range(channels)]
+    sizes = {name: split.num_examples for name, split in builder.info.splits.items()}
+    return Prepared(builder, tuple(named), sizes)
+
+
+def _version_key(folder: pathlib.Path) -> tuple[int, ...]:
+    return tuple(int(part) if part.isdigit() else 0 for part in folder.name.split("."))
+
+
+def _encoded(prepared: Prepared, split: str) -> tf.data.Dataset:
+    """(number in the split, still-compressed example), in the order of the files."""
+    if split not in prepared.sizes:
+        raise UserError(f"{prepared.builder.data_dir}: there is no split {split!r}; "
+                        f"choose one of {', '.join(sorted(prepared.sizes))}")
+    skip = {name: tfds.decode.SkipDecoding() for name in ("sources", "mask", "chroma")}
+    read = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
+    return prepared.builder.as_dataset(split=split, decoders=skip, read_config=read, shuffle_files=False).enumerate()
+
+
+def normalise(sources: tf.Tensor, normalisation: str = "minmax") -> tf.Tensor:
+    """(H, W, M) raw intensities -> [0, 1], each slice and modality by itself; a constant slice becomes 0.
+
+    Negative voxels, the undershoot of resampling, count as 0.
+    """
+    if normalisation not in NORMALISATIONS:
+        raise UserError(f"data.normalisation: {normalisation!r} is none of {', '.join(NORMALISATIONS)}; choose one")
+    sources = tf.maximum(sources, 0)
+    low = tf.reduce_min(sources, axis=(0, 1))
+    if normalisation == "percentile":
+        high = tf.stack([_percentile(sources[..., i]) for i in range(sources.shape[-1])])
+    else:
+        high = tf.reduce_max(sources, axis=(0, 1))
+    span = high - low
+    return tf.clip_by_value(tf.math.divide_no_nan(sources - low, span), 0, 1)
+
+
+def _percentile(image: tf.Tensor, fraction: float = 0.999) -> tf.Tensor:
+    """The value that `fraction` of an image's positive pixels do not exceed; 0 where none is positive."""
+    inside = tf.sort(tf.concat([[0.0], tf.boolean_mask(image, image > 0)], 0))
+    return inside[tf.cast(tf.math.floor(fraction * tf.cast(tf.size(inside) - 1, tf.float32)), tf.int32)]
+
+
+def _decode(prepared: Prepared, normalisation: str, number: tf.Tensor, example: dict[str, Any]) -> dict[str, Any]:
+    features = prepared.builder.info.features
+    sources = features["sources"].decode_example(example["sources"])
+    return {"sources": normalise(sources, normalisation), "mask": features["mask"].decode_example(example["mask"]),
+            "subject": example["subject"], "slice_index": example["slice_index"], "number": number}
+
+
+def _crop(size: tuple[int, int], seed: int, position: tf.Tensor, example: dict[str, Any]) -> dict[str, Any]:
+    """A random crop about the brain, the slice padded with zeros where it is smaller than the crop."""
+    stack = tf.concat([example["sources"], tf.cast(example["mask"], tf.float32)], -1)
+    lack = tf.maximum(tf.constant(size) - tf.shape(stack)[:2], 0)
+    before = lack // 2
+    stack = tf.pad(stack, [[before[0], lack[0] - before[0]], [before[1], lack[1] - before[1]], [0, 0]])
+    rows_columns = [tf.where(tf.reduce_any(stack[..., :-1] > 0, axis=(1 - axis, 2)))[:, 0] for axis in (0, 1)]
+    draws = tf.random.stateless_uniform([2], seed=tf.stack([tf.constant(seed, tf.int64), position]))
+    start = [_crop_start(where, tf.shape(stack)[axis], size[axis], draws[axis])
+             for axis, where in enumerate(rows_columns)]
+    window = stack[start[0]:start[0] + size[0], start[1]:start[1] + size[1]]
+    window = tf.ensure_shape(window, (*size, stack.shape[-1]))
+    return example | {"sources": window[..., :-1], "mask": tf.cast(window[..., -1:], tf.uint8)}
+
+
+def _crop_start(where: tf.Tensor, length: tf.Tensor, size: int, draw: tf.Tensor) -> tf.Tensor:
+    """First row (or column) of a window of `size`, uniform among those that stay about the rows `where`."""
+    where = tf.cond(tf.size(where) > 0, lambda: tf.cast(where, tf.int32), lambda: tf.stack([0, length - 1]))
+    last = length - size
+    low = tf.clip_by_value(where[0] - BRAIN_MARGIN, 0, last)
+    high = tf.clip_by_value(where[-1] + 1 + BRAIN_MARGIN - size, low, last)
+    return low + tf.cast(tf.math.floor(draw * tf.cast(high - low + 1, tf.float32)), tf.int32)
+
+
+def train_batches(prepared: Prepared, config: ml_collections.ConfigDict, *, batch_size: int, seed: int,
+                  first_step: int = 0, process_index: int = 0, process_count: int = 1) -> Iterator[Batch]:
+    """Endless training batches, shuffled anew each epoch; a batch may run over from one epoch into the next.
+
+    Args:
+      prepared: from `open_dataset`.
+      config: as `default_config`.
+      batch_size: of the global batch, over all processes.
+      seed: of the shuffles and crops.
+      first_step: batches already consumed; reading goes on from there, exactly.
+      process_index: this process; it gets its own rows of every global batch.
+      process_count: number of processes.
+
+    Yields:
+      `sources` (b, H, W, M), `mask` (b, H, W, 1) and `number` (b,), the slices' numbers in the split.
+
+    Raises:
+      UserError: no such split.
+    """
+    encoded = _encoded(prepared, "train")
+    encoded = encoded.cache() if config.cache else encoded
+    examples = prepared.sizes["train"]
+    start = first_step * batch_size
+    first_epoch, offset = divmod(start, examples)
+    buffer = min(config.shuffle_buffer, examples)
+
+    def epoch(number: tf.Tensor) -> tf.data.Dataset:
+        return encoded.shuffle(buffer, seed=seed * 1_000_003 + number, reshuffle_each_iteration=False)
+
+    stream = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max).flat_map(epoch).skip(offset)
+    stream = tf.data.Dataset.zip(tf.data.Dataset.range(start, np.iinfo(np.int64).max), stream)
+    own = batch_size // process_count
+    stream = stream.filter(lambda position, _: (position % batch_size) // own == process_index)
+
+    def prepare(position: tf.Tensor, numbered: tuple[tf.Tensor, dict[str, Any]]) -> dict[str, Any]:
+        example = _decode(prepared, config.normalisation, *numbered)
+        example = _crop(tuple(config.crop), seed, position, example) if config.crop else example
+        return {name: example[name] for name in ("sources", "mask", "number")}
+
+    batches = stream.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).batch(own)
+    return iter(batches.prefetch(tf.data.AUTOTUNE).as_numpy_iterator())
+
+
+def evaluation_batches(prepared: Prepared, config: ml_collections.ConfigDict, split: str, *, batch_size: int,
+                       multiple: int = 1, limit: int = 0) -> Iterator[Batch]:
+    """Every whole slice of a split once; a short batch is filled up with copies of its own images, of weight 0.
+
+    Copies, not zeros, so that a statistic of the batch's latents is of real images.
+
+    Args:
+      prepared: from `open_dataset`.
+      config: as `default_config`.
+      split: which one.
+      batch_size: images in every batch, the filled-up ones included. Slices of unlike size never share a batch.
+      limit: where above 0, every n-th slice only, n the smallest that leaves no more than this many.
+      multiple: height and width are padded with zeros, at the bottom and right, to a multiple of this.
+
+    Yields:
+      `sources` (B, H, W, M), `mask` (B, H, W, 1), `subject` and `slice_index`, `number` and `weight` (B,): 1, or 0
+      for filling.
+
+    Raises:
+      UserError: no such split.
+    """
+    def prepare(number: tf.Tensor, example: dict[str, Any]) -> dict[str, Any]:
+        example = _decode(prepared, config.normalisation, number, example)
+        lack = -tf.shape(example["sources"])[:2] % multiple
+        pad = [[0, lack[0]], [0, lack[1]], [0, 0]]
+        return example | {"sources": tf.pad(example["sources"], pad), "mask": tf.pad(example["mask"], pad),
+                          "weight": 1.0}
+
+    def size_key(example: dict[str, Any]) -> tf.Tensor:
+        height, width = tf.unstack(tf.shape(example["sources"], out_type=tf.int64)[:2])
+        return height * 2**31 + width
+
+    def fill_up(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        real = tf.shape(batch["weight"])[0]
+        filled = {name: tf.gather(values, tf.range(batch_size) % real) for name, values in batch.items()}
+        return filled | {"weight": tf.cast(tf.range(batch_size) < real, tf.float32)}
+
+    encoded = _encoded(prepared, split)
+    if limit:
+        every = -(-prepared.sizes[split] // limit)
+        encoded = encoded.filter(lambda number, _: number % every == 0)
+    examples = encoded.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    batches = examples.group_by_window(size_key, lambda _, group: group.batch(batch_size), window_size=batch_size)
+    return iter(batches.map(fill_up).prefetch(tf.data.AUTOTUNE).as_numpy_iterator())

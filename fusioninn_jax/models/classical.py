@@ -1,0 +1,301 @@
+"""Fusion without training: averages, multi-scale transforms, the guided filter, and the limit of the SSIM score.
+
+Every function is `f(*sources, options) -> fused`: two or more images, each (B, H, W, C) float in [0, 1] of any size,
+to one (B, H, W, C) image clipped to [0, 1]. Fusing an image with itself gives the image back, and the order of two
+sources does not matter: where they tie, they share.
+
+Filters act as products with small constant matrices, one for rows and one for columns, as in `fusioninn_jax.ssim`:
+borders are then exact, odd sizes need no special case, and the inverse wavelet transform is a transposition.
+"""
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from fusioninn_jax import ssim
+
+# Burt & Adelson 1983, eq. 3 with a = 0.4: the generating kernel whose repeated use comes close to a Gaussian.
+BURT_ADELSON = (0.05, 0.25, 0.4, 0.25, 0.05)
+
+_ROOT3 = np.sqrt(3.0)
+# Low-pass analysis filters of Daubechies 1992, table 6.1, in the order that y[k] = sum_j h[j] x[n/2 + 2k - j] uses.
+DAUBECHIES = {
+    "db1": np.array([1.0, 1.0]) / np.sqrt(2.0),
+    "db2": np.array([1 - _ROOT3, 3 - _ROOT3, 3 + _ROOT3, 1 + _ROOT3]) / (4 * np.sqrt(2.0)),
+}
+
+
+def _stack(sources: tuple[jax.Array, ...]) -> jax.Array:
+    """The sources along a new first axis: (m, B, H, W, C)."""
+    if len(sources) < 2:
+        raise ValueError(f"fusion takes two or more sources, not {len(sources)}")
+    shapes = {source.shape for source in sources}
+    if len(shapes) > 1 or len(sources[0].shape) != 4:
+        raise ValueError(f"sources must all be (B, H, W, C) of one shape, not {sorted(shapes)}")
+    return jnp.stack(sources)
+
+
+def _apply(rows: np.ndarray, x: jax.Array, columns: np.ndarray) -> jax.Array:
+    """rows @ image @ columns.T for every image of (..., H, W, C)."""
+    half = jnp.einsum("hH,...HWc->...hWc", jnp.asarray(rows, x.dtype), x, precision="highest")
+    return jnp.einsum("...hWc,wW->...hwc", half, jnp.asarray(columns, x.dtype), precision="highest")
+
+
+def _strongest(coefficients: jax.Array) -> jax.Array:
+    """Over axis 0, the coefficient of largest magnitude; those that tie are averaged, so that order is irrelevant."""
+    magnitude = jnp.abs(coefficients)
+    winners = magnitude == magnitude.max(0)
+    return jnp.where(winners, coefficients, 0).sum(0) / winners.sum(0)
+
+
+@jax.jit
+def mean(*sources: jax.Array) -> jax.Array:
+    """Pixel-wise mean of m (B, H, W, C) sources: the baseline every learned system should beat."""
+    return jnp.clip(_stack(sources).mean(0), 0, 1)
+
+
+@jax.jit
+def maximum(*sources: jax.Array) -> jax.Array:
+    """Pixel-wise maximum of m (B, H, W, C) sources."""
+    return jnp.clip(_stack(sources).max(0), 0, 1)
+
+
+@functools.cache
+def _reduce_matrix(size: int) -> np.ndarray:
+    """(ceil(size / 2), size): blur with BURT_ADELSON, mirrored at the borders, and keep every other sample."""
+    positions = 2 * np.arange((size + 1) // 2)[:, None] + np.arange(-2, 3)
+    return _scatter_rows(positions, np.array(BURT_ADELSON), size)
+
+
+@functools.cache
+def _expand_matrix(size: int) -> np.ndarray:
+    """(size, ceil(size / 2)): zeros between samples, then twice BURT_ADELSON, mirrored at the borders."""
+    positions = np.arange(size)[:, None] + np.arange(-2, 3)
+    return 2 * _scatter_rows(positions, np.array(BURT_ADELSON), size)[:, ::2]
+
+
+def _scatter_rows(positions: np.ndarray, weights: np.ndarray, size: int) -> np.ndarray:
+    """Matrix whose row r adds weights[j] at positions[r, j] mirrored into 0 ... size - 1 (size at least 2)."""
+    period = 2 * (size - 1)
+    mirrored = np.abs((positions + size - 1) % period - (size - 1))
+    matrix = np.zeros((len(positions), size))
+    np.add.at(matrix, (np.arange(len(positions))[:, None], mirrored), weights)
+    return matrix
+
+
+@functools.partial(jax.jit, static_argnames="levels")
+def laplacian_pyramid(*sources: jax.Array, levels: int = 4) -> jax.Array:
+    """Fusion in the Laplacian pyramid: the strongest detail at every level, the mean of the coarsest images.
+
+    Level l + 1 is REDUCE of level l; its detail is level l - EXPAND(level l + 1). Reconstruction is exact.
+
+    Args:
+      *sources: m (B, H, W, C) images in [0, 1].
+      levels: detail levels; fewer are used where the next image would be one pixel high or wide.
+
+    Returns:
+      (B, H, W, C) in [0, 1].
+
+    Source: Burt & Adelson 1983, "The Laplacian pyramid as a compact image code", eqs. 1-7; for fusion Burt 1984.
+    """
+    return jnp.clip(_fuse_pyramid(_stack(sources), levels), 0, 1)
+
+
+def _fuse_pyramid(image: jax.Array, levels: int) -> jax.Array:
+    """Fuses (m, B, H, W, C): the detail of one level here, what is coarser by recursion."""
+    height, width = image.shape[2:4]
+    if levels == 0 or min(height, width) <= 2:
+        return image.mean(0)
+    expand = _expand_matrix(height), _expand_matrix(width)
+    coarse = _apply(_reduce_matrix(height), image, _reduce_matrix(width))
+    detail = _strongest(image - _apply(expand[0], coarse, expand[1]))
+    return detail + _apply(expand[0], _fuse_pyramid(coarse, levels - 1), expand[1])
+
+
+# A library would be better kept, but PyWavelets computes in NumPy: it can be neither jitted, batched on an accelerator,
+# nor put under vmap. An orthogonal periodic transform is one constant matrix per axis, whose transpose inverts it.
+@functools.cache
+def dwt_matrix(size: int, name: str) -> np.ndarray:
+    """One level of the periodic discrete wavelet transform as an orthogonal (size, size) matrix, size even.
+
+    The first half of the rows gives the approximation, the second half the detail; PyWavelets' mode 'periodization'.
+    """
+    low = DAUBECHIES[name]
+    taps, half = np.arange(len(low)), np.arange(size // 2)[:, None]
+    positions = (len(low) // 2 + 2 * half - taps) % size
+    matrix = np.zeros((size, size))
+    np.add.at(matrix, (half, positions), low)
+    np.add.at(matrix, (size // 2 + half, positions), (-1.0) ** (taps + 1) * low[::-1])
+    return matrix
+
+
+@functools.partial(jax.jit, static_argnames=("levels", "name"))
+def wavelet(*sources: jax.Array, levels: int = 3, name: str = "db2") -> jax.Array:
+    """Fusion in the discrete wavelet domain: the strongest detail coefficient, the mean of the approximations.
+
+    Images are mirrored outwards first, so that the periodic transform neither sees odd sizes nor joins one border
+    to the opposite one.
+
+    Args:
+      *sources: m (B, H, W, C) images in [0, 1].
+      levels: decomposition levels, 1 or more.
+      name: 'db1' (Haar) or 'db2'.
+
+    Returns:
+      (B, H, W, C) in [0, 1].
+
+    Source: Li, Manjunath, Mitra 1995, "Multisensor image fusion using the wavelet transform" (maximum selection).
+    """
+    if name not in DAUBECHIES or levels < 1:
+        raise ValueError(f"wavelet {name!r} at {levels} levels: give one of {', '.join(DAUBECHIES)}, 1 or more levels")
+    image = _stack(sources)
+    height, width = image.shape[2:4]
+    block = 2**levels
+    margin = (len(DAUBECHIES[name]) - 2) * block
+    ends = [margin + -size % block for size in (height, width)]
+    image = jnp.pad(image, ((0, 0), (0, 0), (margin, ends[0]), (margin, ends[1]), (0, 0)), mode="symmetric")
+    fused = _fuse_wavelet(image, levels, name)
+    return jnp.clip(fused[:, margin:margin + height, margin:margin + width], 0, 1)
+
+
+def _fuse_wavelet(image: jax.Array, levels: int, name: str) -> jax.Array:
+    """Fuses (m, B, H, W, C), H and W divisible by 2**levels: one level here, the approximation by recursion."""
+    if levels == 0:
+        return image.mean(0)
+    height, width = image.shape[2:4]
+    rows, columns = dwt_matrix(height, name), dwt_matrix(width, name)
+    coefficients = _apply(rows, image, columns)
+    approximation = _fuse_wavelet(coefficients[:, :, :height // 2, :width // 2], levels - 1, name)
+    fused = _strongest(coefficients).at[:, :height // 2, :width // 2].set(approximation)
+    return _apply(rows.T, fused, columns.T)
+
+
+@functools.cache
+def _average_matrix(size: int, radius: int, sigma: float) -> np.ndarray:
+    """(size, size) Gaussian average over 2 * radius + 1 samples, over fewer where the window leaves the image."""
+    distance = np.abs(np.arange(size)[:, None] - np.arange(size))
+    weights = np.where(distance <= radius, np.exp(-(distance**2) / (2 * sigma**2)), 0)
+    return weights / weights.sum(1, keepdims=True)
+
+
+def _average(x: jax.Array, radius: int, sigma: float = np.inf) -> jax.Array:
+    """Local average of (..., H, W, C) over a square window, plain unless sigma is given."""
+    return _apply(_average_matrix(x.shape[-3], radius, sigma), x, _average_matrix(x.shape[-2], radius, sigma))
+
+
+def guided_filter(guide: jax.Array, x: jax.Array, *, radius: int, epsilon: float) -> jax.Array:
+    """Smooths x while keeping the guide's edges: locally the best linear function of the guide.
+
+    a = cov(guide, x) / (var(guide) + epsilon), b = mean(x) - a mean(guide), output = mean(a) guide + mean(b), means
+    over windows of 2 * radius + 1.
+
+    Args:
+      guide: (..., H, W, C) in [0, 1].
+      x: the same shape.
+      radius: window radius in pixels.
+      epsilon: the guide's variance (squared intensity) under which it counts as flat.
+
+    Returns:
+      The shape of x.
+
+    Source: He, Sun, Tang 2013, "Guided image filtering", eqs. 5-8.
+    """
+    mean_guide, mean_x = _average(guide, radius), _average(x, radius)
+    covariance = _average(guide * x, radius) - mean_guide * mean_x
+    variance = jnp.maximum(_average(guide * guide, radius) - mean_guide**2, 0)
+    slope = covariance / (variance + epsilon)
+    offset = mean_x - slope * mean_guide
+    return _average(slope, radius) * guide + _average(offset, radius)
+
+
+def _saliency(image: jax.Array) -> jax.Array:
+    """Gaussian average (radius 5, sigma 5) of the magnitude of the 4-neighbour Laplacian, of (m, B, H, W, C)."""
+    padded = jnp.pad(image, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+    laplacian = (padded[:, :, 2:, 1:-1] + padded[:, :, :-2, 1:-1] + padded[:, :, 1:-1, 2:] + padded[:, :, 1:-1, :-2]
+                 - 4 * image)
+    return _average(jnp.abs(laplacian), 5, 5.0)
+
+
+def _shares(weights: jax.Array) -> jax.Array:
+    """Non-negative weights that sum to one over axis 0; equal where none is positive."""
+    weights = jnp.maximum(weights, 0)
+    total = weights.sum(0)
+    return jnp.where(total > 0, weights / jnp.where(total > 0, total, 1), 1 / len(weights))
+
+
+@jax.jit
+def guided_filter_fusion(*sources: jax.Array) -> jax.Array:
+    """Fusion by weights that a guided filter aligns with each source's edges.
+
+    Each source is split into a base (31x31 average) and a detail; the source of largest saliency takes the pixel; this
+    binary weight map, filtered under the guidance of the source (radius 45, epsilon 0.3 for the base; radius 7,
+    epsilon 1e-6 for the detail) and normalised over the sources, weights base and detail. The paper's constants;
+    windows are cut off at the border.
+
+    Args:
+      *sources: m (B, H, W, C) images in [0, 1].
+
+    Returns:
+      (B, H, W, C) in [0, 1].
+
+    Source: Li, Kang, Hu 2013, "Image fusion with guided filtering", eqs. 7-15.
+    """
+    images = _stack(sources)
+    saliency = _saliency(images)
+    chosen = (saliency == saliency.max(0)).astype(images.dtype)
+    chosen = chosen / chosen.sum(0)
+    base = _average(images, 15)
+    base_weights = _shares(guided_filter(images, chosen, radius=45, epsilon=0.3))
+    detail_weights = _shares(guided_filter(images, chosen, radius=7, epsilon=1e-6))
+    return jnp.clip((base_weights * base + detail_weights * (images - base)).sum(0), 0, 1)
+
+
+@functools.partial(jax.jit, static_argnames="steps")
+def ssim_limit(*sources: jax.Array, steps: int = 200, learning_rate: float = 0.02) -> jax.Array:
+    """The fused image of (locally) highest mean SSIM to its sources, found by Adam on its pixels.
+
+    Starts at the mean of the sources, projects onto [0, 1] after every step, lowers the rate to 0 along a cosine and
+    returns the best image seen, so its score is never below the mean's. No system can beat the global maximum; SSIM
+    is not concave, so this is a lower bound of it.
+
+    Args:
+      *sources: m (B, H, W, C) images in [0, 1], H and W at least 11.
+      steps: Adam steps.
+      learning_rate: the first step's size, in intensity.
+
+    Returns:
+      (B, H, W, C) in [0, 1].
+    """
+    start = jnp.clip(_stack(sources).mean(0), 0, 1)
+    of_sources = [ssim.moments(source) for source in sources]
+
+    def score(fused: jax.Array) -> jax.Array:
+        of_fused = ssim.moments(fused)
+        maps = [ssim.ssim_map_from_moments(of_source, of_fused, ssim.blur(source * fused))
+                for source, of_source in zip(sources, of_sources, strict=True)]
+        return jnp.stack(maps).mean((0, 2, 3, 4))
+
+    def loss(fused: jax.Array) -> tuple[jax.Array, jax.Array]:
+        scores = score(fused)
+        return -scores.sum() * fused[0].size, scores  # a gradient of order 1 per pixel, far above Adam's epsilon
+
+    optimizer = optax.adam(optax.cosine_decay_schedule(learning_rate, max(steps, 1)))
+
+    def keep_better(best, fused, scores):
+        better = scores > best[1]
+        return jnp.where(better[:, None, None, None], fused, best[0]), jnp.where(better, scores, best[1])
+
+    def step(carry, _):
+        fused, state, best = carry
+        gradient, scores = jax.grad(loss, has_aux=True)(fused)
+        best = keep_better(best, fused, scores)
+        updates, state = optimizer.update(gradient, state)
+        return (jnp.clip(fused + updates, 0, 1), state, best), None
+
+    best = (start, jnp.full(len(start), -jnp.inf, start.dtype))
+    (fused, _, best), _ = jax.lax.scan(step, (start, optimizer.init(start), best), length=steps)
+    return keep_better(best, fused, score(fused))[0]

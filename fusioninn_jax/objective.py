@@ -1,0 +1,131 @@
+"""What training minimises: the parts of the total loss for one batch of any FusionModel, and what is measured with it.
+
+Pure functions of (variables, sources, keys). Nothing here knows how many devices there are: `gather` brings a latent
+together where a batch statistic needs the global batch.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import dm_pix
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+from fusioninn_jax import losses
+from fusioninn_jax.models import FusionModel, Variables
+from fusioninn_jax.ssim import ssim
+
+
+def default_config() -> ml_collections.ConfigDict:
+    """Settings of the loss: the published ones."""
+    config = ml_collections.ConfigDict()
+    config.alpha = 0.5  # α of eq. 5: fusion against decomposition
+    config.lam = 0.8  # λ of eqs. 3-4: SSIM against l2
+    config.reduction = "official"  # or "paper"; see fusioninn_jax.losses
+    config.latent = "mmd_official"  # see fusioninn_jax.losses.LATENT_LOSSES
+    config.prior = "normal"  # see fusioninn_jax.losses.LATENT_PRIORS
+    return config
+
+
+def augment_config() -> ml_collections.ConfigDict:
+    """Settings of the augmentation; 0 and False leave a part out."""
+    config = ml_collections.ConfigDict()
+    config.flip = True  # left-right, half of the time
+    config.rotation = 0.0  # degrees, uniform in ±rotation
+    config.gamma = 0.0  # each modality to the power exp(u), u uniform in ±gamma
+    return config
+
+
+def augment(key: jax.Array, sources: jax.Array, config: ml_collections.ConfigDict) -> jax.Array:
+    """Augments one example: the same geometry for all modalities, an intensity change for each.
+
+    Args:
+      key: of this example.
+      sources: (H, W, M) in [0, 1].
+      config: as `augment_config`.
+
+    Returns:
+      (H, W, M) in [0, 1].
+    """
+    flip_key, angle_key, gamma_key = jax.random.split(key, 3)
+    if config.flip:
+        sources = dm_pix.random_flip_left_right(flip_key, sources)
+    if config.rotation:
+        limit = jnp.deg2rad(config.rotation)
+        sources = dm_pix.rotate(sources, jax.random.uniform(angle_key, (), minval=-limit, maxval=limit), order=1)
+    if config.gamma:
+        exponents = jax.random.uniform(gamma_key, sources.shape[-1:], minval=-config.gamma, maxval=config.gamma)
+        adjusted = [dm_pix.adjust_gamma(sources[..., i:i + 1], jnp.exp(exponents[i]), assume_in_bounds=True)
+                    for i in range(sources.shape[-1])]
+        sources = jnp.concatenate(adjusted, -1)
+    return jnp.clip(sources, 0, 1)
+
+
+def split_sources(stack: jax.Array) -> tuple[jax.Array, ...]:
+    """(B, H, W, M) -> M images of (B, H, W, 1)."""
+    return tuple(jnp.split(stack, stack.shape[-1], axis=-1))
+
+
+def draw_latents(keys: jax.Array, prior: str, like: jax.Array) -> jax.Array:
+    """One draw from the prior for each example's own key, shaped as `like` (B, H, W, C)."""
+    return jax.vmap(lambda key: losses.sample_prior(prior, key, like.shape[1:], like.dtype))(keys)
+
+
+def loss_parts(model: FusionModel, variables: Variables, sources: tuple[jax.Array, ...], keys: jax.Array,
+               config: ml_collections.ConfigDict, *, train: bool,
+               gather: Callable[[jax.Array], jax.Array]) -> tuple[losses.LossParts, dict[str, jax.Array], Any]:
+    """The loss parts of a batch.
+
+    Args:
+      model: the system.
+      variables: its variables.
+      sources: m images (B, H, W, 1) in [0, 1].
+      keys: (B,), one for each example; its latents are drawn with it.
+      config: as `default_config`.
+      train: use and update batch statistics.
+      gather: brings the latents of all devices together, (B, ...) -> (global B, ...).
+
+    Returns:
+      the parts; the images (`fused`, and where the system has them `latent` and `decomposed`, a tuple); the updated
+      batch statistics.
+    """
+    if train:
+        fused, latent, batch_stats = model.fuse_train(variables, *sources)
+    else:
+        (fused, latent), batch_stats = model.fuse(variables, *sources), variables.get("batch_stats", {})
+    def similarity(images: tuple[jax.Array, ...]) -> jax.Array:
+        return losses.similarity_loss(list(zip(sources, images, strict=True)), weight=config.lam,
+                                      reduction=config.reduction)
+    fusion = similarity((fused,) * len(sources))
+    images: dict[str, Any] = {"fused": fused}
+    if latent is None or model.decompose is None:
+        return losses.LossParts(fusion, jnp.zeros_like(fusion), jnp.zeros((), fused.dtype)), images, batch_stats
+    target_keys, fresh_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
+    target = draw_latents(target_keys, config.prior, latent)
+    latent_part = losses.latent_loss(config.latent, gather(latent), gather(target))
+    decomposed = model.decompose(variables, fused, draw_latents(fresh_keys, config.prior, latent))
+    images |= {"latent": latent, "decomposed": decomposed}
+    return losses.LossParts(fusion, similarity(decomposed), latent_part), images, batch_stats
+
+
+def per_image_loss(model: FusionModel, parts: losses.LossParts, alpha: float) -> jax.Array:
+    """The total loss per image, (B,); a system that cannot decompose is trained on the fusion loss alone."""
+    return losses.total_loss(parts, alpha=alpha) if model.decompose else parts.fusion
+
+
+def scores(sources: tuple[jax.Array, ...], images: dict[str, Any]) -> dict[str, jax.Array]:
+    """SSIM of fused and decomposed images with each source, whole slice and inside the brain, each (B,).
+
+    Brain: any source above 0. Names: `ssim_fused_1`, `ssim_fused_1_brain`, `ssim_decomposed_1`, ...
+    """
+    brain = jnp.concatenate(sources, -1).max(-1) > 0
+    result = {}
+    for i, source in enumerate(sources):
+        for name, image in (("fused", images["fused"]), ("decomposed", images.get("decomposed", (None,) * 99)[i])):
+            if image is None:
+                continue
+            result[f"ssim_{name}_{i + 1}"] = ssim(source, image)
+            result[f"ssim_{name}_{i + 1}_brain"] = ssim(source, image, mask=brain)
+    return result

@@ -1,0 +1,160 @@
+"""Training: `python -m fusioninn_jax.train --config=configs/phantom.py --workdir=runs/x [--config.key=value ...]`.
+
+The same command again resumes where the last checkpoint left off, exactly. SIGTERM saves and exits 0.
+"""
+from __future__ import annotations
+
+import signal
+import time
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+from tqdm import tqdm
+
+from fusioninn_jax import checkpoint, input_pipeline, models, objective, parallel, train_state
+from fusioninn_jax.command_line import run_with_config
+from fusioninn_jax.errors import UserError
+from fusioninn_jax.evaluation import validate
+from fusioninn_jax.models.fusioninn import make_permutations
+from fusioninn_jax.train_log import TrainLog
+
+EVALUATION_SEED_OFFSET = 1  # evaluation noise must not be the noise of a training step
+
+
+def default_config() -> ml_collections.ConfigDict:
+    """Every setting of a training run with its default."""
+    config = ml_collections.ConfigDict()
+    config.seed = 0
+    config.data = input_pipeline.default_config()
+    config.augment = objective.augment_config()
+    config.model = ml_collections.ConfigDict({"name": "fusioninn"})
+    for name in models.names():
+        config.model[name] = models.default_config(name)
+    config.losses = objective.default_config()
+    config.optimizer = train_state.default_config()
+    config.checkpoint = checkpoint.default_config()
+    config.train = ml_collections.ConfigDict()
+    config.train.batch_size = 32  # of the global batch
+    config.train.steps = 10_000
+    config.train.epochs = 0  # where above 0, steps follow from it
+    config.train.eval_every = 250  # steps; evaluation and checkpoint, and both at the end
+    config.train.eval_batch_size = 0  # 0: as in training
+    config.train.log_every = 10  # steps
+    return config
+
+
+def resolve(config: ml_collections.ConfigDict, prepared: input_pipeline.Prepared) -> ml_collections.ConfigDict:
+    """Fills in what follows from other settings and from the data, so that a checkpoint records it.
+
+    Raises:
+      UserError: the data has other modalities than the model takes, or too few slices.
+    """
+    config = ml_collections.ConfigDict(config.to_dict())
+    if config.train.epochs:
+        config.train.steps = max(1, config.train.epochs * prepared.sizes["train"] // config.train.batch_size)
+    config.train.eval_batch_size = config.train.eval_batch_size or config.train.batch_size
+    if config.model.name == "fusioninn":
+        config.model.fusioninn.permutations = make_permutations(config.model.fusioninn)
+    wanted = models.get(config.model.name, config.model[config.model.name]).sources
+    if wanted not in (None, len(prepared.modalities)):
+        raise UserError(f"{prepared.builder.data_dir}: holds {len(prepared.modalities)} modalities "
+                        f"({', '.join(prepared.modalities)}), the model takes {wanted}; "
+                        f"prepare the dataset with {wanted}, or set --config.model.{config.model.name}.sources")
+    return config
+
+
+class Stop:
+    """Remembers that SIGTERM came, so that the loop can save at the end of the step."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._previous: Any = None
+
+    def __enter__(self) -> Stop:
+        self._previous = signal.signal(signal.SIGTERM, self._request)
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        signal.signal(signal.SIGTERM, self._previous)
+
+    def _request(self, number: int, frame: Any) -> None:
+        self.requested = True
+
+
+def initial_state(model: models.FusionModel, optimizer: Any, config: ml_collections.ConfigDict,
+                  prepared: input_pipeline.Prepared) -> train_state.TrainState:
+    """The state before step 0; what adapts to data adapts to the whole first global batch."""
+    first = next(input_pipeline.train_batches(prepared, config.data, batch_size=config.train.batch_size,
+                                              seed=config.seed))
+    height, width = first["sources"].shape[1:3]
+    if height % model.multiple or width % model.multiple:
+        raise UserError(f"{config.data.dataset}: images of {height}x{width}; the model needs multiples of "
+                        f"{model.multiple}: set --config.data.crop=({height // model.multiple * model.multiple}, "
+                        f"{width // model.multiple * model.multiple})")
+    key = jax.random.fold_in(jax.random.key(config.seed), np.uint32(2**32 - 1))
+    variables = jax.jit(model.init)(key, *objective.split_sources(first["sources"]))
+    return train_state.create(variables, optimizer, config.optimizer)
+
+
+def _check_finite(metrics: dict[str, jax.Array], step: int, numbers: np.ndarray) -> None:
+    if not np.isfinite(float(metrics["loss"])) or not np.isfinite(float(metrics["gradient_norm"])):
+        raise UserError(f"step {step}: the loss is {float(metrics['loss'])}, its gradient's norm "
+                        f"{float(metrics['gradient_norm'])}, on the training slices numbered {numbers.tolist()}; "
+                        "look at those slices, or lower --config.optimizer.learning_rate")
+
+
+def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str) -> train_state.TrainState:
+    """Trains until `config.train.steps`, from the newest checkpoint in `workdir` where there is one.
+
+    Args:
+      config: as `default_config`.
+      workdir: gets `checkpoints/`, `metrics.jsonl` (a line an evaluation), `train_log.jsonl` (a line every
+        `log_every` steps) and TensorBoard files.
+
+    Returns:
+      the last state.
+
+    Raises:
+      UserError: bad settings or data, a checkpoint of another architecture, or a loss that is not finite.
+    """
+    devices = jax.local_devices()
+    parallel.check_batch(config.train.batch_size, len(devices))
+    prepared = input_pipeline.open_dataset(config.data)
+    config = resolve(config, prepared)
+    parallel.check_batch(config.train.eval_batch_size, len(devices))
+    model = models.get(config.model.name, config.model[config.model.name])
+    optimizer = train_state.make_optimizer(config.optimizer, config.train.steps)
+    state = initial_state(model, optimizer, config, prepared)
+    train_step = parallel.make_train_step(model, optimizer, config, devices)
+    with checkpoint.make_manager(workdir, config.checkpoint) as manager, Stop() as stop:
+        state = parallel.replicate(checkpoint.restore_latest(manager, state, config) or state, devices)
+        step, key = int(state.step), jax.random.key(config.seed)
+        batches = input_pipeline.train_batches(prepared, config.data, batch_size=config.train.batch_size,
+                                               seed=config.seed, first_step=step)
+        log = TrainLog(workdir, config, prepared.modalities, step)
+        bar = tqdm(total=config.train.steps * config.train.batch_size, initial=step * config.train.batch_size,
+                   unit=" images", unit_scale=True, desc="training", dynamic_ncols=True)
+        with bar, log:
+            while step < config.train.steps and not stop.requested:
+                batch = next(batches)
+                state, metrics = train_step(state, parallel.split_batch(batch["sources"], len(devices)), key)
+                step += 1
+                _check_finite(metrics, step, batch["number"])
+                bar.update(config.train.batch_size)
+                log.step(step, metrics, bar)
+                if step % config.train.eval_every == 0 or step == config.train.steps:
+                    started = time.time()
+                    results = validate(model, state.variables, prepared, config, devices)
+                    state = train_state.after_evaluation(state, results.means["loss"], config.optimizer)
+                    log.evaluation(step, results, time.time() - started)
+                    checkpoint.save(manager, state, config, results.means["loss"])
+            if stop.requested:
+                checkpoint.save(manager, state, config)
+                bar.write(f"stopped by SIGTERM at step {step}; the same command resumes there")
+    return state
+
+
+if __name__ == "__main__":
+    run_with_config(train_and_evaluate)

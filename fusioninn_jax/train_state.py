@@ -1,0 +1,94 @@
+"""What training carries from step to step, and the optimiser that moves it."""
+from __future__ import annotations
+
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import ml_collections
+import optax
+
+SCHEDULES = ("cosine", "plateau", "constant")
+
+
+@flax.struct.dataclass
+class TrainState:
+    """A pytree.
+
+    Attributes:
+      step: optimiser steps taken, int32 scalar.
+      variables: of the model: `params`, and `batch_stats` where it keeps them.
+      opt_state: of the optimiser.
+      plateau: of the plateau schedule; moves at evaluations only.
+    """
+
+    step: jax.Array
+    variables: Any
+    opt_state: Any
+    plateau: Any
+
+
+def default_config() -> ml_collections.ConfigDict:
+    """Settings of the optimiser."""
+    config = ml_collections.ConfigDict()
+    config.learning_rate = 2e-3
+    config.schedule = "cosine"  # to 0 at the last step; "plateau": as the authors'; "constant"
+    config.warmup_steps = 0  # linear from 0
+    config.clip_norm = 1.0  # of the global gradient; 0: no clipping
+    config.plateau_factor = 0.95
+    config.plateau_patience = 8  # evaluations without improvement that are let pass, as PyTorch counts
+    return config
+
+
+def make_schedule(config: ml_collections.ConfigDict, steps: int) -> optax.Schedule:
+    """The learning rate by step, before any plateau.
+
+    Raises:
+      ValueError: an unknown schedule.
+    """
+    if config.schedule not in SCHEDULES:
+        raise ValueError(f"optimizer.schedule is {config.schedule!r}; it must be one of {', '.join(SCHEDULES)}")
+    peak, warmup = config.learning_rate, config.warmup_steps
+    if config.schedule == "cosine":
+        return optax.warmup_cosine_decay_schedule(0.0 if warmup else peak, peak, warmup, max(steps, warmup + 1))
+    constant = optax.constant_schedule(peak)
+    return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), constant], [warmup]) if warmup else constant
+
+
+def make_optimizer(config: ml_collections.ConfigDict, steps: int) -> optax.GradientTransformation:
+    """Adam under the schedule, with optional clipping of the gradient's global norm."""
+    adam = optax.adam(make_schedule(config, steps))
+    return optax.chain(optax.clip_by_global_norm(config.clip_norm), adam) if config.clip_norm else adam
+
+
+def _plateau(config: ml_collections.ConfigDict) -> optax.GradientTransformationExtraArgs:
+    # optax lowers the rate at the patience-th bad evaluation, PyTorch at the one after it
+    return optax.contrib.reduce_on_plateau(factor=config.plateau_factor, patience=config.plateau_patience + 1)
+
+
+def create(variables: Any, optimizer: optax.GradientTransformation, config: ml_collections.ConfigDict) -> TrainState:
+    """The state before the first step."""
+    return TrainState(jnp.zeros((), jnp.int32), variables, optimizer.init(variables["params"]),
+                      _plateau(config).init(variables["params"]))
+
+
+def apply_gradients(state: TrainState, gradients: Any, batch_stats: Any,
+                    optimizer: optax.GradientTransformation) -> TrainState:
+    """One optimiser step."""
+    params = state.variables["params"]
+    updates, opt_state = optimizer.update(gradients, state.opt_state, params)
+    updates = jax.tree.map(lambda u: u * state.plateau.scale.astype(u.dtype), updates)
+    variables = dict(state.variables) | {"params": optax.apply_updates(params, updates)}
+    if batch_stats:
+        variables["batch_stats"] = batch_stats
+    return state.replace(step=state.step + 1, variables=variables, opt_state=opt_state)
+
+
+def after_evaluation(state: TrainState, validation_loss: float, config: ml_collections.ConfigDict) -> TrainState:
+    """Tells the plateau schedule the validation loss; other schedules are left alone."""
+    if config.schedule != "plateau":
+        return state
+    nothing = jax.tree.map(jnp.zeros_like, state.variables["params"])
+    _, plateau = _plateau(config).update(nothing, state.plateau, value=jnp.float32(validation_loss))
+    return state.replace(plateau=plateau)

@@ -1,0 +1,166 @@
+"""Every bijection from one table: round trip, log-det, inverse log-det, jit, vmap, precisions, what stays untouched."""
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fusioninn_jax import bijections as bj
+from fusioninn_jax.models.conditioners import conv_conditioner
+from tests import tolerances
+
+CONV = conv_conditioner(5, final_relu=False, zero_last=False)
+
+
+def mlp(params, u, channels):
+    """A conditioner for arrays of any rank: a random map of the last axis, no parameters."""
+    del params
+    weights = jax.random.normal(jax.random.key(9), (u.shape[-1], 2 * channels), jnp.float32).astype(u.dtype)
+    return jnp.tanh(u @ weights)
+
+
+def bfloat16_mlp(params, u, channels):
+    return mlp(params, u.astype(jnp.bfloat16), channels)
+
+
+TABLE = {
+    "actnorm": (bj.actnorm(), (3, 4, 6, 2)),
+    "actnorm_vectors": (bj.actnorm(), (7, 3)),
+    "coupling_conv": (bj.coupling(*CONV), (2, 4, 6, 2)),
+    "coupling_odd_channels": (bj.coupling(mlp), (2, 4, 2, 5)),
+    "coupling_vectors": (bj.coupling(mlp), (4, 6)),
+    "coupling_volume": (bj.coupling(mlp), (2, 2, 2, 2, 2)),
+    "coupling_unclamped": (bj.coupling(mlp, clamp=None), (3, 4)),
+    "coupling_bfloat16_conditioner": (bj.coupling(bfloat16_mlp), (3, 4, 4, 2)),
+    "permutation": (bj.permutation((2, 0, 1)), (2, 4, 2, 3)),
+    "squeeze": (bj.squeeze(), (2, 4, 6, 2)),
+    "unsqueeze": (bj.unsqueeze(), (2, 2, 3, 8)),
+    "logit": (bj.logit(shrinkage=0.01), (2, 4, 2, 2)),
+    "chain": (bj.chain(bj.actnorm(), bj.coupling(*CONV), bj.permutation((1, 0)), bj.squeeze(), bj.coupling(mlp),
+                       bj.unsqueeze()), (2, 4, 4, 2)),
+    "empty_chain": (bj.chain(), (2, 3)),
+}
+
+
+BFLOAT16 = TABLE["coupling_bfloat16_conditioner"]  # rounds anew in every compilation
+
+
+@pytest.fixture(params=TABLE, name="case")
+def case_fixture(request):
+    return TABLE[request.param]
+
+
+def batch(shape, dtype=jnp.float32):
+    return jax.random.uniform(jax.random.key(1), shape, jnp.float32, 0.05, 0.95).astype(dtype)
+
+
+def prepared(case, dtype=jnp.float32):
+    """The bijection, params moved off their special start, and a batch."""
+    bijection, shape = case
+    x = batch(shape, dtype)
+    params = bijection.init(jax.random.key(2), x)
+    return bijection, jax.tree.map(lambda p: p + 0.1 * jnp.cos(jnp.arange(p.size, dtype=p.dtype).reshape(p.shape)),
+                                   params), x
+
+
+@pytest.mark.parametrize("dtype,tolerance", [(jnp.float32, tolerances.ROUND_TRIP_F32),
+                                             (jnp.float64, tolerances.ROUND_TRIP_F64)])
+def test_round_trip(case, dtype, tolerance):
+    with jax.enable_x64(dtype == jnp.float64):
+        bijection, params, x = prepared(case, dtype)
+        y, log_det = jax.jit(bijection.forward)(params, x)
+        back, inverse_log_det = jax.jit(bijection.inverse)(params, y)
+        assert y.dtype == back.dtype == log_det.dtype == dtype
+        assert log_det.shape == x.shape[:1]
+        np.testing.assert_allclose(back, x, atol=tolerance)
+        np.testing.assert_allclose(inverse_log_det, -log_det, atol=tolerance * 100)
+
+
+def test_log_det_is_that_of_the_jacobian(case):
+    with jax.enable_x64(True):
+        bijection, params, x = prepared(case, jnp.float64)
+        _, log_det = jax.jit(bijection.forward)(params, x)
+        def flat(row):
+            return bijection.forward(params, row.reshape(1, *x.shape[1:]))[0].ravel()
+        jacobian = jax.jit(jax.jacobian(flat))
+        expected = [np.linalg.slogdet(jacobian(row.ravel()))[1] for row in x]
+        tolerance = tolerances.BFLOAT16 if case is BFLOAT16 else tolerances.GOLDEN_F64
+        np.testing.assert_allclose(log_det, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_jit_and_vmap_agree_with_the_plain_call(case):
+    bijection, params, x = prepared(case)
+    y, log_det = bijection.forward(params, x)
+    tolerance = tolerances.BFLOAT16 if case is BFLOAT16 else tolerances.ROUND_TRIP_F32
+    twice = jax.vmap(bijection.forward, in_axes=(None, 0))(params, jnp.stack([x, x[::-1]]))
+    for of_jit, of_vmap, plain in zip(jax.jit(bijection.forward)(params, x), twice, (y, log_det), strict=True):
+        np.testing.assert_allclose(of_jit, plain, atol=tolerance, rtol=tolerance)
+        np.testing.assert_allclose(of_vmap, jnp.stack([plain, plain[::-1]]), atol=tolerance, rtol=tolerance)
+
+
+def test_actnorm_starts_with_zero_mean_and_unit_unbiased_deviation():
+    with jax.enable_x64(True):
+        x = 3 + 5 * batch((4, 5, 6, 2), jnp.float64)
+        y, _ = bj.actnorm_forward(bj.actnorm_init(x), x)
+        np.testing.assert_allclose(y.mean((0, 1, 2)), 0, atol=tolerances.ROUND_TRIP_F64)
+        np.testing.assert_allclose(y.std((0, 1, 2), ddof=1), 1, atol=tolerances.ROUND_TRIP_F64)
+
+
+def test_actnorm_of_a_constant_channel_is_finite():
+    params = bj.actnorm_init(jnp.full((2, 4, 4, 2), 0.25))
+    assert np.isfinite(params["scale"]).all()
+    np.testing.assert_allclose(bj.actnorm_forward(params, jnp.full((2, 4, 4, 2), 0.25))[0], 0)
+
+
+def test_coupling_is_the_equation_of_the_paper():
+    u = batch((2, 3, 3, 2))
+    def conditioner(params, half, channels):
+        return jnp.concatenate([params * half, half**2], -1)
+    y, log_det = bj.coupling_forward({"subnet1": 0.3, "subnet2": -0.7}, u, conditioner)
+    def clamped(s):
+        return 2 * 0.636 * np.arctan(s)
+    u1, u2 = u[..., :1], u[..., 1:]
+    v1 = u1 * np.exp(clamped(-0.7 * u2)) + u2**2
+    v2 = u2 * np.exp(clamped(0.3 * v1)) + v1**2
+    np.testing.assert_allclose(y, jnp.concatenate([v1, v2], -1), rtol=1e-6)
+    np.testing.assert_allclose(log_det, (clamped(-0.7 * u2) + clamped(0.3 * v1)).sum((1, 2, 3)), rtol=1e-5)
+
+
+def test_a_conditioner_of_one_half_leaves_the_other_exactly():
+    """Where the first conditioner is inert, only the second half moves."""
+    def second_only(params, half, channels):
+        return params * jnp.ones((*half.shape[:-1], 2 * channels))
+    x = batch((2, 4, 4, 2))
+    y, _ = bj.coupling_forward({"subnet1": 0.5, "subnet2": 0.0}, x, second_only)
+    np.testing.assert_array_equal(y[..., :1], x[..., :1])
+    assert (y[..., 1:] != x[..., 1:]).all()
+
+
+def test_squeeze_orders_the_pixels_of_each_channel_in_turn():
+    x = jnp.array([[[[0, 10], [1, 11]], [[2, 12], [3, 13]]]], jnp.float32)
+    np.testing.assert_array_equal(bj.squeeze_forward(x)[0].ravel(), [0, 1, 2, 3, 10, 11, 12, 13])
+
+
+def test_permutation_moves_channel_perm_i_to_i():
+    y, _ = bj.permutation_forward((2, 0, 1), jnp.array([[10., 11., 12.]]))
+    np.testing.assert_array_equal(y, [[12, 10, 11]])
+
+
+def test_logit_of_the_ends_is_finite_even_without_shrinkage():
+    for shrinkage in (0.0, 0.001):
+        y, log_det = bj.logit_forward(jnp.array([[0.0, 1.0]]), shrinkage=shrinkage)
+        assert np.isfinite(y).all() and np.isfinite(log_det).all()
+
+
+@pytest.mark.parametrize("call,match", [
+    (lambda: bj.squeeze_forward(jnp.zeros((1, 5, 4, 2))), "even height and width; got 5x4"),
+    (lambda: bj.squeeze_forward(jnp.zeros((1, 4))), r"\(B, H, W, C\)"),
+    (lambda: bj.squeeze_inverse(jnp.zeros((1, 2, 2, 6))), "4C"),
+    (lambda: bj.coupling_forward({"subnet1": 0, "subnet2": 0}, jnp.zeros((2, 1)), mlp), "at least 2 channels"),
+    (lambda: bj.coupling_forward({"subnet1": 0, "subnet2": 0}, jnp.zeros((2, 4)), lambda p, u, c: u), "conditioner"),
+    (lambda: bj.permutation_forward((0, 0), jnp.zeros((1, 2))), "not a permutation"),
+    (lambda: bj.permutation_forward((0, 1, 2), jnp.zeros((1, 2))), "not a permutation"),
+    (lambda: bj.logit(shrinkage=0.5), "shrinkage"),
+])
+def test_bad_input_is_named(call, match):
+    with pytest.raises(ValueError, match=match):
+        call()

@@ -1,0 +1,30 @@
+"""What `fusioninn_jax.metrics` offers: one call shape, one value per image, for every public metric."""
+import numpy as np
+import pytest
+
+from fusioninn_jax import metrics
+from tests.metrics.pictures import disc, triple
+
+SHAPE = (2, 48, 45, 1)
+NO_REFERENCE = {"entropy", "standard_deviation", "spatial_frequency", "average_gradient"}
+
+
+@pytest.mark.parametrize("name", metrics.__all__)
+def test_every_metric_takes_images_and_a_mask_and_gives_one_value_per_image(name):
+    metric, images = getattr(metrics, name), triple(SHAPE)
+    if name in NO_REFERENCE:
+        images = images[2:]
+    elif name.startswith("decomposition"):
+        images = images[::2]
+    whole, inside = metric(*images), metric(*images, mask=disc(SHAPE))
+    assert whole.shape == inside.shape == (2,)
+    assert np.isfinite(whole).all() and np.isfinite(inside).all()
+    assert not np.array_equal(whole, inside)
+    alone = metric(*(image[1:] for image in images))
+    np.testing.assert_allclose(whole[1:], alone, rtol=1e-5)
+
+
+def test_q_abf_is_the_variant_of_q_xy():
+    images = triple(SHAPE)
+    np.testing.assert_array_equal(metrics.q_abf(*images), metrics.q_xy(*images, variant="xydeas2000"))
+    assert not np.array_equal(metrics.q_abf(*images), metrics.q_xy(*images))

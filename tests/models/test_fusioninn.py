@@ -1,0 +1,179 @@
+"""FusionINN against the authors' numbers, and what must hold for any number of blocks and sources."""
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from fusioninn_jax import models
+from fusioninn_jax.models.fusioninn import make_flow, make_permutations, official_config
+from tests import tolerances
+from tests.golden import fusioninn_goldens, portable_inputs
+
+TRAINED = 0.005  # how far weights are moved off their start to look trained; larger ones saturate the sigmoid
+GOLDEN_FOLDER = pathlib.Path(__file__).parents[1] / "golden"
+
+
+@pytest.fixture(params=["portable", "real"], name="case")
+def case_fixture(request):
+    if request.param == "portable":
+        return fusioninn_goldens.portable(GOLDEN_FOLDER)
+    return fusioninn_goldens.real(request.getfixturevalue("reference"))
+
+
+def flat(tree):
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+
+
+def test_float64_outputs_losses_and_gradients_are_the_authors(case):
+    with jax.enable_x64(True):
+        ours = fusioninn_goldens.Ours(case, np.float64)
+        for name, value in jax.jit(ours.outputs)().items():
+            expected = case.expected[name]
+            expected = expected.transpose(0, 2, 3, 1) if expected.ndim == 4 else expected
+            np.testing.assert_allclose(value, expected, atol=tolerances.GOLDEN_F64, err_msg=name)
+        parts = jax.jit(ours.parts)(ours.variables)
+        for name in fusioninn_goldens.PARTS:
+            np.testing.assert_allclose(parts[name], case.expected[name], atol=tolerances.GOLDEN_F64, err_msg=name)
+        gradients = jax.jit(jax.grad(lambda v: ours.parts(v)["total"]))(ours.variables)["params"]
+        np.testing.assert_allclose(flat(gradients), flat(ours.relabelled(case.gradients)), atol=tolerances.GOLDEN_F64)
+
+
+def test_float64_adam_trajectory_is_the_authors(case):
+    with jax.enable_x64(True):
+        ours = fusioninn_goldens.Ours(case, np.float64)
+        adam = optax.adam(3e-4)
+
+        @jax.jit
+        def step(variables, opt_state):
+            loss, gradients = jax.value_and_grad(lambda v: ours.parts(v)["total"])(variables)
+            updates, opt_state = adam.update(gradients, opt_state)
+            return optax.apply_updates(variables, updates), opt_state, loss
+
+        variables, opt_state, trajectory = ours.variables, adam.init(ours.variables), []
+        for _ in case.trajectory:
+            variables, opt_state, loss = step(variables, opt_state)
+            trajectory.append(float(loss))
+        np.testing.assert_allclose(trajectory, case.trajectory, atol=tolerances.TRAJECTORY_F64)
+
+
+def test_float32_losses_and_gradients_are_near_the_authors(case):
+    ours = fusioninn_goldens.Ours(case, np.float32)
+    parts = jax.jit(ours.parts)(ours.variables)
+    for name in fusioninn_goldens.PARTS:
+        np.testing.assert_allclose(parts[name], case.expected[name], rtol=tolerances.LOSS_F32, err_msg=name)
+    gradients = flat(jax.jit(jax.grad(lambda v: ours.parts(v)["total"]))(ours.variables)["params"])
+    expected = flat(ours.relabelled(case.gradients))
+    assert np.linalg.norm(gradients - expected) <= tolerances.GRADIENT_F32 * np.linalg.norm(expected)
+
+
+def test_parameter_count_is_the_papers():
+    sources = jnp.split(batch((1, 16, 16)), 2, -1)
+    variables = jax.jit(models.get("fusioninn", official_config()).init)(jax.random.key(0), *sources)
+    assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == 17_564
+
+
+def batch(shape, sources=2, dtype=jnp.float32):
+    pairs = np.concatenate([portable_inputs.smooth(seed, *shape) for seed in range((sources + 1) // 2)], 1)
+    return jnp.asarray(pairs[:, :sources].transpose(0, 2, 3, 1).astype(dtype))
+
+
+def perturbed(params, size):
+    """Params away from their start, as if trained."""
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(5), len(leaves))
+    return tree.unflatten([leaf + size * jax.random.normal(key, leaf.shape, leaf.dtype)
+                           for key, leaf in zip(keys, leaves, strict=True)])
+
+
+@pytest.mark.parametrize("formulation", ["logit", "official"])
+@pytest.mark.parametrize("blocks", [1, 2, 3, 4, 5, 8])
+def test_flow_round_trip_float64(blocks, formulation):
+    with jax.enable_x64(True):
+        config = models.default_config("fusioninn")
+        config.blocks, config.formulation = blocks, formulation
+        flow, x = make_flow(config), batch((2, 12, 16), dtype=jnp.float64)
+        params = perturbed(jax.jit(flow.init)(jax.random.key(0), x), TRAINED)
+        y, log_det = jax.jit(flow.forward)(params, x)
+        back, inverse_log_det = jax.jit(flow.inverse)(params, y)
+        np.testing.assert_allclose(back, x, atol=tolerances.ROUND_TRIP_F64)
+        np.testing.assert_allclose(inverse_log_det, -log_det, atol=1e-9)
+
+
+@pytest.mark.parametrize("blocks", [1, 3, 8])
+def test_logit_model_gives_the_sources_back_with_the_true_latent(blocks):
+    model = models.get("fusioninn", {"blocks": blocks})
+    sources = jnp.split(batch((2, 32, 32)), 2, -1)
+    variables = {"params": perturbed(jax.jit(model.init)(jax.random.key(0), *sources)["params"], TRAINED)}
+    decomposed = jax.jit(model.decompose)(variables, *jax.jit(model.fuse)(variables, *sources))
+    for source, image in zip(sources, decomposed, strict=True):
+        np.testing.assert_allclose(image, source, atol=tolerances.ROUND_TRIP_F32)
+
+
+def test_log_det_of_the_flow_is_that_of_its_jacobian():
+    with jax.enable_x64(True):
+        flow, x = make_flow(models.default_config("fusioninn")), batch((1, 4, 4), dtype=jnp.float64)
+        params = perturbed(jax.jit(flow.init)(jax.random.key(0), x), 0.1)
+        jacobian = jax.jit(jax.jacobian(lambda row: flow.forward(params, row.reshape(x.shape))[0].ravel()))(x.ravel())
+        np.testing.assert_allclose(flow.forward(params, x)[1], np.linalg.slogdet(jacobian)[1],
+                                   rtol=tolerances.GOLDEN_F64)
+
+
+@pytest.mark.parametrize("sources", [2, 3, 4])
+def test_any_number_of_sources(sources):
+    model = models.get("fusioninn", {"sources": sources})
+    images = jnp.split(batch((2, 12, 12), sources), sources, -1)
+    variables = {"params": perturbed(jax.jit(model.init)(jax.random.key(0), *images)["params"], TRAINED)}
+    fused, latent = model.fuse(variables, *images)
+    assert fused.shape == (2, 12, 12, 1) and latent.shape == (2, 12, 12, sources - 1)
+    for source, image in zip(images, model.decompose(variables, fused, latent), strict=True):
+        np.testing.assert_allclose(image, source, atol=tolerances.ROUND_TRIP_F32)
+
+
+def test_logit_model_starts_as_a_permutation():
+    model = models.get("fusioninn")
+    sources = jnp.split(batch((2, 12, 12)), 2, -1)
+    fused, _ = model.fuse(jax.jit(model.init)(jax.random.key(0), *sources), *sources)
+    errors = [float(jnp.abs(fused - source).max()) for source in sources]
+    assert min(errors) < tolerances.ROUND_TRIP_F32
+
+
+def test_bfloat16_conditioners_keep_the_flow_invertible():
+    model = models.get("fusioninn", {"dtype": "bfloat16"})
+    sources = jnp.split(batch((2, 12, 12)), 2, -1)
+    variables = {"params": perturbed(jax.jit(model.init)(jax.random.key(0), *sources)["params"], TRAINED)}
+    fused, latent = model.fuse(variables, *sources)
+    assert fused.dtype == jnp.float32
+    for source, image in zip(sources, model.decompose(variables, fused, latent), strict=True):
+        # a conditioner that sees the last bit of its input differ answers with its own, coarse, last bit
+        np.testing.assert_allclose(image, source, atol=tolerances.BFLOAT16)
+
+
+def test_permutations_follow_the_config():
+    config = models.default_config("fusioninn")
+    assert make_permutations(config) == ((1, 0), (4, 5, 6, 7, 0, 1, 2, 3))
+    config.permutation = "random"
+    drawn = make_permutations(config)
+    assert drawn[0] == (1, 0) and sorted(drawn[1]) == list(range(8)) and drawn == make_permutations(config)
+    config.permutation_seed = 1
+    assert make_permutations(config) != drawn
+    config.permutations = ((0, 1), tuple(range(8)))
+    assert make_permutations(config) == ((0, 1), tuple(range(8)))
+
+
+@pytest.mark.parametrize("settings,match", [
+    ({"formulation": "logits"}, "must be one of logit, official"),
+    ({"blocks": 0}, "blocks ≥ 1"),
+    ({"permutations": ((0, 1, 2),)}, "permutations"),
+    ({"block": 3}, "did you mean 'blocks'"),
+])
+def test_bad_settings_are_named(settings, match):
+    with pytest.raises(ValueError, match=match):
+        models.get("fusioninn", settings)
+
+
+def test_unknown_system_is_named():
+    with pytest.raises(ValueError, match="did you mean 'fusioninn'"):
+        models.get("fusionin")
