@@ -1,1 +1,8 @@
-"""FusionINN in JAX: invertible fusion of medical images, and everything the paper compares it with."""
+"""FusionINN in JAX: invertible fusion of medical images, and everything the paper compares it with.
+
+The pure-function API. Importing it brings in neither TensorFlow nor Orbax; those come with the entry points,
+`python -m fusioninn_jax.{train, evaluate, report}`.
+"""
+from fusioninn_jax import bijections, interop, losses, metrics, models
+
+__all__ = ["bijections", "interop", "losses", "metrics", "models"]

@@ -6,8 +6,10 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.linen.dtypes import promote_dtype
 
 from fusioninn_jax.bijections.coupling import Conditioner, ConditionerInit
+from fusioninn_jax.models.convolution import ConvPair, conv_relu_conv
 
 
 def uniform_fan_in(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32, *,
@@ -38,16 +40,27 @@ class ConvConditioner(nn.Module):
 
     @nn.compact
     def __call__(self, u: jax.Array) -> jax.Array:
-        hidden = nn.relu(self._conv("conv1", self.width, u.shape[-1])(u))
-        out = self._conv("conv2", 2 * self.channels, self.width, zero=self.zero_last)(hidden)
+        kernel1, bias1 = _ConvWeights(u.shape[-1], self.width, name="conv1")()
+        kernel2, bias2 = _ConvWeights(self.width, 2 * self.channels, zero=self.zero_last, name="conv2")()
+        u, *weights = promote_dtype(u, kernel1, bias1, kernel2, bias2, dtype=self.dtype)
+        out = conv_relu_conv(ConvPair(*weights), u)
         return nn.relu(out) if self.final_relu else out
 
-    def _conv(self, name: str, features: int, fan_in_channels: int, zero: bool = False) -> nn.Conv:
+
+class _ConvWeights(nn.Module):
+    """Kernel (3, 3, in, out) and bias (out,) of one convolution."""
+
+    channels: int
+    features: int
+    zero: bool = False
+
+    @nn.compact
+    def __call__(self) -> tuple[jax.Array, jax.Array]:
         def initializer(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
-            return uniform_fan_in(key, shape, dtype, fan_in=9 * fan_in_channels)
-        start = nn.initializers.zeros_init() if zero else initializer
-        return nn.Conv(features, (3, 3), padding=1, dtype=self.dtype, kernel_init=start, bias_init=start, name=name,
-                       precision="highest")
+            return uniform_fan_in(key, shape, dtype, fan_in=9 * self.channels)
+        start = nn.initializers.zeros_init() if self.zero else initializer
+        return (self.param("kernel", start, (3, 3, self.channels, self.features)),
+                self.param("bias", start, (self.features,)))
 
 
 def conv_conditioner(width: int, *, final_relu: bool, zero_last: bool,

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from fusioninn_jax.metrics import _inputs, q_ncie, q_p, q_ssim, q_xy
+from tests import tolerances
 from tests.metrics.pictures import picture, triple
 
 SHAPE = (2, 12, 14, 1)
@@ -74,6 +75,12 @@ def test_8_bit_rounds_halves_up_and_clips():
     levels = _inputs.to_8bit(jnp.array([0.0, 0.49, 0.5, 1.5, 2.5, 254.6, 255.0, 300.0, -4.0]) / 255)
     np.testing.assert_array_equal(levels, [0, 0, 1, 2, 3, 255, 255, 255, 0])
     np.testing.assert_allclose(_inputs.to_8bit(jnp.array([0.3, 1.2]), quantize=False), [76.5, 306], rtol=1e-6)
+
+
+@pytest.mark.parametrize("metric", [q_ssim, q_ncie, q_p, q_xy])
+def test_metrics_give_the_same_inside_jit(metric):
+    images = triple(SHAPE)
+    np.testing.assert_allclose(jax.jit(metric)(*images), metric(*images), rtol=0, atol=tolerances.METRIC_F64)
 
 
 @pytest.mark.parametrize("metric", [q_ssim, q_ncie, q_p, q_xy])

@@ -66,15 +66,17 @@ def test_independent_images_score_the_floor_and_identical_ones_less_than_one():
     assert 0.99 < q_ncie(noise, noise, noise)[0] < 1
 
 
-def test_pixels_outside_the_mask_do_not_exist():
-    x1, x2, fused = triple((1, 24, 26, 1))
+@pytest.mark.parametrize("quantize", [True, False])
+def test_pixels_outside_the_mask_do_not_exist(quantize):
+    """The stretch is injective on 8-bit images, so that it sees the mask alone shows without rounding only."""
     mask = disc((1, 24, 26, 1))
+    x1, x2, fused = (np.where(mask, 0.3 + 0.5 * image, 0) for image in triple((1, 24, 26, 1)))
     noise = np.random.default_rng(0).random(x1.shape, np.float32)
-    expected = q_ncie(x1, x2, fused, mask=mask)
-    np.testing.assert_allclose(q_ncie(x1, x2, np.where(mask, fused, noise), mask=mask), expected,
-                               atol=tolerances.METRIC_F32)
+    expected = q_ncie(x1, x2, fused, mask=mask, quantize=quantize)
+    changed = q_ncie(x1, x2, np.where(mask, fused, noise), mask=mask, quantize=quantize)
+    np.testing.assert_allclose(changed, expected, atol=tolerances.METRIC_F32)
     pixels = [image[mask].reshape(1, 1, -1) for image in (x1, x2, fused)]
-    np.testing.assert_allclose(q_ncie(*pixels), expected, atol=tolerances.METRIC_F32)
+    np.testing.assert_allclose(q_ncie(*pixels, quantize=quantize), expected, atol=tolerances.METRIC_F32)
 
 
 @pytest.mark.parametrize("quantize", [True, False])

@@ -1,0 +1,190 @@
+"""Reports to look at: `python -m fusioninn_jax.report run --workdir=runs/x` writes runs/x/report.html.
+
+The page is self-contained: curves of the training, a panel of images with error maps, and a table of scores.
+"""
+from __future__ import annotations
+
+import argparse
+import base64
+import io
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import jinja2
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")  # files only, no window
+
+from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+
+from fusioninn_jax import score_table  # noqa: E402
+from fusioninn_jax.errors import UserError, cli  # noqa: E402
+from fusioninn_jax.train_log import METRICS_FILE, TRAIN_FILE, read_lines  # noqa: E402
+
+ERROR_SPAN = 0.2  # error maps show 0 … this
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see python -m fusioninn_jax.report --help")
+
+
+def _png(figure: Figure) -> str:
+    """A figure as a data URI; the figure is closed."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+    plt.close(figure)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def curves(train: list[dict[str, Any]], evaluations: list[dict[str, Any]], modalities: list[str]) -> Figure:
+    """Training loss and its parts, and the validation SSIMs, by step."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.4))
+    steps = [record["step"] for record in train]
+    for name in ("loss", "fusion", "decomposition"):
+        left.plot(steps, [record[name] for record in train], label=name, linewidth=1)
+    left.set(xlabel="step", ylabel="training loss", yscale="log")
+    left.legend()
+    steps = [record["step"] for record in evaluations]
+    for i, modality in enumerate(modalities, 1):
+        for kind, style in (("fused", "--"), ("decomposed", "-")):
+            name = f"ssim_{kind}_{i}_brain"
+            if evaluations and name in evaluations[0]:
+                right.plot(steps, [record[name] for record in evaluations], style, marker="o", markersize=3,
+                           color=f"C{i - 1}", label=f"{kind} with {modality}")
+    right.set(xlabel="step", ylabel="validation SSIM inside the brain")
+    right.legend()
+    return figure
+
+
+def image_panel(examples: dict[str, np.ndarray], modalities: list[str]) -> Figure:
+    """A row a slice: sources, fused, latent, decomposed, and the absolute error of each decomposed source.
+
+    Args:
+      examples: `sources` and `decomposed` (N, H, W, M), `fused` (N, H, W, 1), `latent` (N, H, W, C); the last two may
+        be missing where a system has none.
+      modalities: M names.
+    """
+    columns: list[tuple[str, np.ndarray, dict[str, Any]]] = []
+    grey = {"cmap": "gray", "vmin": 0, "vmax": 1}
+    columns += [(name, examples["sources"][..., i], grey) for i, name in enumerate(modalities)]
+    columns += [("fused", examples["fused"][..., 0], grey)]
+    for i in range(examples["latent"].shape[-1] if "latent" in examples else 0):
+        brain = examples["sources"].max(-1) > 0
+        centre, spread = examples["latent"][..., i][brain].mean(), 3 * examples["latent"][..., i][brain].std()
+        columns.append(("latent", examples["latent"][..., i],
+                        {"cmap": "RdBu_r", "vmin": centre - spread, "vmax": centre + spread}))
+    if "decomposed" in examples:
+        columns += [(f"{name}, decomposed", examples["decomposed"][..., i], grey) for i, name in enumerate(modalities)]
+        error = np.abs(examples["decomposed"] - examples["sources"])
+        columns += [(f"{name}, |error|", error[..., i], {"cmap": "magma", "vmin": 0, "vmax": ERROR_SPAN})
+                    for i, name in enumerate(modalities)]
+    rows = len(examples["fused"])
+    figure, axes = plt.subplots(rows, len(columns), figsize=(1.7 * len(columns), 1.75 * rows), squeeze=False)
+    for column, (title, images, style) in zip(axes.T, columns, strict=True):
+        column[0].set_title(title, fontsize=8)
+        for axis, image in zip(column, images, strict=True):
+            axis.imshow(image, **style)
+            axis.set_axis_off()
+    figure.tight_layout(pad=0.2)
+    return figure
+
+
+def _pick(values: list[str], count: int) -> list[int]:
+    """`count` places spread evenly over a list."""
+    return np.unique(np.linspace(0, len(values) - 1, count).round().astype(int)).tolist()
+
+
+def _examples(workdir: pathlib.Path, split: str, count: int) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Images of `count` slices with a tumour (where any has one), spread over the split, and their names."""
+    import jax
+
+    from fusioninn_jax import checkpoint, evaluation, input_pipeline
+    model, variables, config, _ = checkpoint.load(workdir)
+    prepared = input_pipeline.open_dataset(config.data)
+    split = split if split in prepared.sizes else "train"
+    found: list[dict[str, np.ndarray]] = []
+    names: list[str] = []
+    for batch, results in evaluation.run_over(model, variables, prepared, config, jax.local_devices(), split=split,
+                                              with_images=True):
+        images = {name: values for name, values in results.items() if values.ndim == 4} | {"sources": batch["sources"]}
+        for i in np.flatnonzero(batch["weight"]):
+            found.append({name: values[i] for name, values in images.items()} | {"tumour": batch["mask"][i].any()})
+            names.append(f"{batch['subject'][i].decode()}, slice {batch['slice_index'][i]}")
+    with_tumour = [i for i, example in enumerate(found) if example["tumour"]] or list(range(len(found)))
+    chosen = [with_tumour[i] for i in _pick([names[i] for i in with_tumour], count)]
+    stacked = {name: np.stack([found[i][name] for i in chosen]) for name in found[0] if name != "tumour"}
+    return stacked, [names[i] for i in chosen]
+
+
+def _score_rows(summary: dict[str, Any], modalities: list[str]) -> list[dict[str, Any]]:
+    """SSIM of each modality: fused, and decomposed from each storage, whole slice and brain."""
+    def cell(name: str) -> dict[str, float] | None:
+        return summary["overall"].get(name)
+    rows = []
+    for i, modality in enumerate(modalities, 1):
+        for label, name in ((f"fused with {modality}", f"ssim_{i}"),
+                            (f"{modality}, decomposed from float", f"decomposition_ssim_{i}_float"),
+                            (f"{modality}, decomposed from a 16-bit image", f"decomposition_ssim_{i}_16bit"),
+                            (f"{modality}, decomposed from an 8-bit image", f"decomposition_ssim_{i}_8bit")):
+            if cell(name):
+                rows.append({"label": label, "whole": cell(name), "brain": cell(f"{name}_brain")})
+    return rows
+
+
+def write_run_report(workdir: pathlib.Path, split: str = "test", count: int = 4) -> pathlib.Path:
+    """Writes `workdir`/report.html from what training and evaluation left there.
+
+    Args:
+      workdir: of a training that was evaluated (`python -m fusioninn_jax.evaluate`).
+      split: the evaluated split.
+      count: slices in the panel.
+
+    Raises:
+      UserError: training or evaluation is missing.
+    """
+    train, evaluations = read_lines(workdir / TRAIN_FILE), read_lines(workdir / METRICS_FILE)
+    if not evaluations:
+        raise UserError(f"{workdir}: no {METRICS_FILE} with an evaluation; train first: "
+                        "`python -m fusioninn_jax.train --config=... --workdir=...`")
+    summary_file = workdir / "evaluation" / split / "summary.json"
+    if not summary_file.exists():
+        raise UserError(f"{summary_file}: missing; run `python -m fusioninn_jax.evaluate --workdir={workdir} "
+                        f"--split={split}` first")
+    report = json.loads(summary_file.read_text())
+    system, summary = next(iter(report["systems"].items()))
+    examples, names = _examples(workdir, split, count)
+    modalities = report["modalities"]
+    environment = jinja2.Environment(loader=jinja2.PackageLoader("fusioninn_jax"), autoescape=True)
+    page = environment.get_template("run.html").render(
+        workdir=workdir.name, dataset=report["dataset"], split=split, system=system, summary=summary,
+        rows=_score_rows(summary, modalities), latent=summary.get("latent", {}), names=names, modalities=modalities,
+        evaluation=evaluations[-1], curves=_png(curves(train, evaluations, modalities)),
+        panel=_png(image_panel(examples, modalities)), error_span=ERROR_SPAN,
+        config=(workdir / "config.json").read_text())
+    path = workdir / "report.html"
+    score_table.write_atomically(path, lambda file: file.write(page))
+    return path
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parses the command line and writes the report; returns the exit code."""
+    parser = _Parser(prog="python -m fusioninn_jax.report", description=__doc__,
+                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="one training: curves, images, scores")
+    run.add_argument("--workdir", required=True)
+    run.add_argument("--split", default="test")
+    run.add_argument("--slices", type=int, default=4, help="slices in the panel")
+    args = parser.parse_args(argv)
+    path = write_run_report(pathlib.Path(args.workdir), args.split, args.slices)
+    print(f"written: {path}  (open it in a browser)")
+    return 0
+
+
+if __name__ == "__main__":
+    cli(main)

@@ -1,0 +1,153 @@
+"""What leaves the pipeline: values, order, resumption, shards, crops, filled-up batches, errors."""
+import ml_collections
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fusioninn_jax import input_pipeline
+from fusioninn_jax.errors import UserError
+from tests import training_case
+
+
+@pytest.fixture(scope="module", name="data_dir")
+def data_dir_fixture(tmp_path_factory):
+    return training_case.prepare(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(name="config")
+def config_fixture(data_dir):
+    return training_case.config(data_dir).data
+
+
+def take(iterator, count):
+    return [next(iterator) for _ in range(count)]
+
+
+def batches(config, count, **settings):
+    prepared = input_pipeline.open_dataset(config)
+    return take(input_pipeline.train_batches(prepared, config, **({"batch_size": 4, "seed": 3} | settings)), count)
+
+
+def test_normalisation_is_min_max_per_slice_and_modality():
+    raw = np.random.default_rng(0).uniform(-50, 900, (8, 9, 2)).astype(np.float32)
+    clipped = np.maximum(raw, 0)
+    low, high = clipped.min((0, 1)), clipped.max((0, 1))
+    np.testing.assert_allclose(input_pipeline.normalise(raw), (clipped - low) / (high - low), rtol=1e-6)
+
+
+def test_a_constant_slice_becomes_zero():
+    raw = np.stack([np.full((4, 5), 7.0), np.arange(20.0).reshape(4, 5)], -1).astype(np.float32)
+    normalised = input_pipeline.normalise(raw).numpy()
+    assert (normalised[..., 0] == 0).all() and normalised[..., 1].max() == 1
+
+
+def test_percentile_normalisation_is_not_darkened_by_one_outlier():
+    raw = np.random.default_rng(0).uniform(1, 100, (64, 64, 1)).astype(np.float32)
+    raw[5, 5] = 15_000
+    assert np.median(input_pipeline.normalise(raw, "minmax")) < 0.01
+    assert 0.4 < np.median(input_pipeline.normalise(raw, "percentile")) < 0.6
+
+
+def test_an_epoch_shows_every_slice_once_and_epochs_differ(config):
+    numbers = np.concatenate([batch["number"] for batch in batches(config, 11)])
+    epochs = numbers.reshape(4, 11)
+    for epoch in epochs:
+        assert sorted(epoch.tolist()) == list(range(11))
+    assert len({tuple(epoch.tolist()) for epoch in epochs}) == 4
+
+
+def test_resuming_at_a_step_gives_the_same_batches(config):
+    for cache in (True, False):
+        config.cache = cache
+        whole = batches(config, 9)
+        for resumed, expected in zip(batches(config, 3, first_step=6), whole[6:], strict=True):
+            np.testing.assert_array_equal(resumed["number"], expected["number"])
+            np.testing.assert_array_equal(resumed["sources"], expected["sources"])
+
+
+def test_another_seed_gives_another_order(config):
+    first, second = (np.concatenate([b["number"] for b in batches(config, 4, seed=seed)]) for seed in (3, 4))
+    assert (first != second).any()
+
+
+def test_processes_share_every_global_batch(config):
+    whole = batches(config, 5)
+    shares = [batches(config, 5, process_index=i, process_count=2) for i in range(2)]
+    for step, expected in enumerate(whole):
+        together = np.concatenate([share[step]["sources"] for share in shares])
+        np.testing.assert_array_equal(together, expected["sources"])
+
+
+def test_crops_have_the_size_asked_for_and_hold_brain(config):
+    for size in ((16, 16), (32, 40)):  # the second is larger than the slice, which is padded
+        config.crop = size
+        for batch in batches(config, 6):
+            assert batch["sources"].shape == (4, *size, 2) and batch["mask"].shape == (4, *size, 1)
+            assert ((batch["sources"] > 0).any(-1).mean((1, 2)) > 0.15).all()
+
+
+def test_crops_move_with_the_epoch(config):
+    seen = {}
+    for batch in batches(config, 11):
+        for number, image in zip(batch["number"].tolist(), batch["sources"], strict=True):
+            seen.setdefault(number, []).append(image)
+    assert any((images[0] != images[1]).any() for images in seen.values())
+
+
+def test_evaluation_sees_every_slice_once_and_weighs_the_filling_zero(config):
+    prepared = input_pipeline.open_dataset(config)
+    found = list(input_pipeline.evaluation_batches(prepared, config, "validation", batch_size=4, multiple=16))
+    assert [batch["sources"].shape for batch in found] == [(4, 32, 32, 2)] * 2
+    np.testing.assert_array_equal(np.concatenate([batch["weight"] for batch in found]), [1] * 5 + [0] * 3)
+    real = np.concatenate([batch["number"] for batch in found])[:5]
+    np.testing.assert_array_equal(real, range(5))
+    named = {(subject.decode(), int(index)) for batch in found
+             for subject, index in zip(batch["subject"], batch["slice_index"], strict=True)}
+    assert named == {(f"validation{i // 2}", i) for i in range(5)}
+    limited = input_pipeline.evaluation_batches(prepared, config, "validation", batch_size=4, limit=3)
+    assert sum(batch["weight"].sum() for batch in limited) == 3
+
+
+def test_slices_of_unlike_size_never_share_a_batch(config, monkeypatch):
+    decode = input_pipeline._decode
+
+    def uneven(prepared, normalisation, number, example):
+        decoded = decode(prepared, normalisation, number, example)
+        rows = tf.where(number % 2 == 0, 24, 20)
+        return decoded | {"sources": decoded["sources"][:rows], "mask": decoded["mask"][:rows]}
+
+    monkeypatch.setattr(input_pipeline, "_decode", uneven)
+    prepared = input_pipeline.open_dataset(config)
+    found = list(input_pipeline.evaluation_batches(prepared, config, "train", batch_size=4))
+    assert {batch["sources"].shape[1] for batch in found} == {20, 24}
+    assert sum(batch["weight"].sum() for batch in found) == 11
+
+
+def test_the_newest_version_is_found(tmp_path, config):
+    for version in ("1.0.0", "1.10.0", "1.9.0"):
+        folder = tmp_path / "tiny" / "default" / version
+        folder.mkdir(parents=True)
+        (folder / "dataset_info.json").write_text("{}")
+    assert max((tmp_path / "tiny/default").iterdir(), key=input_pipeline._version_key).name == "1.10.0"
+
+
+@pytest.mark.parametrize("dataset,hint", [
+    ("brain_phantom/default", "data.prepare brain_phantom --config=default"),
+    ("brats/mine", "data.prepare brats --source=FOLDER --name=mine"),
+])
+def test_an_unprepared_dataset_names_the_command(config, dataset, hint):
+    config = ml_collections.ConfigDict(config.to_dict())
+    config.dataset = dataset
+    with pytest.raises(UserError, match=hint):
+        input_pipeline.open_dataset(config)
+
+
+def test_an_unknown_split_is_named(config):
+    prepared = input_pipeline.open_dataset(config)
+    with pytest.raises(UserError, match="no split 'holdout'; choose one of test, train, validation"):
+        next(input_pipeline.evaluation_batches(prepared, config, "holdout", batch_size=2))
+
+
+def test_an_unknown_normalisation_is_named(config):
+    with pytest.raises(UserError, match="choose one"):
+        input_pipeline.normalise(np.zeros((2, 2, 1), np.float32), "zscore")

@@ -1,0 +1,105 @@
+"""The losses: equations of the paper, both reductions, and which latent loss has a gradient."""
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fusioninn_jax import losses
+from tests import tolerances
+from tests.golden import portable_inputs
+
+
+def images(seed, batch=2, height=16, width=20):
+    pair = portable_inputs.smooth(seed, batch, height, width).transpose(0, 2, 3, 1)
+    return jnp.asarray(pair[..., :1]), jnp.asarray(pair[..., 1:])
+
+
+@settings(deadline=None, max_examples=15)
+@given(seed=st.integers(0, 10_000), height=st.integers(11, 24), width=st.integers(11, 24))
+def test_ssim_invariants(seed, height, width):
+    a, b = images(seed, 2, height, width)
+    value = losses.ssim(a, b)
+    assert value.shape == (2,) and (jnp.abs(value) <= 1 + tolerances.ROUND_TRIP_F32).all()
+    np.testing.assert_allclose(losses.ssim(b, a), value, atol=tolerances.ROUND_TRIP_F32)
+    np.testing.assert_allclose(losses.ssim(a, a), 1, atol=tolerances.ROUND_TRIP_F32)
+    np.testing.assert_allclose(losses.ssim(a[:, ::-1], b[:, ::-1]), value, atol=tolerances.METRIC_F32)
+    np.testing.assert_allclose(losses.ssim(a.swapaxes(1, 2), b.swapaxes(1, 2)), value, atol=tolerances.METRIC_F32)
+
+
+@settings(deadline=None, max_examples=15)
+@given(seed=st.integers(0, 10_000), weight=st.floats(0, 1), height=st.integers(11, 24))
+def test_reductions_are_mean_and_sum(seed, weight, height):
+    x1, x2 = images(seed, 2, height, 16)
+    fused = 0.3 * x1 + 0.7 * x2
+    pairs = [(x1, fused), (x2, fused)]
+    ssims = [1 - losses.ssim(x, fused) for x in (x1, x2)]
+    squares = [np.asarray(((x - fused) ** 2).sum((1, 2, 3))) for x in (x1, x2)]
+    official = 0.5 * sum(weight * s + (1 - weight) * q / (height * 16) for s, q in zip(ssims, squares, strict=True))
+    paper = sum(weight * s + (1 - weight) * np.sqrt(q) for s, q in zip(ssims, squares, strict=True))
+    for reduction, expected in (("official", official), ("paper", paper)):
+        value = losses.similarity_loss(pairs, weight=weight, reduction=reduction)
+        np.testing.assert_allclose(value, expected, rtol=tolerances.LOSS_F32, atol=1e-6)
+
+
+def test_ssim_agrees_with_dm_pix():
+    import dm_pix
+    a, b = images(0)
+    ours = losses.ssim(a, b)
+    np.testing.assert_allclose(ours, dm_pix.ssim(a, b), atol=tolerances.METRIC_F32)
+
+
+def test_norm_of_a_perfect_image_has_a_finite_gradient():
+    a, _ = images(0)
+    assert np.isfinite(jax.grad(lambda x: losses.l2(x, a, reduction="paper").sum())(a)).all()
+
+
+@pytest.mark.parametrize("shift", [0.0, 5.0])
+def test_official_mmd_is_inert_at_image_size(shift):
+    keys = jax.random.split(jax.random.key(0), 2)
+    latent, target = (jax.random.normal(key, (8, 96, 96, 1)) for key in keys)
+    value, gradient = jax.value_and_grad(losses.mmd_official)(latent + shift, target)
+    np.testing.assert_allclose(value, 6 / 8, rtol=1e-3)
+    assert jnp.abs(gradient).max() < 1e-6
+
+
+def test_official_mmd_is_the_formula():
+    rng = np.random.default_rng(0)
+    u, v = 0.2 * rng.standard_normal((2, 5, 3)).astype(np.float32)
+    def kernel(a, b):
+        squares = ((a[:, None] - b[None]) ** 2).sum(-1)
+        return sum(w**2 / (w**2 + squares) for w in losses.MMD_WIDTHS).mean()
+    np.testing.assert_allclose(losses.mmd_official(u, v), kernel(u, u) + kernel(v, v) - 2 * kernel(u, v), rtol=1e-4)
+
+
+def test_wasserstein_is_zero_for_equal_samples_and_pulls_at_image_size():
+    keys = jax.random.split(jax.random.key(0), 2)
+    latent, target = (jax.random.normal(key, (2, 96, 96, 1)) for key in keys)
+    assert losses.wasserstein(target[::-1], target) == 0
+    np.testing.assert_allclose(losses.wasserstein(latent + 5, target), 25, rtol=0.05)
+    moved = latent + 5 - 0.5 * latent.size * jax.grad(losses.wasserstein)(latent + 5, target)
+    assert losses.wasserstein(moved, target) < 1e-6  # a full step down the gradient is the optimal transport
+
+
+@pytest.mark.parametrize("prior,mean,std", [("normal", 0, 1), ("zeros", 0, 0), ("ones", 1, 0),
+                                            ("uniform", 0.5, 12**-0.5)])
+def test_priors(prior, mean, std):
+    draws = losses.sample_prior(prior, jax.random.key(0), (64, 64, 4))
+    np.testing.assert_allclose(draws.mean(), mean, atol=0.02)
+    np.testing.assert_allclose(draws.std(), std, atol=0.02)
+
+
+def test_total_loss_is_equation_5():
+    parts = losses.LossParts(jnp.array([1.0, 2.0]), jnp.array([3.0, 4.0]), jnp.array(0.5))
+    np.testing.assert_allclose(losses.total_loss(parts, alpha=0.2), 0.2 * np.array([1.5, 2.5]) + 0.8 * np.array([3, 4]))
+
+
+@pytest.mark.parametrize("call", [
+    lambda: losses.similarity_loss([images(0)], reduction="sum"),
+    lambda: losses.latent_loss("mmd", jnp.zeros((1, 2)), jnp.zeros((1, 2))),
+    lambda: losses.sample_prior("gauss", jax.random.key(0), (1,)),
+])
+def test_unknown_names_are_named(call):
+    with pytest.raises(ValueError, match="must be one of"):
+        call()

@@ -1,0 +1,229 @@
+"""Training end to end on a tiny dataset: it learns, resumes exactly after any kind of end, and names bad input."""
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from fusioninn_jax import checkpoint, evaluate, report, train
+from fusioninn_jax.errors import UserError
+from fusioninn_jax.train_log import METRICS_FILE, TRAIN_FILE, read_lines
+from tests import training_case
+
+ROOT = pathlib.Path(__file__).parents[1]
+DEADLINE = 240  # seconds for a subprocess, on a busy machine
+
+
+@pytest.fixture(scope="module", name="data_dir")
+def data_dir_fixture(tmp_path_factory):
+    return training_case.prepare(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module", name="whole_run")
+def whole_run_fixture(data_dir, tmp_path_factory):
+    """(workdir, last state) of an uninterrupted run."""
+    workdir = tmp_path_factory.mktemp("whole")
+    return workdir, train.train_and_evaluate(training_case.config(data_dir), str(workdir))
+
+
+def losses(workdir):
+    return [(record["step"], record["loss"]) for record in read_lines(workdir / TRAIN_FILE)]
+
+
+def test_a_run_leaves_its_records(whole_run):
+    workdir, state = whole_run
+    assert int(state.step) == 6
+    assert [step for step, _ in losses(workdir)] == [1, 2, 3, 4, 5, 6]
+    evaluations = read_lines(workdir / METRICS_FILE)
+    assert [record["step"] for record in evaluations] == [2, 4, 6]
+    assert all(np.isfinite(list(record.values())).all() for record in evaluations)
+    assert {"loss", "ssim_fused_1", "ssim_decomposed_2_brain"} <= set(evaluations[0])
+    assert list((workdir / "tensorboard").iterdir())
+    kept = sorted(int(folder.name) for folder in (workdir / "checkpoints").iterdir())
+    best = min(evaluations, key=lambda record: record["loss"])["step"]
+    assert kept == sorted({4, 6, best})  # the last two and the best
+
+
+def test_a_run_that_crashed_resumes_exactly(whole_run, data_dir, tmp_path, monkeypatch):
+    class Crash(Exception):
+        pass
+
+    step = train.TrainLog.step
+
+    def crash_at_5(self, number, *rest):
+        step(self, number, *rest)
+        if number == 5:
+            raise Crash
+
+    monkeypatch.setattr(train.TrainLog, "step", crash_at_5)
+    with pytest.raises(Crash):
+        train.train_and_evaluate(training_case.config(data_dir), str(tmp_path))
+    monkeypatch.setattr(train.TrainLog, "step", step)
+    state = train.train_and_evaluate(training_case.config(data_dir), str(tmp_path))
+    workdir, expected = whole_run
+    assert losses(tmp_path) == losses(workdir)
+    for ours, theirs in zip(jax.tree.leaves(state), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_finished_run_does_nothing_more(whole_run, data_dir):
+    workdir, _ = whole_run
+    before = losses(workdir)
+    assert int(train.train_and_evaluate(training_case.config(data_dir), str(workdir)).step) == 6
+    assert losses(workdir) == before
+
+
+def test_training_lowers_the_loss(data_dir, tmp_path):
+    config = training_case.config(data_dir)
+    config.train.steps, config.train.eval_every = 40, 40
+    config.optimizer.learning_rate = 1e-2
+    train.train_and_evaluate(config, str(tmp_path))
+    curve = [loss for _, loss in losses(tmp_path)]
+    assert np.mean(curve[-8:]) < 0.9 * np.mean(curve[:4])
+
+
+def start(workdir, data_dir, *more):
+    command = [sys.executable, "-m", "fusioninn_jax.train", f"--config=tests/tiny_config.py:{data_dir}",
+               f"--workdir={workdir}", *more]
+    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_step(process, workdir, step):
+    """Returns once the run has logged `step`."""
+    deadline = time.monotonic() + DEADLINE
+    while time.monotonic() < deadline:
+        records = read_lines(workdir / TRAIN_FILE)
+        if records and records[-1]["step"] >= step:
+            return
+        if process.poll() is not None:
+            pytest.fail(f"the run ended by itself: {process.stderr.read()}")
+        time.sleep(0.02)
+    pytest.fail("the run took too long")
+
+
+@pytest.mark.slow
+def test_killed_and_terminated_runs_resume_exactly(data_dir, tmp_path):
+    """SIGKILL between two checkpoints, then SIGTERM, then to the end: the curve of an uninterrupted run."""
+    from tests import tiny_config
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    train.train_and_evaluate(tiny_config.get_config(str(data_dir)), str(whole))
+    killed = start(broken, data_dir)
+    wait_for_step(killed, broken, 12 + int(np.random.default_rng().integers(2, 9)))
+    killed.send_signal(signal.SIGKILL)
+    killed.wait(DEADLINE)
+    terminated = start(broken, data_dir)
+    wait_for_step(terminated, broken, 27)
+    terminated.send_signal(signal.SIGTERM)
+    assert terminated.wait(DEADLINE) == 0
+    assert 27 <= losses(broken)[-1][0] < 60
+    last = start(broken, data_dir)
+    _, errors = last.communicate(timeout=DEADLINE)
+    assert last.returncode == 0, errors
+    assert losses(broken) == losses(whole)
+
+
+@pytest.mark.parametrize("settings,message", [
+    ({"data.dataset": "brats/none"}, "run `python -m data.prepare brats"),
+    ({"train.batch_size": 12}, "the 8 devices don't divide it"),
+    ({"model.fusioninn.sources": 3}, "the model takes 3"),
+    ({"data.crop": (15, 16)}, r"set --config.data.crop=\(14, 16\)"),
+])
+def test_bad_settings_are_named(data_dir, tmp_path, settings, message):
+    config = training_case.config(data_dir)
+    config.update_from_flattened_dict(settings)
+    with pytest.raises(UserError, match=message):
+        train.train_and_evaluate(config, str(tmp_path / "new"))
+    assert not (tmp_path / "new" / "metrics.jsonl").exists()
+
+
+def test_a_checkpoint_of_another_architecture_is_named(whole_run, data_dir):
+    config = training_case.config(data_dir)
+    config.model.fusioninn.blocks = 2
+    with pytest.raises(UserError, match="another architecture .blocks is 3, this run asks for 2"):
+        train.train_and_evaluate(config, str(whole_run[0]))
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_slices(data_dir, tmp_path):
+    config = training_case.config(data_dir)
+    config.optimizer.learning_rate, config.optimizer.clip_norm = 1e30, 0.0
+    with pytest.raises(UserError, match=r"step 2: the loss is .* slices numbered \[\d+, .*look at those slices"):
+        train.train_and_evaluate(config, str(tmp_path))
+
+
+@pytest.mark.parametrize("arguments,message", [
+    (["--config=configs/phantom.py", "--config.train.batch_sizes=3", "--workdir=x"], 'Did you mean "batch_size"'),
+    (["--config=configs/absent.py", "--workdir=x"], "configs/absent.py"),
+    (["--workdir=x"], "--config and --workdir are needed"),
+    (["--config=configs/phantom.py", "--config.data.data_dir=/nonexistent", "--workdir=x"], "no prepared dataset"),
+])
+def test_the_command_says_what_is_wrong_in_one_line(arguments, message):
+    done = subprocess.run([sys.executable, "-m", "fusioninn_jax.train", *arguments], cwd=ROOT, text=True,
+                          capture_output=True, timeout=DEADLINE)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1 and message in done.stderr
+
+
+def test_evaluate_and_report_use_what_training_left(whole_run, data_dir, capsys):
+    workdir, _ = whole_run
+    with pytest.raises(UserError, match="fusioninn_jax.evaluate --workdir"):
+        report.write_run_report(workdir)
+    arguments = [f"--workdir={workdir}", "--split=test", "--metrics=ssim", f"--save-fused={workdir}/fused"]
+    assert evaluate.main([*arguments, "--model=mean"]) == 0
+    summary = json.loads((workdir / "evaluation/test/summary.json").read_text())
+    assert summary["systems"]["fusioninn"]["images"] == 3
+    assert set(summary["systems"]) == {"fusioninn", "mean"}
+    assert {"mean", "std", "excess_kurtosis"} <= set(summary["systems"]["fusioninn"]["latent"]["brain"])
+    folder = workdir / "fused" / "fusioninn"
+    assert len(list(folder.iterdir())) == 3
+    assert evaluate.main([f"--workdir={workdir}", "--split=test", "--metrics=ssim", f"--fused-dir=saved={folder}",
+                          f"--out={workdir}/again"]) == 0
+    again = json.loads((workdir / "again/summary.json").read_text())["systems"]
+    for name in ("ssim_1", "q_ssim_brain"):  # 8 bits apart
+        np.testing.assert_allclose(again["saved"]["overall"][name]["mean"],
+                                   again["fusioninn"]["overall"][name]["mean"], atol=0.01)
+    assert "SSIM with t1gd" in capsys.readouterr().out
+    evaluate.main([f"--workdir={workdir}", "--split=test", "--metrics=ssim"])
+    page = report.write_run_report(workdir).read_text()
+    assert page.count("data:image/png;base64,") == 2 and "decomposed from an 8-bit image" in page
+    assert "http" not in page.split("</style>")[1].split("<h2>Configuration")[0]  # self-contained
+
+
+@pytest.mark.parametrize("arguments,message", [
+    ([], "nothing to score"),
+    (["--model=mean"], "--dataset and --out are needed"),
+    (["--workdir=/nonexistent"], "no checkpoints there"),
+    (["--model=fusioninn", "--dataset=a/b", "--out=x"], "needs training"),
+    (["--model=maen", "--dataset=a/b", "--out=x"], "did you mean 'mean'"),
+])
+def test_evaluate_names_bad_arguments(arguments, message):
+    with pytest.raises(UserError, match=message):
+        evaluate.main(arguments)
+
+
+def test_a_missing_fused_image_is_named(data_dir, tmp_path):
+    with pytest.raises(UserError, match=r"has no test\d_00\d.png"):
+        evaluate.main([f"--fused-dir=other={tmp_path}", "--dataset=tiny/default", f"--data-dir={data_dir}",
+                       "--split=test", f"--out={tmp_path}/out"])
+
+
+def test_loading_gives_the_trained_model_without_the_configuration(whole_run):
+    workdir, state = whole_run
+    model, variables, config, step = checkpoint.load(workdir, "last")
+    assert step == 6 and config.model.fusioninn.permutations[0] == (1, 0)
+    for ours, theirs in zip(jax.tree.leaves(variables), jax.tree.leaves(state.variables), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert model.decompose is not None
+
+
+def test_import_needs_neither_tensorflow_nor_orbax():
+    code = ("import sys, fusioninn_jax; fusioninn_jax.models.get('fusioninn'); "
+            "print([name for name in ('tensorflow', 'orbax', 'tensorflow_datasets') if name in sys.modules])")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True,
+                          env=os.environ)
+    assert done.stdout.strip() == "[]"
