@@ -57,7 +57,7 @@ def save(manager: ocp.CheckpointManager, state: TrainState, config: ml_collectio
     if step in manager.all_steps():
         return
     meta = {"step": step, "config": json.loads(config.to_json())}
-    metrics = {} if validation_loss is None else {BEST_METRIC: validation_loss}
+    metrics = None if validation_loss is None else {BEST_METRIC: validation_loss}
     manager.save(step, args=ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta)),
                  metrics=metrics)
 

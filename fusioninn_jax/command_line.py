@@ -1,6 +1,7 @@
 """Flags of the entry points that take --config and --workdir."""
 from __future__ import annotations
 
+import pathlib
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +24,9 @@ def run_with_config(run: Callable[[ml_collections.ConfigDict, str], Any]) -> Non
         _parse(sys.argv)
         if config_flag.value is None or workdir_flag.value is None:
             raise UserError(f"--config and --workdir are needed: {_PROGRAM_DOC}")
+        file = config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")[0]  # FILE:ARGUMENT
+        if not pathlib.Path(file).exists():
+            raise UserError(f"{file}: there is no such configuration file; choose one of those in configs/")
         logging.set_verbosity(logging.ERROR)
         try:
             run(config_flag.value, workdir_flag.value)
@@ -33,8 +37,9 @@ def run_with_config(run: Callable[[ml_collections.ConfigDict, str], Any]) -> Non
 
 
 def one_line(error: BaseException) -> str:
-    """An error's message without line breaks."""
-    return " ".join(str(error).split())
+    """An error's message without line breaks, and without the quoting that a KeyError adds on its way."""
+    text = str(error).replace("\\n", " ").replace("\\'", "'")
+    return " ".join((text[1:-1] if text.startswith("''") else text).split())
 
 
 def _parse(arguments: list[str]) -> None:

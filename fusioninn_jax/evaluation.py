@@ -58,7 +58,7 @@ def validate(model: FusionModel, variables: Any, prepared: input_pipeline.Prepar
     """
     split = split if split in prepared.sizes else "train"
     totals: dict[str, float] = {}
-    count, examples = 0.0, {}
+    count, examples = 0.0, dict[str, np.ndarray]()
     for batch, results in run_over(model, variables, prepared, config, devices, split=split, with_images=True):
         weight = batch["weight"]
         count += float(weight.sum())

@@ -58,8 +58,8 @@ def similarity_loss(pairs: Sequence[tuple[jax.Array, jax.Array]], *, weight: flo
     """
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction is {reduction!r}; it must be one of {', '.join(REDUCTIONS)}")
-    total = sum(weight * (1 - ssim(a, b)) + (1 - weight) * l2(a, b, reduction=reduction) for a, b in pairs)
-    return total / len(pairs) if reduction == "official" else jnp.asarray(total)
+    terms = jnp.stack([weight * (1 - ssim(a, b)) + (1 - weight) * l2(a, b, reduction=reduction) for a, b in pairs])
+    return terms.mean(axis=0) if reduction == "official" else terms.sum(axis=0)
 
 
 def mmd_official(latent: jax.Array, target: jax.Array) -> jax.Array:
@@ -84,7 +84,8 @@ def mmd_official(latent: jax.Array, target: jax.Array) -> jax.Array:
         if a is b:  # an image's distance to itself is 0; the difference of large sums above would miss it
             distances = jnp.where(jnp.eye(len(a), dtype=bool), 0, distances)
         distances = jnp.maximum(distances, 0)
-        return sum(width**2 / (width**2 + distances) for width in MMD_WIDTHS).mean()
+        kernels = [(width**2 / (width**2 + distances)).mean() for width in MMD_WIDTHS]
+        return jnp.stack(kernels).sum()
 
     return kernel_mean(u, u) + kernel_mean(v, v) - 2 * kernel_mean(u, v)
 

@@ -54,10 +54,12 @@ def augment(key: jax.Array, sources: jax.Array, config: ml_collections.ConfigDic
         sources = dm_pix.random_flip_left_right(flip_key, sources)
     if config.rotation:
         limit = jnp.deg2rad(config.rotation)
-        sources = dm_pix.rotate(sources, jax.random.uniform(angle_key, (), minval=-limit, maxval=limit), order=1)
+        angle: Any = jax.random.uniform(angle_key, (), minval=-limit, maxval=limit)
+        sources = dm_pix.rotate(sources, angle, order=1)
     if config.gamma:
-        exponents = jax.random.uniform(gamma_key, sources.shape[-1:], minval=-config.gamma, maxval=config.gamma)
-        adjusted = [dm_pix.adjust_gamma(sources[..., i:i + 1], jnp.exp(exponents[i]), assume_in_bounds=True)
+        gammas: Any = jnp.exp(jax.random.uniform(gamma_key, sources.shape[-1:], minval=-config.gamma,
+                                                 maxval=config.gamma))
+        adjusted = [dm_pix.adjust_gamma(sources[..., i:i + 1], gammas[i], assume_in_bounds=True)
                     for i in range(sources.shape[-1])]
         sources = jnp.concatenate(adjusted, -1)
     return jnp.clip(sources, 0, 1)

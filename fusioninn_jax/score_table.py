@@ -36,7 +36,8 @@ def summarise(rows: list[Row]) -> dict[str, Any]:
     """
     subjects = np.array([row["subject"] for row in rows])
     clusters = subjects if len(set(subjects)) > 1 else None
-    overall, per_subject = {}, {subject: {} for subject in dict.fromkeys(subjects.tolist())}
+    overall: dict[str, dict[str, float]] = {}
+    per_subject: dict[str, dict[str, float]] = {subject: {} for subject in dict.fromkeys(subjects.tolist())}
     for name in score_names(rows):
         values = np.array([row[name] for row in rows], float)
         interval = bootstrap_interval(values, seed=BOOTSTRAP_SEED, clusters=clusters)

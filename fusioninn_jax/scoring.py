@@ -113,11 +113,10 @@ class LatentMoments:
         values = latent[inside]
         self._powers += [np.sum(values**power) for power in range(5)]
         for axis in (1, 2):
-            first = [np.s_[:]] * 4
-            second = [np.s_[:]] * 4
-            first[axis], second[axis] = np.s_[:-1], np.s_[1:]
-            both = inside[tuple(first)] & inside[tuple(second)]
-            a, b = latent[tuple(first)][both], latent[tuple(second)][both]
+            length = latent.shape[axis]
+            first, second = range(length - 1), range(1, length)
+            both = inside.take(first, axis) & inside.take(second, axis)
+            a, b = latent.take(first, axis)[both], latent.take(second, axis)[both]
             self._pairs += [a.size, a.sum(), b.sum(), (a * a).sum(), (b * b).sum(), (a * b).sum()]
 
     def summary(self) -> dict[str, float]:

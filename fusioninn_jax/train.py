@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 from tqdm import tqdm
@@ -94,7 +95,7 @@ def initial_state(model: models.FusionModel, optimizer: Any, config: ml_collecti
                         f"{model.multiple}: set --config.data.crop=({height // model.multiple * model.multiple}, "
                         f"{width // model.multiple * model.multiple})")
     key = jax.random.fold_in(jax.random.key(config.seed), np.uint32(2**32 - 1))
-    variables = jax.jit(model.init)(key, *objective.split_sources(first["sources"]))
+    variables = jax.jit(model.init)(key, *objective.split_sources(jnp.asarray(first["sources"])))
     return train_state.create(variables, optimizer, config.optimizer)
 
 

@@ -1,6 +1,7 @@
 """What training carries from step to step, and the optimiser that moves it."""
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import flax.struct
@@ -82,7 +83,7 @@ def apply_gradients(state: TrainState, gradients: Any, batch_stats: Any,
     variables = dict(state.variables) | {"params": optax.apply_updates(params, updates)}
     if batch_stats:
         variables["batch_stats"] = batch_stats
-    return state.replace(step=state.step + 1, variables=variables, opt_state=opt_state)
+    return dataclasses.replace(state, step=state.step + 1, variables=variables, opt_state=opt_state)
 
 
 def after_evaluation(state: TrainState, validation_loss: float, config: ml_collections.ConfigDict) -> TrainState:
@@ -91,4 +92,4 @@ def after_evaluation(state: TrainState, validation_loss: float, config: ml_colle
         return state
     nothing = jax.tree.map(jnp.zeros_like, state.variables["params"])
     _, plateau = _plateau(config).update(nothing, state.plateau, value=jnp.float32(validation_loss))
-    return state.replace(plateau=plateau)
+    return dataclasses.replace(state, plateau=plateau)

@@ -70,7 +70,7 @@ def conv_conditioner(width: int, *, final_relu: bool, zero_last: bool,
         return ConvConditioner(width, channels, final_relu, zero_last, dtype)
 
     def apply(params: Any, u: jax.Array, channels: int) -> jax.Array:
-        return module(channels).apply({"params": params}, u)
+        return jnp.asarray(module(channels).apply({"params": params}, u))
 
     def init(key: jax.Array, u: jax.Array, channels: int) -> Any:
         return module(channels).init(key, u)["params"]

@@ -8,6 +8,7 @@ the backward pass computes that layer again instead of reading it back from memo
 """
 from __future__ import annotations
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -72,7 +73,8 @@ def _sum_shifted(x: jax.Array) -> jax.Array:
     """Shifts each of (9, ..., H, W) by its own offset and adds them: (..., H, W)."""
     height, width = x.shape[-2:]
     padded = jnp.pad(x, [(0, 0)] * (x.ndim - 2) + [(1, 1), (1, 1)])
-    return sum(padded[k, ..., row:row + height, column:column + width] for k, (row, column) in enumerate(OFFSETS))
+    terms = (padded[k, ..., row:row + height, column:column + width] for k, (row, column) in enumerate(OFFSETS))
+    return functools.reduce(jnp.add, terms)
 
 
 # Each of the two is the other's transpose, up to the order of the offsets. Said to JAX by hand, since the transpose
