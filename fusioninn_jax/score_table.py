@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from fusioninn_jax.scoring import STORAGE_BITS
+from fusioninn_jax.scoring import METRIC_SETS, STORAGE_BITS
 from fusioninn_jax.statistics import bootstrap_interval
 
 KEYS = ("system", "subject", "slice_index")
@@ -19,8 +19,11 @@ Row = dict[str, Any]
 
 
 def score_names(rows: list[Row]) -> list[str]:
-    """The scores that any row has, in the order in which they first appear."""
-    return list(dict.fromkeys(name for row in rows for name in row if name not in KEYS))
+    """The scores that any row has: SSIM with each source, the metrics in their usual order, decomposition."""
+    def place(name: str) -> int:
+        plain = name.removesuffix("_brain")
+        return METRIC_SETS["all"].index(plain) if plain in METRIC_SETS["all"] else -1 + 99 * (not plain[5:].isdigit())
+    return sorted(dict.fromkeys(name for row in rows for name in row if name not in KEYS), key=place)
 
 
 def summarise(rows: list[Row]) -> dict[str, Any]:
