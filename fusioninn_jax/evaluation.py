@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from fusioninn_jax import input_pipeline, parallel
+from fusioninn_jax import input_pipeline, losses, objective, parallel
 from fusioninn_jax.models import FusionModel
 
 PANEL_IMAGES = 4
@@ -57,15 +58,20 @@ def validate(model: FusionModel, variables: Any, prepared: input_pipeline.Prepar
       split: which one.
     """
     split = split if split in prepared.sizes else "train"
-    totals: dict[str, float] = {}
-    count, examples = 0.0, dict[str, np.ndarray]()
+    columns: dict[str, list[np.ndarray]] = {}
+    weights, full, examples = [], [], dict[str, np.ndarray]()
     for batch, results in run_over(model, variables, prepared, config, devices, split=split, with_images=True):
-        weight = batch["weight"]
-        count += float(weight.sum())
+        weights.append(batch["weight"])
+        full.append(np.full(len(batch["weight"]), batch["weight"].min()))
         for name, values in results.items():
             if values.ndim == 1:
-                totals[name] = totals.get(name, 0.0) + float((values * weight).sum())
+                columns.setdefault(name, []).append(values)
         if not examples:
             examples = {name: images[:PANEL_IMAGES] for name, images in results.items() if images.ndim == 4}
             examples["sources"] = batch["sources"][:PANEL_IMAGES]
-    return Results({name: total / count for name, total in totals.items()}, examples)
+    weight, full_weight = np.concatenate(weights), np.concatenate(full)
+    means = {name: float(np.average(np.concatenate(values), weights=weight)) for name, values in columns.items()}
+    if full_weight.any():  # copies in a filled-up batch would be mistaken for a property of the latent
+        means["latent_loss"] = float(np.average(np.concatenate(columns["latent_loss"]), weights=full_weight))
+    parts = losses.LossParts(*[jnp.float32(means[name]) for name in ("fusion", "decomposition", "latent_loss")])
+    return Results({"loss": float(objective.per_image_loss(model, parts, config.losses.alpha)), **means}, examples)

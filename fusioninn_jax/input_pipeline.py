@@ -6,20 +6,18 @@ Order is a pure function of (seed, epoch), so training resumes by position alone
 from __future__ import annotations
 
 import logging
-import os
 import pathlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # these must be set before TensorFlow is imported
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+from fusioninn_jax import quiet_tensorflow  # noqa: F401  isort: skip  before TensorFlow
 
-import ml_collections  # noqa: E402
-import numpy as np  # noqa: E402
-import tensorflow as tf  # noqa: E402
-import tensorflow_datasets as tfds  # noqa: E402
+import ml_collections
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
 
-from fusioninn_jax.errors import UserError  # noqa: E402
+from fusioninn_jax.errors import UserError
 
 logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS warns of its own deprecated calls
 tf.config.set_visible_devices([], "GPU")  # the accelerator belongs to JAX

@@ -100,16 +100,16 @@ def make_eval_step(model: FusionModel, config: ml_collections.ConfigDict, device
 
     The noise of an image is folded from its number, so it depends neither on the devices nor on the batch size.
 
-    Per image: `loss` and its parts, and the SSIM scores of `objective.scores`; with `with_images` also `fused`,
-    `latent` and `decomposed` (M channels).
+    Per image: the loss's parts (`latent_loss`, of the whole batch, with each of its images) and the SSIM scores of
+    `objective.scores`; with `with_images` also `fused`, `latent` and `decomposed` (M channels).
     """
     def step(variables: Any, stack: jax.Array, numbers: jax.Array, key: jax.Array) -> dict[str, jax.Array]:
         keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(numbers)
         sources = objective.split_sources(stack)
         parts, images, _ = objective.loss_parts(model, variables, sources, keys, config.losses, train=False,
                                                 gather=_gather)
-        result = {"loss": objective.per_image_loss(model, parts, config.losses.alpha), "fusion": parts.fusion,
-                  "decomposition": parts.decomposition, **objective.scores(sources, images)}
+        result = {"fusion": parts.fusion, "decomposition": parts.decomposition,
+                  "latent_loss": jnp.broadcast_to(parts.latent, len(stack)), **objective.scores(sources, images)}
         if with_images:
             if "decomposed" in images:
                 images["decomposed"] = jnp.concatenate(images["decomposed"], -1)

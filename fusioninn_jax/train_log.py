@@ -6,6 +6,8 @@ import os
 import pathlib
 from typing import Any
 
+from fusioninn_jax import quiet_tensorflow  # noqa: F401  isort: skip  before TensorFlow
+
 import jax
 import ml_collections
 from flax.metrics import tensorboard
