@@ -26,6 +26,7 @@ from fusioninn_jax.errors import UserError, cli  # noqa: E402
 from fusioninn_jax.train_log import METRICS_FILE, TRAIN_FILE, read_lines  # noqa: E402
 
 ERROR_SPAN = 0.2  # error maps show 0 … this
+DISPLAY_NAMES = {"t1": "T1", "t1gd": "T1-Gd", "t2": "T2", "flair": "T2-FLAIR"}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -51,11 +52,12 @@ def curves(train: list[dict[str, Any]], evaluations: list[dict[str, Any]], modal
     left.legend()
     steps = [record["step"] for record in evaluations]
     for i, modality in enumerate(modalities, 1):
-        for kind, style in (("fused", "--"), ("decomposed", "-")):
+        for kind, style, label in (("fused", "--", f"fused, with {modality}"),
+                                   ("decomposed", "-", f"{modality}, decomposed")):
             name = f"ssim_{kind}_{i}_brain"
             if evaluations and name in evaluations[0]:
                 right.plot(steps, [record[name] for record in evaluations], style, marker="o", markersize=3,
-                           color=f"C{i - 1}", label=f"{kind} with {modality}")
+                           color=f"C{i - 1}", label=label)
     right.set(xlabel="step", ylabel="validation SSIM inside the brain")
     right.legend()
     return figure
@@ -158,7 +160,7 @@ def write_run_report(workdir: pathlib.Path, split: str = "test", count: int = 4)
     report = json.loads(summary_file.read_text())
     system, summary = next(iter(report["systems"].items()))
     examples, names = _examples(workdir, split, count)
-    modalities = report["modalities"]
+    modalities = [DISPLAY_NAMES.get(name, name) for name in report["modalities"]]
     environment = jinja2.Environment(loader=jinja2.PackageLoader("fusioninn_jax"), autoescape=True)
     page = environment.get_template("run.html").render(
         workdir=workdir.name, dataset=report["dataset"], split=split, system=system, summary=summary,
