@@ -17,7 +17,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from data.brats import layouts
 from fusioninn_jax import errors
@@ -29,11 +29,6 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 TRAIN_CONFIG = {"brats": "brats", "image_pairs": "default", "brain_phantom": "phantom"}
 SHOWN = 10  # names in a line of the summary
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise errors.UserError(f"{self.prog}: {message}; see {self.prog} --help")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -199,7 +194,7 @@ def _labels(text: str) -> tuple[int, ...]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m data.prepare", description=__doc__)
+    parser = errors.Parser(prog="python -m data.prepare", description=__doc__)
     commands = parser.add_subparsers(dest="dataset", required=True, metavar="{brats,image_pairs,brain_phantom}")
 
     def command(name: str, description: str) -> argparse.ArgumentParser:

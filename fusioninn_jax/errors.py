@@ -1,10 +1,20 @@
 """The one exception that a user's mistake raises, and the wrapper that prints it."""
+import argparse
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 
 class UserError(Exception):
     """Bad input, said in one line: the file or key, what is wrong, how to mend it."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises UserError instead of printing the usage and exiting."""
+        raise UserError(f"{message}; see {self.prog} --help")
 
 
 def cli(main: Callable[[], int | None]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import pathlib
 from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import jax
 import ml_collections
@@ -17,20 +17,15 @@ from PIL import Image
 from tqdm import tqdm
 
 from fusioninn_jax import checkpoint, image_io, input_pipeline, models, parallel, score_table, scoring, train
-from fusioninn_jax.errors import UserError, cli
+from fusioninn_jax.errors import Parser, UserError, cli
 from fusioninn_jax.models import FusionModel
 
 IMAGE_ENDINGS = (".png", ".tif", ".tiff")
 EVALUATION_FOLD = np.uint32(2**32 - 3)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see python -m fusioninn_jax.evaluate --help")
-
-
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = _Parser(prog="python -m fusioninn_jax.evaluate", description=__doc__,
+    parser = Parser(prog="python -m fusioninn_jax.evaluate", description=__doc__,
                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workdir", help="of a training; its dataset is scored unless --dataset says otherwise")
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best")

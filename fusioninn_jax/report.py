@@ -10,7 +10,7 @@ import io
 import json
 import pathlib
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import jinja2
 import matplotlib
@@ -22,16 +22,11 @@ from matplotlib import pyplot as plt  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
 from fusioninn_jax import score_table  # noqa: E402
-from fusioninn_jax.errors import UserError, cli  # noqa: E402
+from fusioninn_jax.errors import Parser, UserError, cli  # noqa: E402
 from fusioninn_jax.train_log import METRICS_FILE, TRAIN_FILE, read_lines  # noqa: E402
 
 ERROR_SPAN = 0.2  # error maps show 0 … this
 DISPLAY_NAMES = {"t1": "T1", "t1gd": "T1-Gd", "t2": "T2", "flair": "T2-FLAIR"}
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see python -m fusioninn_jax.report --help")
 
 
 def _png(figure: Figure) -> str:
@@ -175,7 +170,7 @@ def write_run_report(workdir: pathlib.Path, split: str = "test", count: int = 4)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses the command line and writes the report; returns the exit code."""
-    parser = _Parser(prog="python -m fusioninn_jax.report", description=__doc__,
+    parser = Parser(prog="python -m fusioninn_jax.report", description=__doc__,
                      formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="one training: curves, images, scores")
