@@ -37,8 +37,8 @@ def default_config() -> ml_collections.ConfigDict:
     config.permutation_seed = 0
     # The permutations themselves, one tuple for each block but the last; empty: made by the two lines above.
     config.permutations = ()
-    # `logit` only: intensities are shrunk to [shrinkage, 1 - shrinkage] first. Smaller values let the sigmoid of the
-    # fused image saturate, and float32 then loses what the latent needs: 0.001 misses the sources by up to 0.05.
+    # `logit` only: intensities are shrunk to [shrinkage, 1 - shrinkage] first. Smaller values leave the fused image's
+    # sigmoid flatter at its ends, and float32 less of what the inverse needs.
     config.shrinkage = 0.01
     config.dtype = "float32"  # of the conditioners' convolutions; the flow itself keeps its inputs' precision
     return config

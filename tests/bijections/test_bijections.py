@@ -35,6 +35,7 @@ TABLE = {
     "squeeze": (bj.squeeze(), (2, 4, 6, 2)),
     "unsqueeze": (bj.unsqueeze(), (2, 2, 3, 8)),
     "logit": (bj.logit(shrinkage=0.01), (2, 4, 2, 2)),
+    "logit_tails": (bj.chain(bj.actnorm(), bj.logit(shrinkage=0.2)), (2, 4, 2, 2)),
     "chain": (bj.chain(bj.actnorm(), bj.coupling(*CONV), bj.permutation((1, 0)), bj.squeeze(), bj.coupling(mlp),
                        bj.unsqueeze()), (2, 4, 4, 2)),
     "empty_chain": (bj.chain(), (2, 3)),
@@ -145,10 +146,21 @@ def test_permutation_moves_channel_perm_i_to_i():
     np.testing.assert_array_equal(y, [[12, 10, 11]])
 
 
-def test_logit_of_the_ends_is_finite_even_without_shrinkage():
-    for shrinkage in (0.0, 0.001):
-        y, log_det = bj.logit_forward(jnp.array([[0.0, 1.0]]), shrinkage=shrinkage)
-        assert np.isfinite(y).all() and np.isfinite(log_det).all()
+def test_logit_is_the_formula_inside_and_smooth_and_monotone_beyond():
+    with jax.enable_x64(True):
+        x = jnp.linspace(-0.5, 1.5, 4001)[None]
+        y, _ = bj.logit_forward(x, shrinkage=0.01)
+        inside = (x >= 0) & (x <= 1)
+        p = 0.01 + 0.98 * x[inside]
+        np.testing.assert_allclose(y[inside], np.log(p / (1 - p)), atol=1e-9)
+        slopes = np.diff(np.asarray(y)[0])
+        assert (slopes > 0).all() and np.abs(np.diff(slopes)).max() < 0.06 * slopes.max()
+
+
+def test_a_saturating_value_comes_back_in_float32():
+    y = jnp.array([[-40.0, -9.0, 0.3, 12.0, 40.0]])
+    x, _ = bj.logit_inverse(y, shrinkage=0.01)
+    np.testing.assert_allclose(bj.logit_forward(x, shrinkage=0.01)[0], y, atol=1e-4)
 
 
 @pytest.mark.parametrize("call,match", [
