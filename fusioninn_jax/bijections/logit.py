@@ -5,7 +5,7 @@ log-det = Σ log(1 - 2 · shrinkage) - log p - log(1 - p) = Σ log(1 - 2 · shri
 Inverse: x = (sigmoid(y) - shrinkage) / (1 - 2 · shrinkage).
 Beyond the images of 0 and 1 both go on as straight lines of the same slope. A sigmoid would saturate there, and in
 float32 the inverse could not tell its values apart: round trips through deep flows then miss by 1e-1.
-Source: Dinh et al. 2016, "Density estimation using Real NVP", section 4.1 (there with α = 0.05, one side only, no tails).
+Source: Dinh et al. 2016, "Density estimation using Real NVP", section 4.1 (there α = 0.05, one side, no tails).
 """
 from __future__ import annotations
 
