@@ -70,6 +70,11 @@ def split_sources(stack: jax.Array) -> tuple[jax.Array, ...]:
     return tuple(jnp.split(stack, stack.shape[-1], axis=-1))
 
 
+def brain_mask(sources: tuple[jax.Array, ...]) -> jax.Array:
+    """(B, H, W, 1), true where any source is above 0."""
+    return jnp.concatenate(sources, -1).max(-1, keepdims=True) > 0
+
+
 def draw_latents(keys: jax.Array, prior: str, like: jax.Array) -> jax.Array:
     """One draw from the prior for each example's own key, shaped as `like` (B, H, W, C)."""
     return jax.vmap(lambda key: losses.sample_prior(prior, key, like.shape[1:], like.dtype))(keys)
@@ -122,12 +127,11 @@ def scores(sources: tuple[jax.Array, ...], images: dict[str, Any]) -> dict[str, 
 
     Brain: any source above 0. Names: `ssim_fused_1`, `ssim_fused_1_brain`, `ssim_decomposed_1`, ...
     """
-    brain = jnp.concatenate(sources, -1).max(-1) > 0
+    brain = brain_mask(sources)
+    of_kind = {"fused": (images["fused"],) * len(sources), "decomposed": images.get("decomposed", ())}
     result = {}
-    for i, source in enumerate(sources):
-        for name, image in (("fused", images["fused"]), ("decomposed", images.get("decomposed", (None,) * 99)[i])):
-            if image is None:
-                continue
-            result[f"ssim_{name}_{i + 1}"] = ssim(source, image)
-            result[f"ssim_{name}_{i + 1}_brain"] = ssim(source, image, mask=brain)
+    for kind, partners in of_kind.items():
+        for i, (source, image) in enumerate(zip(sources, partners, strict=bool(partners)), 1):
+            result[f"ssim_{kind}_{i}"] = ssim(source, image)
+            result[f"ssim_{kind}_{i}_brain"] = ssim(source, image, mask=brain)
     return result

@@ -21,8 +21,10 @@ Row = dict[str, Any]
 def score_names(rows: list[Row]) -> list[str]:
     """The scores that any row has: SSIM with each source, the metrics in their usual order, decomposition."""
     def place(name: str) -> int:
-        plain = name.removesuffix("_brain")
-        return METRIC_SETS["all"].index(plain) if plain in METRIC_SETS["all"] else -1 + 99 * (not plain[5:].isdigit())
+        plain, known = name.removesuffix("_brain"), METRIC_SETS["all"]
+        if plain in known:
+            return known.index(plain)
+        return len(known) if plain.startswith("decomposition_") else -1
     return sorted(dict.fromkeys(name for row in rows for name in row if name not in KEYS), key=place)
 
 

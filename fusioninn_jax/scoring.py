@@ -14,6 +14,7 @@ import numpy as np
 
 from fusioninn_jax import metrics, objective
 from fusioninn_jax.models import FusionModel
+from fusioninn_jax.objective import brain_mask
 
 TABLE1 = ("q_ssim", "q_fmi", "q_ncie", "q_xy", "q_p")
 PUBLISHED = {"q_xy_fusioninn": "q_xy", "q_p_fusioninn": "q_p"}  # variant='fusioninn': what the paper's table holds
@@ -22,11 +23,6 @@ OF_FUSED = ("entropy", "standard_deviation", "spatial_frequency", "average_gradi
 METRIC_SETS = {"ssim": ("q_ssim",), "table1": (*TABLE1, *PUBLISHED), "all": (*TABLE1, *PUBLISHED, *FURTHER, *OF_FUSED)}
 STORAGE_BITS = {"float": 0, "16bit": 16, "8bit": 8}
 Scores = dict[str, jax.Array]
-
-
-def brain_mask(sources: tuple[jax.Array, ...]) -> jax.Array:
-    """(B, H, W, 1), true where any source is above 0."""
-    return jnp.concatenate(sources, -1).max(-1, keepdims=True) > 0
 
 
 def store(fused: jax.Array, bits: int) -> jax.Array:

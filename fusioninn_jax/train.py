@@ -21,8 +21,6 @@ from fusioninn_jax.evaluation import validate
 from fusioninn_jax.models.fusioninn import make_permutations
 from fusioninn_jax.train_log import TrainLog
 
-EVALUATION_SEED_OFFSET = 1  # evaluation noise must not be the noise of a training step
-
 
 def default_config() -> ml_collections.ConfigDict:
     """Every setting of a training run with its default."""
