@@ -88,7 +88,8 @@ def make_train_step(model: FusionModel, optimizer: optax.GradientTransformation,
         gradients, (metrics, batch_stats) = jax.grad(loss, has_aux=True)(state.variables["params"])
         gradients = jax.lax.pmean(gradients, AXIS)
         metrics["gradient_norm"] = optax.tree.norm(gradients)
-        return train_state.apply_gradients(state, gradients, batch_stats, optimizer), metrics
+        state = train_state.apply_gradients(state, gradients, batch_stats, optimizer, config.optimizer)
+        return state, metrics
 
     return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0, None), out_axes=None, devices=devices,
                     donate_argnums=(0,))

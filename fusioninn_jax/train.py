@@ -145,7 +145,7 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str) -> train
                 log.step(step, metrics, bar)
                 if step % config.train.eval_every == 0 or step == config.train.steps:
                     started = time.time()
-                    results = validate(model, state.variables, prepared, config, devices)
+                    results = validate(model, state.evaluated, prepared, config, devices)
                     state = train_state.after_evaluation(state, results.means["loss"], config.optimizer)
                     log.evaluation(step, results, time.time() - started)
                     checkpoint.save(manager, state, config, results.means["loss"])
