@@ -92,20 +92,21 @@ def loss_parts(model: FusionModel, variables: Variables, sources: tuple[jax.Arra
       keys: (B,), one for each example; its latents are drawn with it.
       config: as `default_config`.
       train: use and update batch statistics.
-      gather: brings the latents of all devices together, (B, ...) -> (global B, ...).
+      gather: brings arrays of all devices together, latents and moments: (B, ...) -> (global B, ...).
 
     Returns:
       the parts; the images (`fused`, and where the system has them `latent` and `decomposed`, a tuple); the updated
       batch statistics.
     """
     if train:
-        fused, latent, batch_stats = model.fuse_train(variables, *sources)
+        fused, latent, batch_stats = model.fuse_train(variables, *sources, gather=gather)
     else:
         (fused, latent), batch_stats = model.fuse(variables, *sources), variables.get("batch_stats", {})
     def similarity(images: tuple[jax.Array, ...]) -> jax.Array:
         return losses.similarity_loss(list(zip(sources, images, strict=True)), weight=config.lam,
                                       reduction=config.reduction)
-    fusion = similarity((fused,) * len(sources))
+    fused, *sides = split_sources(fused)  # of deep supervision, each as good as the fused image itself
+    fusion = jnp.stack([similarity((output,) * len(sources)) for output in (fused, *sides)]).mean(0)
     images: dict[str, Any] = {"fused": fused}
     if latent is None or model.decompose is None:
         return losses.LossParts(fusion, jnp.zeros_like(fusion), jnp.zeros((), fused.dtype)), images, batch_stats

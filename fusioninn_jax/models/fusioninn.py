@@ -16,7 +16,7 @@ import numpy as np
 
 from fusioninn_jax.bijections import Bijection, actnorm, chain, coupling, permutation, squeeze, unsqueeze
 from fusioninn_jax.bijections.logit import logit_forward, logit_inverse
-from fusioninn_jax.models.base import FusionModel, Variables
+from fusioninn_jax.models.base import FusionModel, Variables, on_one_device
 from fusioninn_jax.models.conditioners import conv_conditioner
 
 FORMULATIONS = ("logit", "official")
@@ -142,7 +142,8 @@ def fusioninn(config: ml_collections.ConfigDict | None = None) -> FusionModel:
         y, _ = flow.forward(variables["params"], join(sources))
         return from_flow(y[..., :1]), y[..., 1:]
 
-    def fuse_train(variables: Variables, *sources: jax.Array) -> tuple[jax.Array, jax.Array, Any]:
+    def fuse_train(variables: Variables, *sources: jax.Array,
+                   gather: Any = on_one_device) -> tuple[jax.Array, jax.Array, Any]:
         return (*fuse(variables, *sources), {})
 
     def decompose(variables: Variables, fused: jax.Array, latent: jax.Array) -> tuple[jax.Array, ...]:
