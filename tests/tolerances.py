@@ -10,3 +10,4 @@ BFLOAT16 = 1e-2  # 8 bits of mantissa
 DEVICES = 1e-5  # 1 device against 2, 4, 8
 METRIC_F64 = 1e-6
 METRIC_F32 = 1e-4
+BASELINE = 1e-4  # the convolutional baselines, in either precision
