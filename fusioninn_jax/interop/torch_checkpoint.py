@@ -7,6 +7,7 @@ from typing import Any
 import ml_collections
 import numpy as np
 
+from fusioninn_jax.interop.ddfm_checkpoint import convert_ddfm
 from fusioninn_jax.models import fusioninn
 
 StateDict = Mapping[str, np.ndarray]
@@ -58,4 +59,7 @@ def _fusioninn(state: StateDict) -> tuple[ml_collections.ConfigDict, dict[str, A
     return config, {"params": [actnorm, blocks[1], {}, {}, blocks[4], {}, {}, blocks[7]]}
 
 
-_CONVERTERS = {"fusioninn": _fusioninn}
+_CONVERTERS = {
+    "ddfm": convert_ddfm,
+    "fusioninn": _fusioninn,
+}

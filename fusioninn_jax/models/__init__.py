@@ -9,6 +9,7 @@ import jax
 import ml_collections
 
 from fusioninn_jax.models import classical
+from fusioninn_jax.models import ddfm as _ddfm
 from fusioninn_jax.models import fusioninn as _fusioninn
 from fusioninn_jax.models.base import FusionModel, Variables
 
@@ -24,6 +25,7 @@ def _training_free(fuse: Callable[..., jax.Array]) -> tuple[Any, Any]:
 
 _MODELS: dict[str, tuple[Any, Any]] = {
     "fusioninn": (_fusioninn.fusioninn, _fusioninn.default_config),
+    "ddfm": (_ddfm.ddfm, _ddfm.default_config),
     "mean": _training_free(classical.mean),
     "max": _training_free(classical.maximum),
     "laplacian_pyramid": _training_free(classical.laplacian_pyramid),
