@@ -19,9 +19,9 @@ def get_config() -> ml_collections.ConfigDict:
                              head_channels=32, learned_sigma=False, steps=25)
     config.data.crop = (64, 64)
     config.optimizer.learning_rate = 1e-3
-    config.optimizer.warmup_steps = 100
-    config.optimizer.ema = 0.995
-    config.train.batch_size = 8
-    config.train.steps = 800
-    config.train.eval_every = 400
+    config.optimizer.warmup_steps = 50
+    config.optimizer.ema = 0.99
+    config.train.batch_size = 4
+    config.train.steps = 600
+    config.train.eval_every = 300
     return config

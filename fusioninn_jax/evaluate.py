@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from fusioninn_jax import checkpoint, image_io, input_pipeline, models, parallel, score_table, scoring, train
 from fusioninn_jax.errors import Parser, UserError, cli
-from fusioninn_jax.models import FusionModel
+from fusioninn_jax.models import FusionModel, ddfm
 
 IMAGE_ENDINGS = (".png", ".tif", ".tiff")
 EVALUATION_FOLD = np.uint32(2**32 - 3)
@@ -147,7 +147,8 @@ def _load(args: argparse.Namespace) -> tuple[dict[str, tuple[FusionModel, Any]],
     for name in args.model:
         model = models.get(name)
         if not model.training_free:
-            raise UserError(f"--model={name}: needs training; train it and give its --workdir")
+            how = ddfm.HOW_TO_GET if name == "ddfm" else "train it and give its --workdir"
+            raise UserError(f"--model={name}: needs training; {how}")
         systems[name] = (model, {"params": {}})
     with config.unlocked():
         config.data.dataset = args.dataset or config.data.dataset

@@ -61,6 +61,16 @@ def key_shapes(config: ml_collections.ConfigDict) -> dict[str, tuple[int, ...]]:
     return {_key(path): _their_shape(path, shape) for path, shape in _param_shapes(config).items()}
 
 
+def _check_kind(state: StateDict) -> None:
+    """Raises ValueError where the weights that tell the size are no weights of such a network."""
+    for key, axes in (("time_embed.0.weight", 2), ("input_blocks.0.0.weight", 4), ("out.2.weight", 4)):
+        if state[key].ndim != axes:
+            raise ValueError(f"not a state dict of ddfm: {key} has shape {state[key].shape}; {axes} axes are expected")
+    if any(re.fullmatch(r"input_blocks\.\d+\.0\.op\.weight", key) for key in state):
+        raise ValueError("not a state dict of ddfm: its network resamples by plain convolutions; the one that is "
+                         "supported has residual blocks for it (resblock_updown), as 256x256_diffusion_uncond.pt")
+
+
 def config_of(state: StateDict) -> ml_collections.ConfigDict:
     """The configuration of the network that a state dict belongs to.
 
@@ -71,10 +81,8 @@ def config_of(state: StateDict) -> ml_collections.ConfigDict:
       KeyError: a key that every such network has is missing.
       ValueError: a variant without up- and down-sampling residual blocks, or a shape that no such network has.
     """
+    _check_kind(state)
     config = ddfm.default_config()
-    if any(re.fullmatch(r"input_blocks\.\d+\.0\.op\.weight", key) for key in state):
-        raise ValueError("not a state dict of ddfm: its network resamples by plain convolutions; the one that is "
-                         "supported has residual blocks for it (resblock_updown), as 256x256_diffusion_uncond.pt")
     config.channels = state["time_embed.0.weight"].shape[1]
     config.image_channels = state["input_blocks.0.0.weight"].shape[1]
     config.learned_sigma = state["out.2.weight"].shape[0] == 2 * config.image_channels

@@ -24,6 +24,11 @@ STUDIO_BLACK, STUDIO_SPAN = 16.0, 219.0
 FULL_LUMA = (0.299, 0.587, 0.114)
 LEVELS = 255
 
+# Where its weights come from, for whoever asks for them.
+HOW_TO_GET = ("train a small one with `python -m fusioninn_jax.train --config=configs/ddpm.py --workdir=runs/ddpm`, or "
+              "import OpenAI's with `python -m fusioninn_jax.interop.torch_checkpoint 256x256_diffusion_uncond.pt "
+              "--name=ddfm --workdir=runs/ddpm`; then give --workdir=runs/ddpm")
+
 
 def default_config() -> ml_collections.ConfigDict:
     """The published 256x256 model: 552 814 086 parameters. `configs/ddpm.py` has a small grey one to train."""
@@ -141,7 +146,7 @@ def ddfm(config: ml_collections.ConfigDict | None = None) -> FusionModel:
         height, width = sources[0].shape[1:3]
         return fused[:, top:top + height, left:left + width], None
 
-    def fuse_train(variables: Variables, *sources: jax.Array) -> tuple[jax.Array, None, Any]:
+    def fuse_train(variables: Variables, *sources: jax.Array, gather: Any = None) -> tuple[jax.Array, None, Any]:
         return (*fuse(variables, *sources), {})
 
     def train_loss(variables: Variables, sources: tuple[jax.Array, ...], keys: jax.Array) -> jax.Array:
