@@ -30,7 +30,8 @@ def _key(path: Path) -> str:
     """("input_3_0", "in_conv", "kernel") -> "input_blocks.3.0.in_layers.2.weight"."""
     block, *layer, leaf = path
     kind, *numbers = block.split("_")
-    return ".".join([_BLOCKS[kind], *numbers, *[_LAYERS[name] for name in layer], "bias" if leaf == "bias" else "weight"])
+    leaf = "bias" if leaf == "bias" else "weight"
+    return ".".join([_BLOCKS[kind], *numbers, *[_LAYERS[name] for name in layer], leaf])
 
 
 def _our_axes(path: Path, weight: np.ndarray) -> np.ndarray:
@@ -110,7 +111,8 @@ def convert_ddfm(state: StateDict) -> tuple[ml_collections.ConfigDict, dict[str,
     for path, shape in _param_shapes(config).items():
         key, expected = _key(path), _their_shape(path, shape)
         if state[key].shape != expected:
-            raise ValueError(f"not a state dict of ddfm: {key} has shape {state[key].shape} where {expected} is expected")
+            raise ValueError(f"not a state dict of ddfm: {key} has shape {state[key].shape} where {expected} is "
+                             "expected")
         params[path] = _our_axes(path, state[key])
     extra = sorted(set(state) - {_key(path) for path in params})
     if extra:

@@ -1,4 +1,4 @@
-"""DDFM: the UNet (`unet`), the diffusion and its sampler (`diffusion`), the EM correction (`em`), the system (`model`)."""
+"""DDFM: `unet` the network, `diffusion` its training loss and the sampler, `em` the correction, `model` the system."""
 from fusioninn_jax.models.ddfm.diffusion import sample, sampling_steps
 from fusioninn_jax.models.ddfm.em import EMState, em_step, initial_state
 from fusioninn_jax.models.ddfm.model import HOW_TO_GET, ddfm, default_config, sample_fused

@@ -16,8 +16,8 @@ pure, and keep the precision of their inputs.
 
 Source: Zhao et al. 2023, "DDFM: denoising diffusion model for multi-modality image fusion" (arXiv 2303.06840),
 section 3.3 and algorithm 2, as the authors' code computes it. Two things there are kept for its numbers' sake:
-- The result is f = I - x, though x was f - V: an estimate comes back mirrored about the mean of the sources, so one that
-  equals I comes back as V.
+- The result is f = I - x, though x was f - V: an estimate comes back mirrored about the mean of the sources, so one
+  that equals I comes back as V.
 - The operators k (h's next pixel minus this one, around the border) and ∇ (this pixel minus the next one, zero beyond
   the border) differ in sign. With ρ / (2λ + ρ) = 0.001 it hardly matters.
 """

@@ -125,7 +125,7 @@ def ddfm(config: ml_collections.ConfigDict | None = None) -> FusionModel:
     diffusion.respaced(config.diffusion_steps, config.steps)
 
     def denoiser(variables: Variables) -> diffusion.Denoiser:
-        return lambda x, times: network.apply({"params": variables["params"]}, x, times)
+        return lambda x, times: jnp.asarray(network.apply({"params": variables["params"]}, x, times))
 
     def prepare(image: jax.Array) -> jax.Array:
         """(B, H, W, 1) in [0, 1] to the network's size and [-1, 1]."""

@@ -105,7 +105,8 @@ def test_variational_bound_is_the_divergence_from_the_posterior():
 
         def posterior(start):
             precision = (1 - beta) / beta + 1 / (1 - before)
-            return (np.sqrt(1 - beta) * noisy / beta + np.sqrt(before) * start / (1 - before)) / precision, 1 / precision
+            weighted = np.sqrt(1 - beta) * noisy / beta + np.sqrt(before) * start / (1 - before)
+            return weighted / precision, 1 / precision
 
         mean, variance = posterior(clean)
         model_mean, _ = posterior((noisy - np.sqrt(1 - share[t]) * noise) / np.sqrt(share[t]))

@@ -1,6 +1,7 @@
 """DDFM as a FusionModel: sizes, colour and grey, batches; trained, resumed and evaluated by the same commands."""
 import json
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,11 +24,20 @@ def pair(batch, height, width):
     return jnp.asarray(images[..., :1]), jnp.asarray(images[..., 1:])
 
 
-def randomised(variables):
-    """Weights away from their start, where the last convolution is zero."""
-    leaves, tree = jax.tree.flatten(variables)
-    rng = np.random.default_rng(0)
-    return tree.unflatten([leaf + 0.1 * rng.standard_normal(leaf.shape).astype(leaf.dtype) for leaf in leaves])
+class OneConvolution(nn.Module):
+    """Stands in for the UNet where what is around it is tested."""
+
+    @nn.compact
+    def __call__(self, x, times):
+        assert x.shape[0] == times.shape[0] and x.shape[1] % 4 == 0 and x.shape[2] % 4 == 0
+        return nn.Conv(2 * x.shape[-1], (3, 3))(x) * jnp.exp(-times / 1000)[:, None, None, None]
+
+
+@pytest.fixture(name="quick")
+def quick_fixture(monkeypatch):
+    """Settings whose network has three levels, and one convolution."""
+    monkeypatch.setattr(ddfm_model, "make_unet", lambda config: OneConvolution())
+    return {**SMALLEST, "multipliers": (1, 1, 1), "learned_sigma": True}
 
 
 def test_luma_is_scikit_images_and_its_change_keeps_the_chroma():
@@ -57,19 +67,19 @@ def test_padding_puts_the_image_in_the_middle(size, multiple, expected):
     assert ddfm_model.padding(size, multiple) == expected
 
 
-def test_any_size_is_fused_each_image_by_itself():
-    settings = {**SMALLEST, "image_channels": 3, "multipliers": (1, 1), "learned_sigma": True}
-    model = models.get("ddfm", settings)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_any_size_is_fused_each_image_by_itself(quick, channels):
+    model = models.get("ddfm", {**quick, "image_channels": channels})
     sources = pair(2, 9, 12)
-    variables = randomised(jax.jit(model.init)(jax.random.key(0), *sources))
+    variables = model.init(jax.random.key(0), *sources)
     fuse = jax.jit(model.fuse)
     fused, latent = fuse(variables, *sources)
     assert fused.shape == (2, 9, 12, 1) and latent is None and model.decompose is None
     assert 0 <= float(fused.min()) < float(fused.max()) <= 1
     swapped, _ = fuse(variables, *[source[::-1] for source in sources])
     np.testing.assert_allclose(swapped[::-1], fused, atol=1 / 254)  # the start noise does not depend on the place
-    padded = [jnp.pad(source, ((0, 0), (0, 1), (0, 0), (0, 0))) for source in sources]
-    np.testing.assert_allclose(fuse(variables, *padded)[0][:, :9], fused, atol=1 / 254)
+    padded = [jnp.pad(source, ((0, 0), (1, 2), (0, 0), (0, 0))) for source in sources]
+    np.testing.assert_allclose(fuse(variables, *padded)[0][:, 1:10], fused, atol=1 / 254)
 
 
 @pytest.fixture(scope="module", name="data_dir")
@@ -126,17 +136,23 @@ def test_evaluate_and_report_fuse_with_it(interrupted, capsys):
     assert evaluate.main([f"--workdir={workdir}", "--split=test", "--metrics=ssim", "--model=mean"]) == 0
     summary = json.loads((workdir / "evaluation/test/summary.json").read_text())
     assert set(summary["systems"]) == {"ddfm", "mean"} and summary["systems"]["ddfm"]["images"] == 3
+    assert evaluate.main([f"--workdir={workdir}", "--split=test", "--metrics=ssim", "--sampling-steps=3",
+                          f"--out={workdir}/three"]) == 0
+    three = json.loads((workdir / "three/summary.json").read_text())["systems"]["ddfm"]["overall"]
+    assert three["q_ssim"]["mean"] != summary["systems"]["ddfm"]["overall"]["q_ssim"]["mean"]
     assert report.write_run_report(workdir).read_text().count("data:image/png;base64,") == 2
 
 
-def test_the_loss_does_not_depend_on_the_batch(data_dir):
-    model = models.get("ddfm", settings(data_dir).model.ddfm)
-    sources, keys = pair(4, 16, 16), jax.random.split(jax.random.key(3), 4)
-    variables = randomised(jax.jit(model.init)(jax.random.key(0), *sources))
-    whole = jax.jit(model.train_loss)(variables, sources, keys)
-    half = jax.jit(model.train_loss)(variables, tuple(source[2:] for source in sources), keys[2:])
-    assert whole.shape == (4,)
+def test_the_loss_is_of_each_source_and_image_by_itself(quick):
+    model = models.get("ddfm", quick)
+    sources, keys = pair(4, 12, 10), jax.random.split(jax.random.key(3), 4)
+    variables = model.init(jax.random.key(0), *sources)
+    loss = jax.jit(model.train_loss)
+    whole, half = loss(variables, sources, keys), loss(variables, tuple(source[2:] for source in sources), keys[2:])
+    assert whole.shape == (4,) and len(set(np.asarray(whole).tolist())) == 4
     np.testing.assert_allclose(whole[2:], half, rtol=tolerances.LOSS_F32)
+    second_changed = loss(variables, (sources[0], sources[1][::-1]), keys)
+    assert np.all(np.abs(second_changed - whole) > 1e-7)
 
 
 def test_without_weights_evaluate_says_where_to_get_them():
