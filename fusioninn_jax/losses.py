@@ -40,7 +40,8 @@ def l2(a: jax.Array, b: jax.Array, *, reduction: str = "official") -> jax.Array:
 
 
 def similarity_loss(pairs: Sequence[tuple[jax.Array, jax.Array]], *, weight: float = 0.8,
-                    reduction: str = "official") -> jax.Array:
+                    reduction: str = "official",
+                    known: Sequence[tuple[_ssim.Moments, _ssim.Moments]] | None = None) -> jax.Array:
     """λ · Σ (1 - SSIM(a, b)) + (1 - λ) · Σ l2(a, b) over the pairs, per image.
 
     Eqs. 2-3 with the pairs (source, fused), eq. 4 with (source, decomposed).
@@ -49,6 +50,7 @@ def similarity_loss(pairs: Sequence[tuple[jax.Array, jax.Array]], *, weight: flo
       pairs: for each source, two (B, H, W, 1) images.
       weight: λ.
       reduction: 'official' takes the mean over the pairs, 'paper' the sum.
+      known: for each pair the `ssim.moments` of its two images, which loss terms of the same images can share.
 
     Returns:
       (B,).
@@ -58,7 +60,8 @@ def similarity_loss(pairs: Sequence[tuple[jax.Array, jax.Array]], *, weight: flo
     """
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction is {reduction!r}; it must be one of {', '.join(REDUCTIONS)}")
-    terms = jnp.stack([weight * (1 - ssim(a, b)) + (1 - weight) * l2(a, b, reduction=reduction) for a, b in pairs])
+    terms = jnp.stack([weight * (1 - _ssim.ssim(a, b, known=of_pair)) + (1 - weight) * l2(a, b, reduction=reduction)
+                       for (a, b), of_pair in zip(pairs, known or [None] * len(pairs), strict=True)])
     return terms.mean(axis=0) if reduction == "official" else terms.sum(axis=0)
 
 

@@ -15,7 +15,7 @@ import ml_collections
 
 from fusioninn_jax import losses
 from fusioninn_jax.models import FusionModel, Variables
-from fusioninn_jax.ssim import ssim
+from fusioninn_jax.ssim import Moments, moments, ssim
 
 
 def default_config() -> ml_collections.ConfigDict:
@@ -106,10 +106,11 @@ def loss_parts(model: FusionModel, variables: Variables, sources: tuple[jax.Arra
         fused, latent, batch_stats = model.fuse_train(variables, *sources)
     else:
         (fused, latent), batch_stats = model.fuse(variables, *sources), variables.get("batch_stats", {})
-    def similarity(images: tuple[jax.Array, ...]) -> jax.Array:
+    of_sources = [moments(source) for source in sources]
+    def similarity(images: tuple[jax.Array, ...], of_images: list[Moments]) -> jax.Array:
         return losses.similarity_loss(list(zip(sources, images, strict=True)), weight=config.lam,
-                                      reduction=config.reduction)
-    fusion = similarity((fused,) * len(sources))
+                                      reduction=config.reduction, known=list(zip(of_sources, of_images, strict=True)))
+    fusion = similarity((fused,) * len(sources), [moments(fused)] * len(sources))
     images: dict[str, Any] = {"fused": fused}
     if latent is None or model.decompose is None:
         return losses.LossParts(fusion, jnp.zeros_like(fusion), jnp.zeros((), fused.dtype)), images, batch_stats
@@ -118,7 +119,8 @@ def loss_parts(model: FusionModel, variables: Variables, sources: tuple[jax.Arra
     latent_part = losses.latent_loss(config.latent, gather(latent), gather(target))
     decomposed = model.decompose(variables, fused, draw_latents(fresh_keys, config.prior, latent))
     images |= {"latent": latent, "decomposed": decomposed}
-    return losses.LossParts(fusion, similarity(decomposed), latent_part), images, batch_stats
+    decomposition = similarity(decomposed, [moments(image) for image in decomposed])
+    return losses.LossParts(fusion, decomposition, latent_part), images, batch_stats
 
 
 def per_image_loss(model: FusionModel, parts: losses.LossParts, alpha: float) -> jax.Array:

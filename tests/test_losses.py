@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fusioninn_jax import losses
+from fusioninn_jax import losses, objective
+from fusioninn_jax import ssim as ssim_module
+from fusioninn_jax.models import FusionModel
 from tests import tolerances
 from tests.golden import portable_inputs
 
@@ -41,6 +43,21 @@ def test_reductions_are_mean_and_sum(seed, weight, height):
     for reduction, expected in (("official", official), ("paper", paper)):
         value = losses.similarity_loss(pairs, weight=weight, reduction=reduction)
         np.testing.assert_allclose(value, expected, rtol=tolerances.LOSS_F32, atol=1e-6)
+
+
+def test_fusion_and_decomposition_share_the_moments_of_the_sources(monkeypatch):
+    maps = []
+    blur = ssim_module.blur
+    monkeypatch.setattr(ssim_module, "blur", lambda x: maps.append(x) or blur(x))
+    model = FusionModel(init=None, fuse=None, fuse_train=lambda variables, a, b: ((a + b) / 2, a - b, {}),
+                        decompose=lambda variables, fused, latent: (fused - latent, fused + latent))
+    config = objective.default_config()
+    sources, keys = images(0), jax.random.split(jax.random.key(0), 2)
+    parts, given, _ = objective.loss_parts(model, {}, sources, keys, config, train=True, gather=lambda x: x)
+    assert len(maps) == 14  # two moments of five images, four products
+    for part, others in ((parts.fusion, (given["fused"],) * 2), (parts.decomposition, given["decomposed"])):
+        expected = losses.similarity_loss(list(zip(sources, others, strict=True)))
+        np.testing.assert_allclose(part, expected, rtol=1e-6)
 
 
 def test_ssim_agrees_with_dm_pix():

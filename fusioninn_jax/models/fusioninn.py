@@ -31,7 +31,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.sources = 2  # m; the latent has m - 1 channels
     config.blocks = 3  # k
     config.widths = (32, 64)  # hidden channels of the conditioners, block by block, repeated as needed
-    config.clamp = 2.0  # bound of |s|
+    config.clamp = 2.0  # bound of |s|; `logit` flows of more than 3 blocks take less, see `clamp_of`
     config.actnorm = "identity"  # "batch": zero mean, unit deviation on the first batch, as the authors' code
     config.permutation = "swap"  # first half of the channels to the end; "random": drawn from permutation_seed
     config.permutation_seed = 0
@@ -74,6 +74,15 @@ def make_permutations(config: ml_collections.ConfigDict) -> tuple[tuple[int, ...
     return tuple(make(size) for size in sizes)
 
 
+def clamp_of(config: ml_collections.ConfigDict) -> float:
+    """The bound of |s| in each block.
+
+    A channel that every block shrinks by exp(-clamp) keeps exp(-clamp · k) of its digits, and float32 cannot give the
+    sources back. `logit` flows therefore share the bound of three blocks among however many more they have.
+    """
+    return config.clamp if config.formulation == "official" else config.clamp * min(1.0, 3 / config.blocks)
+
+
 def _is_squeezed(block: int) -> bool:
     """Blocks alternate: full resolution, squeezed, full resolution, ..."""
     return block % 2 == 1
@@ -91,7 +100,7 @@ def make_flow(config: ml_collections.ConfigDict) -> Bijection:
     for block in range(config.blocks):
         width = config.widths[block % len(config.widths)]
         conditioner, init = conv_conditioner(width, final_relu=official, zero_last=not official, dtype=dtype)
-        inner = [coupling(conditioner, init, clamp=config.clamp)]
+        inner = [coupling(conditioner, init, clamp=clamp_of(config))]
         if block < config.blocks - 1:
             inner.append(permutation(permutations[block]))
         members += [squeeze(), *inner, unsqueeze()] if _is_squeezed(block) else inner
