@@ -12,7 +12,7 @@ from configs import phantom
 
 
 def get_config() -> ml_collections.ConfigDict:
-    """1.2 M parameters; attention only at the smallest of four sizes, so that whole slices are affordable."""
+    """1.5 M parameters; attention only at the smallest of four sizes, so that whole slices are affordable."""
     config = phantom.get_config()
     config.model.name = "ddfm"
     config.model.ddfm.update(image_channels=1, channels=32, multipliers=(1, 1, 2, 2), blocks=1, attention=(),
