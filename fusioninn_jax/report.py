@@ -59,7 +59,8 @@ def curves(train: list[dict[str, Any]], evaluations: list[dict[str, Any]], modal
                 right.plot(steps, [record[name] for record in evaluations], style, marker="o", markersize=3,
                            color=f"C{i - 1}", label=label)
     right.set(xlabel="step", ylabel="validation SSIM inside the brain")
-    right.legend()
+    if right.lines:
+        right.legend()
     return figure
 
 
@@ -120,6 +121,8 @@ def _examples(workdir: pathlib.Path, split: str, count: int) -> tuple[dict[str, 
     with_tumour = [i for i, example in enumerate(found) if example["tumour"]] or list(range(len(found)))
     chosen = [with_tumour[i] for i in _pick([names[i] for i in with_tumour], count)]
     stacked = {name: np.stack([found[i][name] for i in chosen]) for name in found[0] if name != "tumour"}
+    if "fused" not in stacked:  # a system whose validation does not fuse
+        stacked["fused"] = np.asarray(jax.jit(model.fuse)(variables, *np.split(stacked["sources"], 2, -1))[0])
     return stacked, [names[i] for i in chosen]
 
 
