@@ -9,12 +9,13 @@ import argparse
 import pathlib
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from fusioninn_jax import outputs
 from fusioninn_jax.errors import Parser, UserError, cli
-from fusioninn_jax.studies import files, fusion, nifti
+from fusioninn_jax.studies import archive, files, fusion, nifti
 from fusioninn_jax.studies import record as records
 from fusioninn_jax.studies.record import Record
 from fusioninn_jax.studies.series import Series
@@ -44,20 +45,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def read_fused(path: pathlib.Path, system: fusion.System) -> tuple[Series, Record]:
-    """A fused image with its record.
-
-    Raises:
-      UserError: no record in it, or another model fused it.
-    """
-    image = files.read(path)
-    record = records.check(image.record, path, "fused")
+def check_model(path: pathlib.Path, record: Record, system: fusion.System) -> None:
+    """Raises UserError where another model fused the image, or one that cannot decompose."""
     if record["model"] != system.name:
         raise UserError(f"{path}: was fused by another model ({record['model']}) than this checkpoint's "
                         f"({system.name}); give --checkpoint of the training that fused it")
     if system.model.decompose is None:
         raise UserError(f"{path}: the model that fused it cannot decompose; fuse with a FusionINN checkpoint")
-    return image, record
 
 
 def with_latent(system: fusion.System, path: pathlib.Path, image: Series, record: Record,
@@ -79,36 +73,48 @@ def with_latent(system: fusion.System, path: pathlib.Path, image: Series, record
     return fusion.as_volume(system, image, record, channels, of_latent["remainder"])
 
 
-def decompose_files(system: fusion.System, args: argparse.Namespace) -> None:
+def decompose_files(args: argparse.Namespace) -> None:
     """Decomposes one fused image from files to files, as the arguments say."""
     started = time.time()
     names = [*args.output] + ([args.uncertainty] if args.uncertainty else [])
     outputs.check(names, inputs=[args.fused] + ([args.latent] if args.latent else []), overwrite=args.overwrite)
-    image, record = read_fused(args.fused, system)
-    sources, deviation = records.sources(record, image), None
-    if len(sources) != len(args.output):
-        raise UserError(f"{args.fused}: was fused from {len(sources)} series, {len(args.output)} outputs are named; "
-                        "give -o one for each")
-    if args.latent:
-        values = fusion.decompose(system, with_latent(system, args.fused, image, record, args.latent), args.seed)
-    elif args.samples == 1:
-        values = fusion.decompose(system, fusion.as_volume(system, image, record), args.seed)
-    else:
-        values, deviation = fusion.decompose_samples(system, fusion.as_volume(system, image, record), args.seed,
-                                                     args.samples)
+    image = files.read(args.fused)
+    record = records.check(image.record, args.fused, "fused")
+    if len(record["sources"]) != len(args.output):
+        raise UserError(f"{args.fused}: was fused from {len(record['sources'])} series, {len(args.output)} outputs are "
+                        "named; give -o one for each")
+    sources, deviation = decomposed(image, record, args)
     with outputs.new_files(*names) as temporaries:
-        for temporary, name, source, value in zip(temporaries, args.output, sources, values, strict=False):
-            files.write(temporary, name, source.with_values(value))
-        if deviation is not None and args.uncertainty:
+        for temporary, name, source in zip(temporaries, args.output, sources, strict=False):
+            files.write(temporary, name, source)
+        if args.uncertainty:
             header = nifti.header_like(image, np.dtype(np.float32))
             nifti.write(temporaries[-1], header, np.moveaxis(deviation, 0, -1), [])
     print(f"{' and '.join(map(str, names))}: {len(image.stored)} slices decomposed in {time.time() - started:.1f} s")
 
 
+def decomposed(image: Series, record: Record, args: argparse.Namespace) -> tuple[list[Series], Any]:
+    """The sources as the arguments ask for them, and the deviation of their samples where there are some."""
+    content = archive.payload(args.fused) if files.is_nifti(args.fused) else None
+    if content and not (args.latent or args.samples > 1):
+        return archive.decode(args.fused, image, record, content), None
+    system, deviation = fusion.load_system(args.checkpoint), None
+    check_model(args.fused, record, system)
+    if args.samples > 1:
+        volume = fusion.as_volume(system, image, record)
+        values, deviation = fusion.decompose_samples(system, volume, args.seed, args.samples)
+    else:
+        volume = (with_latent(system, args.fused, image, record, args.latent) if args.latent else
+                  fusion.as_volume(system, image, record))
+        values = fusion.decompose(system, volume, args.seed)
+    sources = records.sources(record, image)
+    return [source.with_values(value) for source, value in zip(sources, values, strict=True)], deviation
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses the command line and decomposes; returns the exit code."""
     args = _arguments(argv)
-    decompose_files(fusion.load_system(args.checkpoint), args)
+    decompose_files(args)
     return 0
 
 
