@@ -77,6 +77,8 @@ def decompose_files(args: argparse.Namespace) -> None:
     """Decomposes one fused image from files to files, as the arguments say."""
     started = time.time()
     names = [*args.output] + ([args.uncertainty] if args.uncertainty else [])
+    for name in args.output:
+        files.check_output(name)
     outputs.check(names, inputs=[args.fused] + ([args.latent] if args.latent else []), overwrite=args.overwrite)
     image = files.read(args.fused)
     record = records.check(image.record, args.fused, "fused")

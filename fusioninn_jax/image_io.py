@@ -255,7 +255,7 @@ def real_voxels(path: pathlib.Path, image: nib.Nifti1Image, *, scaled: bool = Tr
     if image.get_data_dtype().kind not in "iuf":
         raise UserError(f"{path}: voxels of type {image.get_data_dtype()}; convert it to a scalar image")
     try:
-        voxels = np.asanyarray(image.dataobj if scaled else image.dataobj.get_unscaled())
+        voxels = np.asanyarray(image.dataobj if scaled else image.dataobj.get_unscaled())  # type: ignore[attr-defined]
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path}: truncated ({_first_line(error)}); fetch the file anew") from error
     voxels = voxels.astype(np.float32) if scaled else voxels

@@ -7,16 +7,19 @@ row and column, and cropped back. Pure functions, compiled once for each shape.
 """
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from fusioninn_jax import objective
+from fusioninn_jax import losses, objective
 from fusioninn_jax.models import FusionModel, Variables
 
+Array = jax.Array | np.ndarray
 ACCELERATOR_BATCH = 16  # slices at a time; on a CPU one by one is three times faster, it stays in the cache
 
 
@@ -30,13 +33,13 @@ class FusedVolume:
       latent: (Z, H', W', m - 1), or None where the system has none or it was not kept.
       size: (H, W) before padding.
     """
-    whole: jax.Array
-    ranges: jax.Array
-    latent: jax.Array | None
+    whole: Array
+    ranges: Array
+    latent: Array | None
     size: tuple[int, int] = flax.struct.field(pytree_node=False)
 
     @property
-    def fused(self) -> jax.Array:
+    def fused(self) -> Array:
         """(Z, H, W), about [0, 1]; a raw fused image may leave it by a hundredth."""
         return self.whole[:, :self.size[0], :self.size[1]]
 
@@ -47,9 +50,10 @@ def pad_slices(volume: jax.Array, multiple: int) -> jax.Array:
     return jnp.pad(volume, ((0, 0), (0, lack[0]), (0, lack[1]), *[(0, 0)] * (volume.ndim - 3)), mode="edge")
 
 
-def from_fused(fused: jax.Array, ranges: jax.Array, multiple: int) -> FusedVolume:
+def from_fused(fused: Array, ranges: Array, multiple: int) -> FusedVolume:
     """A FusedVolume from the (Z, H, W) fused image alone, as read from a file: without its latent."""
-    return FusedVolume(pad_slices(jnp.asarray(fused), multiple), jnp.asarray(ranges), None, fused.shape[1:3])
+    _, height, width = fused.shape
+    return FusedVolume(pad_slices(jnp.asarray(fused), multiple), ranges, None, (height, width))
 
 
 def fuse_volume(model: FusionModel, variables: Variables, *volumes: jax.Array,
@@ -87,7 +91,7 @@ def _fuse(model: FusionModel, variables: Variables, volumes: tuple[jax.Array, ..
         return fused[0, ..., 0], None if latent is None else latent[0]
 
     whole, latent = jax.lax.map(fuse_slice, (stack, ranges), batch_size=min(batch_size, len(stack)))
-    return FusedVolume(whole, ranges, latent, volumes[0].shape[1:3])
+    return FusedVolume(whole, ranges, latent, (volumes[0].shape[1], volumes[0].shape[2]))
 
 
 def _dtype(variables: Variables) -> jnp.dtype:
@@ -132,7 +136,7 @@ def decompose_samples(model: FusionModel, variables: Variables, volume: FusedVol
       two arrays (m, Z, H, W), in the units of the sources.
     """
     _check_decomposes(model)
-    return _samples(model, variables, volume.replace(latent=None), jax.random.split(key, samples),
+    return _samples(model, variables, dataclasses.replace(volume, latent=None), jax.random.split(key, samples),
                     _numbers(volume, numbers), prior, _batch_size(batch_size))
 
 
@@ -160,8 +164,9 @@ def _decompose(model: FusionModel, variables: Variables, volume: FusedVolume, ke
         number, fused, ranges, latent = item
         fused = fused.astype(_dtype(variables))[None, ..., None]
         if latent is None:
-            like = jax.ShapeDtypeStruct((1, *fused.shape[1:3], ranges.shape[0] - 1), fused.dtype)
-            latent = objective.draw_latents(jax.random.fold_in(key, number)[None], prior, like)[0]
+            assert key is not None
+            shape = (*fused.shape[1:3], ranges.shape[0] - 1)
+            latent = losses.sample_prior(prior, jax.random.fold_in(key, number), shape, fused.dtype)
         sources = decompose(variables, fused, latent[None].astype(fused.dtype))
         images = jnp.concatenate(sources, -1)[0, :height, :width]
         low, high = jnp.moveaxis(ranges, -1, 0)

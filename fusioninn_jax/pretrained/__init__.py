@@ -6,6 +6,7 @@ writes them from a training.
 """
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
@@ -85,7 +86,7 @@ def from_bytes(text: str, weights: bytes) -> Loaded:
       ValueError, KeyError: weights and configuration that do not fit together.
     """
     config = ml_collections.ConfigDict(json.loads(text))
-    model = models.get(config.model.name, config.model[config.model.name])
+    model = _model(config.model.to_json(sort_keys=True))
     with np.load(io.BytesIO(weights), allow_pickle=False) as file:
         arrays = dict(file)
     image = jax.ShapeDtypeStruct((1, 16, 16, 1), np.float32)
@@ -96,6 +97,13 @@ def from_bytes(text: str, weights: bytes) -> Loaded:
     if wrong:
         raise ValueError(f"its weights and its configuration differ at {wrong[0]}")
     return model, jax.tree.unflatten(jax.tree.structure(shapes), [arrays[name] for name in places]), config
+
+
+@functools.lru_cache(maxsize=8)
+def _model(settings: str) -> FusionModel:
+    """One object for equal settings, so that what jax compiled for it is found again."""
+    config = json.loads(settings)
+    return models.get(config["name"], config[config["name"]])
 
 
 def fingerprint(variables: Variables, config: ml_collections.ConfigDict) -> str:

@@ -1,4 +1,4 @@
-"""The lossless archive: a fused image that any viewer opens, and in its header what gives every source back bit for bit.
+"""The lossless archive: a fused image that any viewer opens, and what gives its sources back bit for bit.
 
 A NIfTI file. Its voxels are the fused image in 12 bits; a header extension holds the latent in rounded steps, the
 model, and for each source the residual against what the model's inverse makes of the two, in float64 on the CPU.
@@ -9,6 +9,7 @@ called written. See docs/guide/lossless.md.
 """
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import pathlib
@@ -23,16 +24,17 @@ from fusioninn_jax import pretrained, volumes
 from fusioninn_jax.errors import UserError
 from fusioninn_jax.studies import fusion, nifti, packing
 from fusioninn_jax.studies import record as records
+from fusioninn_jax.studies.files import Storage
 from fusioninn_jax.studies.fusion import System
 from fusioninn_jax.studies.packing import Block
 from fusioninn_jax.studies.record import Record
 from fusioninn_jax.studies.series import Series, to_type
-from fusioninn_jax.volumes import FusedVolume
 
 LEVEL = 2.0**-12  # of the fused image; finer levels cost more than they save in the residuals
 GUARD = 1e-4  # of a level of the prediction
 LARGEST = 2.0**62  # levels; int64 holds them
 FLOAT_LEVELS = 2.0**16  # over the range of a float source; the residual of its bits does the rest
+PARTS = ("residual", "places", "chosen")  # of what is kept for each source
 TRIAL_SLICES = 6
 TRIAL_STEPS = [2.0**k for k in range(-8, 2)]  # of the latent, in its standard deviations over 8
 
@@ -45,19 +47,18 @@ def encode(system: System, sources: Sequence[Series]) -> tuple[Series, list[nift
     """
     if system.model.decompose is None:
         raise UserError("--lossless needs a model that can decompose; give a FusionINN --checkpoint")
-    fused = fusion.fuse(system, sources)
-    image = _coarse(fused.image)
-    record = records.make(image, list(sources), fused.volume.ranges, system.name, system.prior)
+    image, record, volume = fusion.fuse(system, sources, Storage(np.dtype(np.int16), LEVEL))
     ranges = _stored_ranges(sources)
     predictor = _predictor(*system.weights)
-    step = _choose_step(predictor, image, fused.volume.latent, sources, ranges)
-    latent = np.rint(np.asarray(fused.volume.latent, np.float64) / step).astype(np.int64)
+    step = _choose_step(predictor, image, volume.latent, sources, ranges)
+    latent = np.rint(np.asarray(volume.latent, np.float64) / step).astype(np.int64)
     prediction = predictor(image, latent * step, ranges)
     levels = [_level(source.stored) for source in sources]
     arrays = {"latent": np.moveaxis(latent, -1, 0)}
     for i, source in enumerate(sources):
         arrays |= {f"{name}{i}": array for name, array in _residual(source.stored, prediction[i], levels[i]).items()}
-    meta = {"step": step, "levels": levels, "ranges": ranges.tolist(), "sha256": [checksum(source.stored) for source in sources]}
+    meta = {"step": step, "levels": levels, "ranges": ranges.tolist(),
+            "sha256": [checksum(source.stored) for source in sources]}
     payload = packing.pack(Block(meta, arrays, {"config": system.weights[0].encode(), "weights": system.weights[1]}))
     return image, [(nifti.COMMENT, records.text(record)), (nifti.PRIVATE, payload)]
 
@@ -85,8 +86,9 @@ def decode(path: pathlib.Path, image: Series, record: Record, content: bytes) ->
         predictor = _predictor(block.strings["config"].decode(), block.strings["weights"])
         latent = np.moveaxis(block.arrays["latent"], 0, -1) * block.meta["step"]
         prediction = predictor(image, latent, np.asarray(block.meta["ranges"]))
-        stored = [_restore({name: block.arrays[f"{name}{i}"] for name in ("residual", "places", "chosen")},
-                           prediction[i], block.meta["levels"][i], source.stored.dtype) for i, source in enumerate(sources)]
+        parts = [{name: block.arrays[f"{name}{i}"] for name in PARTS} for i in range(len(sources))]
+        stored = [_restore(parts[i], prediction[i], block.meta["levels"][i], source.stored.dtype)
+                  for i, source in enumerate(sources)]
     except (ValueError, KeyError, OSError, EOFError, UserError) as error:
         raise UserError(f"{path}: the archive in its header is damaged ({error}); fetch the file anew") from error
     for i, voxels in enumerate(stored):
@@ -102,13 +104,6 @@ def checksum(stored: np.ndarray) -> str:
     digest = hashlib.sha256(f"{little.str} {stored.shape}".encode())
     digest.update(np.ascontiguousarray(stored, little).tobytes())
     return digest.hexdigest()
-
-
-def _coarse(image: Series) -> Series:
-    """The fused image in levels of LEVEL, int16."""
-    stored = to_type(image.values.astype(np.float64) / LEVEL, np.dtype(np.int16))
-    return Series(stored, np.full(len(stored), LEVEL), np.zeros(len(stored)), image.affine,
-                  nifti.adopt(image.origin, stored.dtype, LEVEL, 0))
 
 
 def _stored_ranges(sources: Sequence[Series]) -> np.ndarray:
@@ -129,8 +124,7 @@ def _predictor(config_text: str, weights: bytes) -> Any:
         with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
             precise = jax.tree.map(lambda x: np.asarray(x, np.float64), variables)
             values = image.stored.astype(np.float64) * LEVEL
-            whole = np.asarray(volumes.pad_slices(values, model.multiple))
-            volume = FusedVolume(whole, ranges, latent, image.stored.shape[1:])
+            volume = dataclasses.replace(volumes.from_fused(values, ranges, model.multiple), latent=latent)
             return np.asarray(volumes.decompose_volume(model, precise, volume, batch_size=1))
 
     return predict

@@ -1,6 +1,7 @@
 """Series in, a fused image and its latent out, and back; on every device, slices shared out among them."""
 from __future__ import annotations
 
+import dataclasses
 import functools
 import pathlib
 from collections.abc import Sequence
@@ -15,12 +16,10 @@ from fusioninn_jax.errors import UserError
 from fusioninn_jax.models import FusionModel
 from fusioninn_jax.studies import nifti
 from fusioninn_jax.studies import record as records
+from fusioninn_jax.studies.files import Storage
 from fusioninn_jax.studies.record import Record
 from fusioninn_jax.studies.series import Series, to_type
 from fusioninn_jax.volumes import FusedVolume
-
-# Integer sources get an integer fused image: stored · 2⁻¹⁵ + 1/2, so [-0.5, 1.5), exact in float32 and in decimals.
-LEVEL, MIDDLE = 2.0**-15, 0.5
 
 
 class System(NamedTuple):
@@ -58,8 +57,8 @@ def as_system(model: FusionModel, variables: Any, config: Any) -> System:
                   pretrained.to_bytes(variables, config))
 
 
-def fuse(system: System, sources: Sequence[Series]) -> Fusion:
-    """Fuses series that lie on one grid.
+def fuse(system: System, sources: Sequence[Series], storage: Storage) -> Fusion:
+    """Fuses series that lie on one grid; the image is rounded to `storage`, the volume is not.
 
     Raises:
       UserError: another number of series than the model takes.
@@ -68,18 +67,17 @@ def fuse(system: System, sources: Sequence[Series]) -> Fusion:
         raise UserError(f"{len(sources)} series: the model of this checkpoint fuses {system.model.sources}; give as "
                         "many, or another --checkpoint")
     volume = _on_devices(_fuse(system.model), system.variables, *[source.values for source in sources])
-    image = _as_image(np.asarray(volume.fused), sources[0])
+    image = _as_image(np.asarray(volume.fused), sources[0], storage)
     record = records.make(image, list(sources), volume.ranges, system.name, system.prior)
     return Fusion(image, record, volume)
 
 
-def _as_image(fused: np.ndarray, first: Series) -> Series:
-    """The fused image as a series on the first source's grid: int16 for integer sources, float32 for float ones."""
-    count, integer = len(fused), first.stored.dtype.kind != "f"
-    slope, intercept = (LEVEL, MIDDLE) if integer else (1.0, 0.0)
-    stored = to_type((fused.astype(np.float64) - intercept) / slope, np.dtype(np.int16 if integer else np.float32))
-    return Series(stored, np.full(count, slope), np.full(count, intercept), first.affine,
-                  nifti.adopt(first.origin, stored.dtype, slope, intercept))
+def _as_image(fused: np.ndarray, first: Series, storage: Storage) -> Series:
+    """The fused image as a series on the first source's grid."""
+    dtype, slope, intercept = storage
+    stored = to_type((fused.astype(np.float64) - intercept) / slope, dtype)
+    return Series(stored, np.full(len(fused), slope), np.full(len(fused), intercept), first.affine,
+                  nifti.adopt(first.origin, dtype, slope, intercept))
 
 
 def latent_channels(fusion: Fusion) -> tuple[np.ndarray, bool]:
@@ -101,10 +99,11 @@ def _padded(image: Series, shape: tuple[int, ...]) -> np.ndarray:
 def as_volume(system: System, image: Series, record: Record, latent: np.ndarray | None = None,
               remainder: bool = False) -> FusedVolume:
     """A FusedVolume from a fused image as stored and, where it was kept, what `latent_channels` made of it."""
-    whole = np.asarray(volumes.pad_slices(jnp.asarray(image.values), system.model.multiple))
+    volume = volumes.from_fused(image.values, np.asarray(record["ranges"], np.float32), system.model.multiple)
     if latent is not None and remainder:
-        whole, latent = whole + latent[..., -1], latent[..., :-1]
-    return FusedVolume(whole, np.asarray(record["ranges"], np.float32), latent, image.stored.shape[1:])
+        volume = dataclasses.replace(volume, whole=volume.whole + latent[..., -1])
+        latent = latent[..., :-1]
+    return dataclasses.replace(volume, latent=latent)
 
 
 def decompose(system: System, volume: FusedVolume, seed: int) -> np.ndarray:
@@ -118,7 +117,7 @@ def decompose_samples(system: System, volume: FusedVolume, seed: int, samples: i
     """Mean and standard deviation of `samples` decompositions, each (m, Z, H, W)."""
     numbers, key = np.arange(len(volume.whole)), jax.random.key(seed)
     mean, deviation = _on_devices(_samples(system.model, system.prior, samples), (system.variables, key),
-                                  volume.replace(latent=None), numbers)
+                                  dataclasses.replace(volume, latent=None), numbers)
     return np.moveaxis(mean, 1, 0), np.moveaxis(deviation, 1, 0)
 
 

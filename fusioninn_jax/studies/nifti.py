@@ -12,6 +12,7 @@ import numpy as np
 
 from fusioninn_jax import image_io
 from fusioninn_jax.errors import UserError
+from fusioninn_jax.studies.record import START
 from fusioninn_jax.studies.series import Series, uniform
 
 KIND = "nifti"
@@ -36,7 +37,8 @@ def read(path: pathlib.Path, *, keep_phi: bool = False) -> Series:
     to_lps = nib.orientations.ornt_transform(nib.io_orientation(affine), image_io.LPS)
     voxels = nib.orientations.apply_orientation(stored, to_lps).transpose(2, 1, 0)
     lps_affine = affine @ nib.orientations.inv_ornt_aff(to_lps, shape)
-    slope, intercept = float(image.dataobj.slope), float(image.dataobj.inter)
+    data: Any = image.dataobj
+    slope, intercept = float(data.slope), float(data.inter)
     header = image.header.copy() if keep_phi else without_phi(image.header)
     header.set_data_shape(shape)
     header["scl_slope"], header["scl_inter"] = slope, intercept  # nibabel blanks them on reading
@@ -68,7 +70,7 @@ def _extensions(image: Any) -> list[Extension]:
 def find_record(path: pathlib.Path, found: list[Extension]) -> dict[str, Any] | None:
     """The record among header extensions, None where there is none."""
     for code, content in found:
-        if code == COMMENT and content.startswith(b'{"fusioninn_jax"'):
+        if code == COMMENT and content.startswith(START):
             try:
                 return json.loads(content.rstrip(b"\0"))
             except ValueError as error:

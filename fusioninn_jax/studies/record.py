@@ -6,6 +6,7 @@
 | `content` | `fused` or `latent` |
 | `id` | hash of the fused image's stored voxels and of `ranges`; a latent repeats that of its fused image |
 | `model`, `prior` | fingerprint of the model that fused, prior of its latent |
+| `image` | slope and intercept of the fused image, for formats that cannot hold them |
 | `sources` | for each source: type, slope, intercept, format and, without patient data, its header |
 | `ranges` | (Z, m, 2) minimum and maximum of each slice of each source, in its units |
 """
@@ -22,13 +23,15 @@ from fusioninn_jax.errors import UserError
 from fusioninn_jax.studies.series import Series
 
 VERSION = 1
+START = b'{"fusioninn_jax"'  # of the JSON text
 Record = dict[str, Any]
 
 
 def make(fused: Series, sources: list[Series], ranges: np.ndarray, model: str, prior: str) -> Record:
     """The record of a fused image."""
     return {"fusioninn_jax": VERSION, "content": "fused", "id": identity(fused.stored, ranges), "model": model,
-            "prior": prior, "sources": [_described(source) for source in sources],
+            "prior": prior, "image": {"slope": float(fused.slope[0]), "intercept": float(fused.intercept[0])},
+            "sources": [_described(source) for source in sources],
             "ranges": np.asarray(ranges, np.float64).tolist()}
 
 
