@@ -147,11 +147,11 @@ def _geometry(path: pathlib.Path, places: np.ndarray, directions: np.ndarray,
 
 def _even_step(path: pathlib.Path, gaps: np.ndarray) -> float:
     """The distance between slices, which must be the same throughout."""
-    step = float(np.median(gaps))
-    if gaps.min() < SPACING_TOLERANCE * max(step, 1e-6):
+    step = float(gaps.min())
+    if step <= SPACING_TOLERANCE * float(np.median(gaps)):
         raise UserError(f"{path}: two slices lie at one place; give the folder of one series (one echo, one time)")
-    wide = np.flatnonzero(gaps > 1.5 * step)
-    if len(wide):
+    wide, steps = np.flatnonzero(gaps > 1.5 * step), gaps / step
+    if len(wide) and np.abs(steps - np.round(steps)).max() < 2 * SPACING_TOLERANCE * steps.max():
         lost = int(sum(round(gaps[i] / step) - 1 for i in wide))
         raise UserError(f"{path}: {lost} slices are missing, the first after slice {wide[0] + 1} of {len(gaps) + 1}; "
                         "export the whole series anew")

@@ -39,7 +39,7 @@ def voxels(seed: int, shape: tuple[int, int, int] = (9, 7, 5), dtype: str = "i2"
 
 def save(path: pathlib.Path, data: np.ndarray, affine: np.ndarray = AFFINE, **fields: object) -> pathlib.Path:
     """A NIfTI file with header fields set."""
-    image = nib.Nifti1Image(data, affine)
+    image = nib.Nifti1Image(data, affine, dtype=data.dtype)
     image.header.set_xyzt_units("mm")
     for name, value in fields.items():
         image.header[name] = value
