@@ -52,8 +52,8 @@ def main() -> None:
             sources, archive, differing, *seconds = measure(paths, pathlib.Path(folder))
             kind = "+".join(path.name.removesuffix(".nii.gz").replace("_", "-").rsplit("-", 1)[-1] for path in paths)
             rows.append((sources, archive))
-            print(f"| {number} {kind} | {sources / 1e6:.2f} | {archive / 1e6:.2f} | {archive / sources:.2f} | {differing} | "
-                  f"{seconds[0]:.0f} | {seconds[1]:.0f} |", flush=True)
+            print(f"| {number} {kind} | {sources / 1e6:.2f} | {archive / 1e6:.2f} | {archive / sources:.2f} | "
+                  f"{differing} | {seconds[0]:.0f} | {seconds[1]:.0f} |", flush=True)
     sources, archive = np.sum(rows, 0)
     print(f"| all | {sources / 1e6:.2f} | {archive / 1e6:.2f} | {archive / sources:.2f} | | | |")
 

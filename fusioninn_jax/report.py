@@ -1,6 +1,7 @@
 """Reports to look at: `python -m fusioninn_jax.report run --workdir=runs/x` writes runs/x/report.html.
 
 The page is self-contained: curves of the training, a panel of images with error maps, and a table of scores.
+`python -m fusioninn_jax.report study T1GD FLAIR -o study.html` shows one study (`study_report`).
 """
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ matplotlib.use("Agg")  # files only, no window
 from matplotlib import pyplot as plt  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
-from fusioninn_jax import score_table  # noqa: E402
+from fusioninn_jax import score_table, study_report  # noqa: E402
 from fusioninn_jax.errors import Parser, UserError, cli  # noqa: E402
 from fusioninn_jax.train_log import METRICS_FILE, TRAIN_FILE, read_lines  # noqa: E402
 
@@ -177,8 +178,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     run.add_argument("--workdir", required=True)
     run.add_argument("--split", default="test")
     run.add_argument("--slices", type=int, default=4, help="slices in the panel")
+    study = commands.add_parser("study", help="one study: sources, fused, decomposed, errors, scores")
+    study_report.add_arguments(study)
     args = parser.parse_args(argv)
-    path = write_run_report(pathlib.Path(args.workdir), args.split, args.slices)
+    if args.command == "study":
+        study_report.write(args)
+        path = args.output
+    else:
+        path = write_run_report(pathlib.Path(args.workdir), args.split, args.slices)
     print(f"written: {path}  (open it in a browser)")
     return 0
 

@@ -11,7 +11,8 @@ import numpy as np
 from fusioninn_jax import models, pretrained
 
 TURN = np.radians(7)
-AFFINE = np.array([[-np.cos(TURN), np.sin(TURN), 0, 20], [np.sin(TURN), np.cos(TURN), 0, -30], [0, 0, 2.5, 7], [0, 0, 0, 1]])
+AFFINE = np.array([[-np.cos(TURN), np.sin(TURN), 0, 20], [np.sin(TURN), np.cos(TURN), 0, -30], [0, 0, 2.5, 7],
+                   [0, 0, 0, 1]])
 
 
 def save_model(folder: pathlib.Path, seed: int = 0, sources: int = 2) -> pathlib.Path:

@@ -119,8 +119,9 @@ def test_bad_series_are_one_line(tmp_path):
     def uneven(image, number):
         image.ImagePositionPatient = [-10, -20, 30 + number * (1 + 0.05 * number)]
 
+    gap = dicom_series.write(tmp_path / "gap", slices(0), leave_out=(1, 2))
     bad = {
-        dicom_series.write(tmp_path / "gap", slices(0), leave_out=(1, 2)): "2 slices are missing, the first after slice 1",
+        gap: "2 slices are missing, the first after slice 1",
         changed("two", lambda image, n: setattr(image, "SeriesInstanceUID", f"1.{n % 2}")): "holds 2 series",
         changed("double", double): "two slices lie at one place",
         changed("uneven", uneven): "slices lie .* mm apart",
