@@ -17,7 +17,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import export as jax_export
 
 from fusioninn_jax import outputs
@@ -51,6 +50,10 @@ def export(model: FusionModel, variables: Variables, size: tuple[int, int],
     def image(channels: int) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((batch, *size, channels), jnp.float32)
 
+    def one_by_one(function: Any) -> Any:
+        """vmap hides the open batch size from what needs a number."""
+        return jax.vmap(lambda *images: jax.tree.map(lambda x: x[0], function(*[image[None] for image in images])))
+
     def fuse(*images: jax.Array) -> tuple[jax.Array, ...]:
         return tuple(result for result in model.fuse(variables, *images) if result is not None)
 
@@ -61,7 +64,7 @@ def export(model: FusionModel, variables: Variables, size: tuple[int, int],
     functions: dict[str, Any] = {"fuse": (fuse, [image(1)] * count)}
     if model.decompose is not None:
         functions["decompose"] = (decompose, [image(1), image(count - 1)])
-    return {name: jax_export.export(jax.jit(function), platforms=PLATFORMS)(*shapes)
+    return {name: jax_export.export(jax.jit(one_by_one(function)), platforms=PLATFORMS)(*shapes)
             for name, (function, shapes) in functions.items()}
 
 
@@ -78,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     outputs.check([args.out], overwrite=args.overwrite)
     system = fusion.load_system(args.checkpoint)
     try:
-        exported = export(system.model, jax.tree.map(np.asarray, system.variables), tuple(args.size))
+        exported = export(system.model, system.variables, tuple(args.size))
     except ValueError as error:
         raise UserError(f"--size: {error}") from error
     about = {name: {"takes": list(map(str, function.in_avals)), "gives": list(map(str, function.out_avals))}
