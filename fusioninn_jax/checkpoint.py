@@ -129,4 +129,4 @@ def load(workdir: str | pathlib.Path,
             meta=ocp.args.JsonRestore(), state=ocp.args.StandardRestore()))
     config = ml_collections.ConfigDict(restored.meta["config"])
     model = models.get(config.model.name, config.model[config.model.name])
-    return model, restored.state["variables"], config, step
+    return model, TrainState(**restored.state).evaluated, config, step

@@ -112,6 +112,20 @@ def test_logit_model_gives_the_sources_back_with_the_true_latent(blocks):
         np.testing.assert_allclose(image, source, atol=tolerances.ROUND_TRIP_F32)
 
 
+def test_sources_come_back_when_every_block_shrinks_as_far_as_it_may():
+    model = models.get("fusioninn", {"blocks": 8})
+    sources = jnp.split(batch((1, 16, 16)), 2, -1)
+    variables = jax.jit(model.init)(jax.random.key(0), *sources)
+    def worst(path, leaf):
+        if leaf.ndim > 1 or "conv2" not in str(path):
+            return leaf
+        return jnp.where(jnp.arange(leaf.size) < leaf.size // 2, -1e4, 0.5)  # s at its lower bound, then t
+    variables = jax.tree_util.tree_map_with_path(worst, variables)
+    decomposed = jax.jit(model.decompose)(variables, *jax.jit(model.fuse)(variables, *sources))
+    for source, image in zip(sources, decomposed, strict=True):
+        np.testing.assert_allclose(image, source, atol=tolerances.ROUND_TRIP_WORST_F32)
+
+
 def test_log_det_of_the_flow_is_that_of_its_jacobian():
     with jax.enable_x64(True):
         flow, x = make_flow(models.default_config("fusioninn")), batch((1, 4, 4), dtype=jnp.float64)
