@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import ml_collections
 
 from fusioninn_jax import checkpoint, evaluate, input_pipeline, models, score_table, train
+from fusioninn_jax.command_line import one_line
 from fusioninn_jax.errors import UserError
 from fusioninn_jax.models import FusionModel
 from fusioninn_jax.train_log import TRAIN_FILE, read_lines
@@ -65,6 +66,7 @@ def load_sweep(path: str) -> Any:
 
 def _override(config: ml_collections.ConfigDict, overrides: Iterable[str]) -> None:
     """Applies `--config.KEY=VALUE`, as the trainer's command line does."""
+    config.lock()
     for argument in overrides:
         key, _, text = argument.removeprefix("--config.").partition("=")
         try:
@@ -73,8 +75,8 @@ def _override(config: ml_collections.ConfigDict, overrides: Iterable[str]) -> No
             value = text
         try:
             config.update_from_flattened_dict({key: value})
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UserError(f"{argument}: {str(error).splitlines()[0]}; look at configs/default.py") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{argument}: {one_line(error)}") from error
 
 
 def train_missing(sweep: Any, names: Iterable[str], root: pathlib.Path, base: str,
