@@ -95,6 +95,13 @@ def _check_same_model(saved: dict[str, Any], wanted: dict[str, Any], where: Any)
                             f"asks for {ours!r}); use another --workdir or that setting")
 
 
+def newest_step(workdir: str | pathlib.Path) -> int | None:
+    """The step of the newest complete checkpoint, or None where there is none."""
+    folder = _folder(workdir)
+    return max((int(path.name) for path in folder.iterdir() if path.name.isdigit()), default=None) \
+        if folder.is_dir() else None
+
+
 def latest_or_best_step(manager: ocp.CheckpointManager, which: str) -> int:
     """The step of the `best` (by validation loss) or `last` checkpoint."""
     step = manager.best_step() if which == "best" else manager.latest_step()
@@ -129,4 +136,4 @@ def load(workdir: str | pathlib.Path,
             meta=ocp.args.JsonRestore(), state=ocp.args.StandardRestore()))
     config = ml_collections.ConfigDict(restored.meta["config"])
     model = models.get(config.model.name, config.model[config.model.name])
-    return model, restored.state["variables"], config, step
+    return model, TrainState(**restored.state).evaluated, config, step

@@ -80,7 +80,7 @@ def make_train_step(model: FusionModel, optimizer: optax.GradientTransformation,
             parts, _, batch_stats = objective.loss_parts(
                 model, {**state.variables, "params": params}, sources, loss_keys, config.losses, train=True,
                 gather=_gather)
-            per_image = objective.per_image_loss(model, parts, config.losses.alpha)
+            per_image = objective.per_image_loss(model, parts, config.losses)
             metrics = {"loss": per_image, **parts._asdict()}
             metrics = {name: jax.lax.pmean(value.mean(), AXIS) for name, value in metrics.items()}
             return metrics["loss"], (metrics, jax.lax.pmean(batch_stats, AXIS))
@@ -88,7 +88,8 @@ def make_train_step(model: FusionModel, optimizer: optax.GradientTransformation,
         gradients, (metrics, batch_stats) = jax.grad(loss, has_aux=True)(state.variables["params"])
         gradients = jax.lax.pmean(gradients, AXIS)
         metrics["gradient_norm"] = optax.tree.norm(gradients)
-        return train_state.apply_gradients(state, gradients, batch_stats, optimizer), metrics
+        state = train_state.apply_gradients(state, gradients, batch_stats, optimizer, config.optimizer)
+        return state, metrics
 
     return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0, None), out_axes=None, devices=devices,
                     donate_argnums=(0,))

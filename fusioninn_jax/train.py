@@ -58,9 +58,11 @@ def resolve(config: ml_collections.ConfigDict, prepared: input_pipeline.Prepared
         config.model.fusioninn.permutations = make_permutations(config.model.fusioninn)
     wanted = models.get(config.model.name, config.model[config.model.name]).sources
     if wanted not in (None, len(prepared.modalities)):
+        can_change = "sources" in config.model[config.model.name]
         raise UserError(f"{prepared.builder.data_dir}: holds {len(prepared.modalities)} modalities "
                         f"({', '.join(prepared.modalities)}), the model takes {wanted}; "
-                        f"prepare the dataset with {wanted}, or set --config.model.{config.model.name}.sources")
+                        f"prepare the dataset with {wanted}"
+                        + (f", or set --config.model.{config.model.name}.sources" if can_change else ""))
     return config
 
 
@@ -145,7 +147,7 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str) -> train
                 log.step(step, metrics, bar)
                 if step % config.train.eval_every == 0 or step == config.train.steps:
                     started = time.time()
-                    results = validate(model, state.variables, prepared, config, devices)
+                    results = validate(model, state.evaluated, prepared, config, devices)
                     state = train_state.after_evaluation(state, results.means["loss"], config.optimizer)
                     log.evaluation(step, results, time.time() - started)
                     checkpoint.save(manager, state, config, results.means["loss"])

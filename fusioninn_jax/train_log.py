@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import time
 from typing import Any
 
 from fusioninn_jax import quiet_tensorflow  # noqa: F401  isort: skip  before TensorFlow
@@ -45,6 +46,7 @@ class TrainLog:
                  step: int) -> None:
         self._active = jax.process_index() == 0
         self._config, self._modalities = config, modalities
+        self._since = time.monotonic()
         if not self._active:
             return
         folder = pathlib.Path(workdir).expanduser()
@@ -66,17 +68,23 @@ class TrainLog:
             self._board.close()
 
     def step(self, step: int, metrics: dict[str, jax.Array], bar: Any) -> None:
-        """After a training step: a record every `log_every` steps."""
+        """After a training step: a record every `log_every` steps, with the seconds since the last one.
+
+        Those seconds leave evaluations out and hold the first step's compilation; their sum is the training's time,
+        however often it was resumed.
+        """
         if not self._active or step % self._config.train.log_every:
             return
         values = {name: float(value) for name, value in metrics.items()}
         bar.set_postfix(loss=f"{values['loss']:.4f}", refresh=False)
-        self._train.write(json.dumps({"step": step, **values}) + "\n")
+        seconds, self._since = time.monotonic() - self._since, time.monotonic()
+        self._train.write(json.dumps({"step": step, **values, "seconds": round(seconds, 4)}) + "\n")
         for name, value in values.items():
             self._board.scalar(f"train/{name}", value, step)
 
     def evaluation(self, step: int, results: Results, seconds: float) -> None:
-        """After an evaluation: a record, scalars, and a panel of the first images."""
+        """After an evaluation of `seconds`: a record, scalars, and a panel of the first images."""
+        self._since += seconds
         if not self._active:
             return
         self._metrics.write(json.dumps({"step": step, **results.means, "evaluation_seconds": round(seconds, 3)}) + "\n")

@@ -22,12 +22,21 @@ class TrainState:
       variables: of the model: `params`, and `batch_stats` where it keeps them.
       opt_state: of the optimiser.
       plateau: of the plateau schedule; moves at evaluations only.
+      average: the exponential moving average of the params; {} where none is kept.
     """
 
     step: jax.Array
     variables: Any
     opt_state: Any
     plateau: Any
+    average: Any
+
+    @property
+    def evaluated(self) -> Any:
+        """The variables to evaluate and to keep: with the averaged params where an average is kept."""
+        if not jax.tree.leaves(self.average):
+            return self.variables
+        return dict(self.variables) | {"params": self.average}
 
 
 def default_config() -> ml_collections.ConfigDict:
@@ -37,6 +46,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.schedule = "cosine"  # to 0 at the last step; "plateau": as the authors'; "constant"
     config.warmup_steps = 0  # linear from 0
     config.clip_norm = 1.0  # of the global gradient; 0: no clipping
+    config.ema = 0.0  # decay of an exponential moving average of the params, used for evaluation; 0: none
     config.plateau_factor = 0.95
     config.plateau_patience = 8  # evaluations without improvement that are let pass, as PyTorch counts
     return config
@@ -70,20 +80,28 @@ def _plateau(config: ml_collections.ConfigDict) -> optax.GradientTransformationE
 
 def create(variables: Any, optimizer: optax.GradientTransformation, config: ml_collections.ConfigDict) -> TrainState:
     """The state before the first step."""
-    return TrainState(jnp.zeros((), jnp.int32), variables, optimizer.init(variables["params"]),
-                      _plateau(config).init(variables["params"]))
+    params = variables["params"]
+    return TrainState(jnp.zeros((), jnp.int32), variables, optimizer.init(params), _plateau(config).init(params),
+                      jax.tree.map(jnp.copy, params) if config.ema else {})
+
+
+def _averaged(average: Any, params: Any, step: jax.Array, decay: float) -> Any:
+    """One step of the moving average; early steps weigh more, so that it forgets the start of training."""
+    share = jnp.maximum(1 - decay, 9 / (10 + step))
+    return jax.tree.map(lambda a, p: a + share.astype(a.dtype) * (p - a), average, params)
 
 
 def apply_gradients(state: TrainState, gradients: Any, batch_stats: Any,
-                    optimizer: optax.GradientTransformation) -> TrainState:
-    """One optimiser step."""
+                    optimizer: optax.GradientTransformation, config: ml_collections.ConfigDict) -> TrainState:
+    """One optimiser step; `config` as `default_config`."""
     params = state.variables["params"]
     updates, opt_state = optimizer.update(gradients, state.opt_state, params)
     updates = jax.tree.map(lambda u: u * state.plateau.scale.astype(u.dtype), updates)
     variables = dict(state.variables) | {"params": optax.apply_updates(params, updates)}
     if batch_stats:
         variables["batch_stats"] = batch_stats
-    return dataclasses.replace(state, step=state.step + 1, variables=variables, opt_state=opt_state)
+    average = _averaged(state.average, variables["params"], state.step, config.ema) if config.ema else state.average
+    return dataclasses.replace(state, step=state.step + 1, variables=variables, opt_state=opt_state, average=average)
 
 
 def after_evaluation(state: TrainState, validation_loss: float, config: ml_collections.ConfigDict) -> TrainState:

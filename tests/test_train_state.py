@@ -39,7 +39,8 @@ def test_the_plateau_scales_the_update():
     optimizer = train_state.make_optimizer(settings, 100)
     state = train_state.create({"params": jnp.ones(2)}, optimizer, settings)
     def moved(state):
-        return 1 - float(train_state.apply_gradients(state, jnp.ones(2), {}, optimizer).variables["params"][0])
+        moved = train_state.apply_gradients(state, jnp.ones(2), {}, optimizer, settings)
+        return 1 - float(moved.variables["params"][0])
     full = moved(state)
     for loss in (1.0, 1.0):
         state = train_state.after_evaluation(state, loss, settings)
@@ -53,3 +54,23 @@ def test_schedules():
     np.testing.assert_allclose([constant(5), constant(10), constant(1000)], [1e-3, 2e-3, 2e-3], rtol=1e-6)
     with pytest.raises(ValueError, match="must be one of cosine, plateau, constant"):
         train_state.make_schedule(config("linear"), 100)
+
+
+def test_the_average_follows_the_params_and_is_what_is_evaluated():
+    settings = config("constant", ema=0.5, clip_norm=0.0)
+    optimizer = train_state.make_optimizer(settings, 100)
+    state = train_state.create({"params": jnp.ones(2), "batch_stats": jnp.zeros(1)}, optimizer, settings)
+    expected = 1.0
+    for step in range(12):
+        state = train_state.apply_gradients(state, jnp.ones(2), {}, optimizer, settings)
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * float(state.variables["params"][0])
+    np.testing.assert_allclose(state.evaluated["params"], expected, rtol=1e-6)
+    assert expected > float(state.variables["params"][0]) + 1e-4
+    assert "batch_stats" in state.evaluated
+
+
+def test_without_an_average_the_params_are_evaluated():
+    settings = config("constant")
+    state = train_state.create({"params": jnp.ones(2)}, train_state.make_optimizer(settings, 100), settings)
+    assert state.average == {} and state.evaluated is state.variables

@@ -1,15 +1,45 @@
-"""The authors' PyTorch weights -> (config, variables). Needs NumPy arrays only, no PyTorch."""
+"""The authors' PyTorch weights, as variables or as a checkpoint that `evaluate --workdir` reads.
+
+    python -m fusioninn_jax.interop.torch_checkpoint inn.pt --name=fusioninn --workdir=runs/official
+
+`convert` needs NumPy arrays only; the command needs PyTorch (`pip install fusioninn_jax[torch]`). Weights alone are
+read: a file whose pickle would run code is refused.
+"""
 from __future__ import annotations
 
-from collections.abc import Mapping
+import argparse
+import functools
+import pathlib
+import pickle
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
+from fusioninn_jax import models
+from fusioninn_jax.errors import Parser, UserError, cli
+from fusioninn_jax.interop.baselines import BASELINES, StateDict, conv, convert_baseline
+from fusioninn_jax.interop.ddfm_checkpoint import convert_ddfm
 from fusioninn_jax.models import fusioninn
 
-StateDict = Mapping[str, np.ndarray]
+WRAPPERS = ("model_state_dict", "state_dict")
+UNUSED = ("num_batches_tracked", "perm_inv", "downsample_kernel")  # buffers that say nothing of their own
+
+
+class _Noted(dict):
+    """A state dict that notes which keys were read."""
+
+    def __init__(self, state: StateDict) -> None:
+        super().__init__(state)
+        self.read: set[str] = set()
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        self.read.add(key)
+        return super().__getitem__(key)
 
 
 def convert(name: str, state_dict: StateDict) -> tuple[ml_collections.ConfigDict, dict[str, Any]]:
@@ -21,29 +51,41 @@ def convert(name: str, state_dict: StateDict) -> tuple[ml_collections.ConfigDict
         (DataParallel) is dropped.
 
     Returns:
-      (config, variables).
+      (config, variables); the number of sources and the widths are those of the weights.
 
     Raises:
       ValueError: a system without converter, or keys or shapes that are not that system's.
     """
     if name not in _CONVERTERS:
         raise ValueError(f"no converter for {name!r}; there is one for {', '.join(sorted(_CONVERTERS))}")
-    plain = {key.removeprefix("module."): np.asarray(value) for key, value in state_dict.items()}
+    state = _Noted({key.removeprefix("module."): np.asarray(value) for key, value in state_dict.items()})
     try:
-        return _CONVERTERS[name](plain)
+        config, variables = _CONVERTERS[name](state)
     except KeyError as missing:
         raise ValueError(f"not a state dict of {name}: the key {missing} is missing") from missing
+    more = [key for key in state if key not in state.read and key.rpartition(".")[2] not in UNUSED]
+    if more:
+        raise ValueError(f"not a state dict of {name}: it has no {more[0]!r}")
+    _check_shapes(name, config, variables)
+    return config, variables
 
 
-def _kernel(weight: np.ndarray) -> np.ndarray:
-    """PyTorch's (out, in, row, column) -> Flax's (row, column, in, out)."""
-    return weight.transpose(2, 3, 1, 0)
+def _check_shapes(name: str, config: ml_collections.ConfigDict, variables: dict[str, Any]) -> None:
+    """Raises ValueError unless the variables are shaped as the model's own."""
+    model = models.get(name, config)
+    image = jax.ShapeDtypeStruct((1, model.multiple, model.multiple, 1), jnp.float32)
+    expected = jax.eval_shape(model.init, jax.random.key(0), *[image] * (model.sources or 2))
+    ours = dict(jax.tree_util.tree_leaves_with_path(variables))
+    for path, leaf in jax.tree_util.tree_leaves_with_path(expected):
+        shape = ours[path].shape if path in ours else None
+        if shape != leaf.shape:
+            raise ValueError(f"not a state dict of {name}: {jax.tree_util.keystr(path)} is {shape}, where the model "
+                             f"has {leaf.shape}")
 
 
 def _subnet(state: StateDict, prefix: str) -> dict[str, dict[str, np.ndarray]]:
     """nn.Sequential(conv, ReLU, conv, ReLU) -> the params of a ConvConditioner."""
-    return {ours: {"kernel": _kernel(state[f"{prefix}.{theirs}.weight"]), "bias": state[f"{prefix}.{theirs}.bias"]}
-            for ours, theirs in (("conv1", 0), ("conv2", 2))}
+    return {ours: conv(state, f"{prefix}.{theirs}") for ours, theirs in (("conv1", 0), ("conv2", 2))}
 
 
 def _fusioninn(state: StateDict) -> tuple[ml_collections.ConfigDict, dict[str, Any]]:
@@ -51,11 +93,90 @@ def _fusioninn(state: StateDict) -> tuple[ml_collections.ConfigDict, dict[str, A
     config = fusioninn.official_config()
     config.permutations = tuple(
         tuple(int(i) for i in state[f"module_list.{index}.perm"]) for index in (2, 5))
-    config.widths = tuple(state[f"module_list.{index}.subnet1.0.weight"].shape[0] for index in (1, 4, 7))
     blocks = {index: {net: _subnet(state, f"module_list.{index}.{net}") for net in ("subnet1", "subnet2")}
               for index in (1, 4, 7)}
+    config.widths = tuple(block["subnet1"]["conv1"]["kernel"].shape[-1] for block in blocks.values())
     actnorm = {key: state[f"module_list.0.{key}"].reshape(-1) for key in ("scale", "bias")}
     return config, {"params": [actnorm, blocks[1], {}, {}, blocks[4], {}, {}, blocks[7]]}
 
 
-_CONVERTERS = {"fusioninn": _fusioninn}
+_CONVERTERS: dict[str, Callable[[StateDict], tuple[ml_collections.ConfigDict, dict[str, Any]]]] = {
+    "ddfm": convert_ddfm,
+    "fusioninn": _fusioninn,
+    **{name: functools.partial(convert_baseline, name) for name in BASELINES},
+}
+
+
+def read(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """The state dict in a file of `torch.save`: bare, or under `model_state_dict` or `state_dict`.
+
+    Raises:
+      UserError: PyTorch is not installed, or the file is missing, broken, unsafe, or holds no finite weights.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise UserError("PyTorch is not installed; run `pip install 'fusioninn_jax[torch]'`") from error
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; give the .pt or .pth that torch.save wrote")
+    broken = f"{path}: truncated, changed or not a file of torch.save; get it again"
+    try:
+        if zipfile.is_zipfile(path) and zipfile.ZipFile(path).testzip():
+            raise UserError(broken)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Weights only" not in str(error) or "Unsupported operand" in str(error):  # no pickle at all
+            raise UserError(broken) from error
+        raise UserError(f"{path}: holds more than weights, and unpickling it could run any code, so it is refused; "
+                        "save model.state_dict() alone") from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(broken) from error
+    content = next((content[key] for key in WRAPPERS if isinstance(content, Mapping) and key in content), content)
+    if not isinstance(content, Mapping) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise UserError(f"{path}: holds no state dict; save model.state_dict(), or a dict with `model_state_dict`")
+    state = {str(key): value.numpy() for key, value in content.items()}
+    for key, value in state.items():
+        if not np.isfinite(value).all():
+            raise UserError(f"{path}: {key} holds values that are not finite; the training had diverged, or the file "
+                            "was changed")
+    return state
+
+
+def import_checkpoint(path: pathlib.Path, name: str, workdir: str) -> None:
+    """Writes the file's weights as the checkpoint of step 0 in `workdir`.
+
+    Raises:
+      UserError: as `read`; weights of another system; a workdir that has checkpoints already.
+    """
+    from fusioninn_jax import checkpoint, train, train_state
+    state_dict = read(path)
+    try:
+        model_config, variables = convert(name, state_dict)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; look at --name") from error
+    config = train.default_config()
+    config.model.name, config.model[name] = name, model_config
+    optimizer = train_state.make_optimizer(config.optimizer, config.train.steps)
+    state = train_state.create(jax.tree.map(jnp.asarray, variables), optimizer, config.optimizer)
+    with checkpoint.make_manager(workdir, config.checkpoint) as manager:
+        if manager.all_steps():
+            raise UserError(f"{workdir}: has checkpoints already; give a new --workdir")
+        checkpoint.save(manager, state, config)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parses the command line and imports; returns the exit code."""
+    parser = Parser(prog="python -m fusioninn_jax.interop.torch_checkpoint", description=__doc__,
+                    formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", help="what torch.save wrote")
+    parser.add_argument("--name", required=True, choices=sorted(_CONVERTERS), help="the system")
+    parser.add_argument("--workdir", required=True, help="new folder for the checkpoint")
+    args = parser.parse_args(argv)
+    import_checkpoint(pathlib.Path(args.file), args.name, args.workdir)
+    print(f"written: {args.workdir}; score it with `python -m fusioninn_jax.evaluate --workdir={args.workdir} "
+          "--dataset=... --split=...`")
+    return 0
+
+
+if __name__ == "__main__":
+    cli(main)

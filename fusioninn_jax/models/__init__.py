@@ -8,7 +8,8 @@ from typing import Any
 import jax
 import ml_collections
 
-from fusioninn_jax.models import classical
+from fusioninn_jax.models import classical, deepfuse, funfusean, half_unet, unet, unet_3plus, unet_plus_plus
+from fusioninn_jax.models import ddfm as _ddfm
 from fusioninn_jax.models import fusioninn as _fusioninn
 from fusioninn_jax.models.base import FusionModel, Variables
 
@@ -17,13 +18,20 @@ def _training_free(fuse: Callable[..., jax.Array]) -> tuple[Any, Any]:
     """A function of the sources alone as an entry of the registry."""
     model = FusionModel(init=lambda key, *sources: {"params": {}},
                         fuse=lambda variables, *sources: (fuse(*sources), None),
-                        fuse_train=lambda variables, *sources: (fuse(*sources), None, {}),
+                        fuse_train=lambda variables, *sources, gather=None: (fuse(*sources), None, {}),
                         decompose=None, sources=None, training_free=True)
     return (lambda config: model), ml_collections.ConfigDict
 
 
 _MODELS: dict[str, tuple[Any, Any]] = {
     "fusioninn": (_fusioninn.fusioninn, _fusioninn.default_config),
+    "deepfuse": (deepfuse.deepfuse, deepfuse.default_config),
+    "funfusean": (funfusean.funfusean, funfusean.default_config),
+    "half_unet": (half_unet.half_unet, half_unet.default_config),
+    "unet": (unet.unet, unet.default_config),
+    "unet_plus_plus": (unet_plus_plus.unet_plus_plus, unet_plus_plus.default_config),
+    "unet_3plus": (unet_3plus.unet_3plus, unet_3plus.default_config),
+    "ddfm": (_ddfm.ddfm, _ddfm.default_config),
     "mean": _training_free(classical.mean),
     "max": _training_free(classical.maximum),
     "laplacian_pyramid": _training_free(classical.laplacian_pyramid),

@@ -9,18 +9,27 @@ import jax
 Variables = Mapping[str, Any]  # "params", and "batch_stats" where a system keeps them
 
 
+def on_one_device(x: jax.Array) -> jax.Array:
+    """The `gather` of a batch that one device holds as a whole."""
+    return x
+
+
 class FusionModel(NamedTuple):
     """A fusion system as pure functions. Sources and fused images are (B, H, W, 1), sources in [0, 1].
 
     Attributes:
       init: `(key, *sources) -> variables`; a system that adapts to data adapts to this batch.
       fuse: `(variables, *sources) -> (fused, latent)`; `latent` is (B, H, W, m - 1) for m sources, or None.
-      fuse_train: `(variables, *sources) -> (fused, latent, batch_stats)`, as `fuse` with batch statistics in use;
-        `batch_stats` are the updated running ones, `{}` where a system keeps none.
+      fuse_train: `(variables, *sources, gather=on_one_device) -> (fused, latent, batch_stats)`, as `fuse` with batch
+        statistics in use; `batch_stats` are the updated running ones, `{}` where a system keeps none. `gather` brings
+        an array of all devices together, (n, ...) -> (global n, ...), since batch statistics are of the global
+        batch. Under deep supervision the side outputs follow as further channels of `fused`.
       decompose: `(variables, fused, latent) -> sources`, or None where the system cannot.
       sources: how many source images the system takes, None for any number.
       multiple: height and width must be divisible by this.
       training_free: has no parameters; `fuse` takes any variables.
+      train_loss: `(variables, sources, keys) -> (B,)`, what training minimises for a system that is not trained by
+        fusing, with a key for each example; None for all others.
     """
 
     init: Callable[..., Variables]
@@ -30,3 +39,4 @@ class FusionModel(NamedTuple):
     sources: int | None = 2
     multiple: int = 1
     training_free: bool = False
+    train_loss: Callable[[Variables, tuple[jax.Array, ...], jax.Array], jax.Array] | None = None

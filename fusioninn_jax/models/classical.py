@@ -17,6 +17,7 @@ import numpy as np
 import optax
 
 from fusioninn_jax import ssim
+from fusioninn_jax.models.resampling import apply_separably
 
 # Burt & Adelson 1983, eq. 3 with a = 0.4: the generating kernel whose repeated use comes close to a Gaussian.
 BURT_ADELSON = (0.05, 0.25, 0.4, 0.25, 0.05)
@@ -37,12 +38,6 @@ def _stack(sources: tuple[jax.Array, ...]) -> jax.Array:
     if len(shapes) > 1 or len(sources[0].shape) != 4:
         raise ValueError(f"sources must all be (B, H, W, C) of one shape, not {sorted(shapes)}")
     return jnp.stack(sources)
-
-
-def _apply(rows: np.ndarray, x: jax.Array, columns: np.ndarray) -> jax.Array:
-    """rows @ image @ columns.T for every image of (..., H, W, C)."""
-    half = jnp.einsum("hH,...HWc->...hWc", jnp.asarray(rows, x.dtype), x, precision="highest")
-    return jnp.einsum("...hWc,wW->...hwc", half, jnp.asarray(columns, x.dtype), precision="highest")
 
 
 def _strongest(coefficients: jax.Array) -> jax.Array:
@@ -111,9 +106,9 @@ def _fuse_pyramid(image: jax.Array, levels: int) -> jax.Array:
     if levels == 0 or min(height, width) <= 2:
         return image.mean(0)
     expand = _expand_matrix(height), _expand_matrix(width)
-    coarse = _apply(_reduce_matrix(height), image, _reduce_matrix(width))
-    detail = _strongest(image - _apply(expand[0], coarse, expand[1]))
-    return detail + _apply(expand[0], _fuse_pyramid(coarse, levels - 1), expand[1])
+    coarse = apply_separably(_reduce_matrix(height), image, _reduce_matrix(width))
+    detail = _strongest(image - apply_separably(expand[0], coarse, expand[1]))
+    return detail + apply_separably(expand[0], _fuse_pyramid(coarse, levels - 1), expand[1])
 
 
 # A library would be better kept, but PyWavelets computes in NumPy: it can be neither jitted, batched on an accelerator,
@@ -168,10 +163,10 @@ def _fuse_wavelet(image: jax.Array, levels: int, name: str) -> jax.Array:
         return image.mean(0)
     height, width = image.shape[2:4]
     rows, columns = dwt_matrix(height, name), dwt_matrix(width, name)
-    coefficients = _apply(rows, image, columns)
+    coefficients = apply_separably(rows, image, columns)
     approximation = _fuse_wavelet(coefficients[:, :, :height // 2, :width // 2], levels - 1, name)
     fused = _strongest(coefficients).at[:, :height // 2, :width // 2].set(approximation)
-    return _apply(rows.T, fused, columns.T)
+    return apply_separably(rows.T, fused, columns.T)
 
 
 @functools.cache
@@ -184,7 +179,7 @@ def _average_matrix(size: int, radius: int, sigma: float) -> np.ndarray:
 
 def _average(x: jax.Array, radius: int, sigma: float = np.inf) -> jax.Array:
     """Local average of (..., H, W, C) over a square window, plain unless sigma is given."""
-    return _apply(_average_matrix(x.shape[-3], radius, sigma), x, _average_matrix(x.shape[-2], radius, sigma))
+    return apply_separably(_average_matrix(x.shape[-3], radius, sigma), x, _average_matrix(x.shape[-2], radius, sigma))
 
 
 def guided_filter(guide: jax.Array, x: jax.Array, *, radius: int, epsilon: float) -> jax.Array:

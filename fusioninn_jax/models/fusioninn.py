@@ -14,15 +14,20 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from fusioninn_jax.bijections import Bijection, actnorm, chain, coupling, permutation, squeeze, unsqueeze
+from fusioninn_jax.bijections import Bijection, actnorm, chain, coupling, haar, permutation, squeeze, unhaar, unsqueeze
 from fusioninn_jax.bijections.chain import BACKWARDS
 from fusioninn_jax.bijections.logit import logit_forward, logit_inverse
-from fusioninn_jax.models.base import FusionModel, Variables
+from fusioninn_jax.models.base import FusionModel, Variables, on_one_device
 from fusioninn_jax.models.conditioners import conv_conditioner
 
 FORMULATIONS = ("logit", "official")
 ACTNORM_STARTS = ("batch", "identity")
 PERMUTATION_KINDS = ("swap", "random")
+ARCHITECTURE: dict[str, dict[str, Any]] = {
+    "logit": {"levels": (1, 2, 1), "widths": (64, 96, 64), "squeeze": "haar"},
+    "official": {"levels": (0, 1), "widths": (32, 64), "squeeze": "pixel"},
+}
+SQUEEZES = {"haar": (haar, unhaar), "pixel": (squeeze, unsqueeze)}
 
 
 def default_config() -> ml_collections.ConfigDict:
@@ -31,7 +36,10 @@ def default_config() -> ml_collections.ConfigDict:
     config.formulation = "logit"
     config.sources = 2  # m; the latent has m - 1 channels
     config.blocks = 3  # k
-    config.widths = (32, 64)  # hidden channels of the conditioners, block by block, repeated as needed
+    # The next three, where empty, are the formulation's own: see ARCHITECTURE.
+    config.levels = ()  # how often each block's image is squeezed, block by block, repeated as needed
+    config.widths = ()  # hidden channels of the conditioners, block by block, repeated as needed
+    config.squeeze = ""  # "haar": cells of 2x2 pixels become Haar coefficients; "pixel": channels
     config.clamp = 2.0  # bound of |s|; `logit` flows of more than 3 blocks take less, see `clamp_of`
     config.actnorm = "identity"  # "batch": zero mean, unit deviation on the first batch, as the authors' code
     config.permutation = "swap"  # first half of the channels to the end; "random": drawn from permutation_seed
@@ -63,7 +71,7 @@ def make_permutations(config: ml_collections.ConfigDict) -> tuple[tuple[int, ...
     Raises:
       ValueError: given permutations whose number or lengths do not fit.
     """
-    sizes = [config.sources * (4 if _is_squeezed(block) else 1) for block in range(config.blocks - 1)]
+    sizes = [config.sources * 4**level for level in block_levels(config)[:-1]]
     if config.permutations:
         given = tuple(tuple(int(i) for i in order) for order in config.permutations)
         if [len(order) for order in given] != sizes:
@@ -87,28 +95,40 @@ def clamp_of(config: ml_collections.ConfigDict) -> float:
     return config.clamp if config.formulation == "official" else config.clamp * min(1.0, 3 / config.blocks)
 
 
-def _is_squeezed(block: int) -> bool:
-    """Blocks alternate: full resolution, squeezed, full resolution, ..."""
-    return block % 2 == 1
+def setting(config: ml_collections.ConfigDict, name: str) -> Any:
+    """`levels`, `widths` or `squeeze`: as given, or else the formulation's own."""
+    return config[name] or ARCHITECTURE[config.formulation][name]
+
+
+def block_levels(config: ml_collections.ConfigDict) -> tuple[int, ...]:
+    """How often the image is squeezed in each of the k blocks."""
+    levels = setting(config, "levels")
+    return tuple(levels[block % len(levels)] for block in range(config.blocks))
+
+
+def _change_level(start: int, end: int, kind: str) -> list[Bijection]:
+    """The squeezes, or their inverses, that lead from one level to another."""
+    down, up = SQUEEZES[kind]
+    return [(down if end > start else up)() for _ in range(abs(end - start))]
 
 
 def make_flow(config: ml_collections.ConfigDict) -> Bijection:
     """The flow on (B, H, W, m): ActNorm, then k coupling blocks with a permutation after every block but the last.
 
-    Every second block works on the 2x2-squeezed image, its permutation too. Height and width must be even.
+    Each block works at its own level, its permutation too. Height and width must be multiples of 2^(highest level).
     """
     official = config.formulation == "official"
     dtype = None if config.dtype == "float32" else jnp.dtype(config.dtype)
-    permutations = make_permutations(config)
+    levels, permutations = block_levels(config), make_permutations(config)
+    widths, kind = setting(config, "widths"), setting(config, "squeeze")
     members = [_actnorm(config.actnorm)]
-    for block in range(config.blocks):
-        width = config.widths[block % len(config.widths)]
+    for block, (before, level) in enumerate(zip((0, *levels[:-1]), levels, strict=True)):
+        width = widths[block % len(widths)]
         conditioner, init = conv_conditioner(width, final_relu=official, zero_last=not official, dtype=dtype)
-        inner = [coupling(conditioner, init, clamp=clamp_of(config))]
+        members += [*_change_level(before, level, kind), coupling(conditioner, init, clamp=clamp_of(config))]
         if block < config.blocks - 1:
-            inner.append(permutation(permutations[block]))
-        members += [squeeze(), *inner, unsqueeze()] if _is_squeezed(block) else inner
-    return chain(*members, backward=config.backward)
+            members.append(permutation(permutations[block]))
+    return chain(*members, *_change_level(levels[-1], 0, kind), backward=config.backward)
 
 
 def _actnorm(start: str) -> Bijection:
@@ -121,12 +141,13 @@ def _actnorm(start: str) -> Bijection:
 
 def _check(config: ml_collections.ConfigDict) -> None:
     for name, allowed in (("formulation", FORMULATIONS), ("actnorm", ACTNORM_STARTS),
-                          ("permutation", PERMUTATION_KINDS), ("backward", BACKWARDS)):
+                          ("permutation", PERMUTATION_KINDS), ("squeeze", ("", *SQUEEZES)),
+                          ("backward", BACKWARDS)):
         if config[name] not in allowed:
             raise ValueError(f"model.{name} is {config[name]!r}; it must be one of {', '.join(allowed)}")
-    if config.blocks < 1 or config.sources < 2 or not config.widths:
-        raise ValueError(f"model needs blocks ≥ 1, sources ≥ 2 and at least one width; got {config.blocks}, "
-                         f"{config.sources}, {config.widths}")
+    if config.blocks < 1 or config.sources < 2 or min(config.levels, default=0) < 0:
+        raise ValueError(f"model needs blocks ≥ 1, sources ≥ 2 and levels ≥ 0; got {config.blocks}, {config.sources}, "
+                         f"{config.levels}")
 
 
 def fusioninn(config: ml_collections.ConfigDict | None = None) -> FusionModel:
@@ -155,7 +176,8 @@ def fusioninn(config: ml_collections.ConfigDict | None = None) -> FusionModel:
         y, _ = flow.forward(variables["params"], join(sources))
         return from_flow(y[..., :1]), y[..., 1:]
 
-    def fuse_train(variables: Variables, *sources: jax.Array) -> tuple[jax.Array, jax.Array, Any]:
+    def fuse_train(variables: Variables, *sources: jax.Array,
+                   gather: Any = on_one_device) -> tuple[jax.Array, jax.Array, Any]:
         return (*fuse(variables, *sources), {})
 
     def decompose(variables: Variables, fused: jax.Array, latent: jax.Array) -> tuple[jax.Array, ...]:
@@ -163,7 +185,7 @@ def fusioninn(config: ml_collections.ConfigDict | None = None) -> FusionModel:
         decomposed = jnp.clip(from_flow(x), 0, 1)
         return tuple(jnp.split(decomposed, config.sources, axis=-1))
 
-    multiple = 2 if config.blocks > 1 else 1
+    multiple = 2 ** max(block_levels(config))
     return FusionModel(init, fuse, fuse_train, decompose, sources=config.sources, multiple=multiple)
 
 

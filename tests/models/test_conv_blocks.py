@@ -1,0 +1,118 @@
+"""Batch normalisation against PyTorch's, resampling against its own definition, the forms beyond the comparison's."""
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fusioninn_jax import models, objective, train
+from fusioninn_jax.models.base import on_one_device
+from fusioninn_jax.models.conv_blocks import BatchNorm, TransposedConv
+from fusioninn_jax.models.resampling import upsample
+from tests import tolerances
+from tests.golden import portable_inputs
+
+TINY = {"deepfuse": 2, "funfusean": 2, "half_unet": 4, "unet": 2, "unet_plus_plus": 2, "unet_3plus": 2}
+SYSTEMS = pytest.mark.parametrize("name", TINY)
+
+
+def pair(batch=2, size=16):
+    images = portable_inputs.smooth(0, batch, size, size)
+    return [jnp.asarray(images[:, i, ..., None]) for i in range(2)]
+
+
+def test_batch_norm_is_pytorch_s_in_both_modes():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: the oracle of batch normalisation")
+    x = np.random.default_rng(0).normal(3, 2, (3, 4, 5, 6)).astype(np.float32)
+    theirs, ours = torch.nn.BatchNorm2d(6), BatchNorm()
+    variables = ours.init(jax.random.key(0), x, on_one_device)
+    for _ in range(3):
+        expected = theirs(torch.tensor(x.transpose(0, 3, 1, 2))).detach().numpy().transpose(0, 2, 3, 1)
+        y, changed = ours.apply(variables, x, on_one_device, mutable=["batch_stats"])
+        variables = variables | changed
+        np.testing.assert_allclose(y, expected, atol=tolerances.ROUND_TRIP_F32)
+        x = x * 1.5 + 1
+    np.testing.assert_allclose(variables["batch_stats"]["mean"], theirs.running_mean, rtol=tolerances.LOSS_F32)
+    np.testing.assert_allclose(variables["batch_stats"]["var"], theirs.running_var, rtol=tolerances.LOSS_F32)
+    expected = theirs.eval()(torch.tensor(x.transpose(0, 3, 1, 2))).detach().numpy().transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(ours.apply(variables, x), expected, atol=tolerances.LOSS_F32)
+
+
+def test_initialisation_does_not_count_as_a_batch():
+    x = jnp.full((2, 4, 4, 3), 7.0)
+    statistics = BatchNorm().init(jax.random.key(0), x, on_one_device)["batch_stats"]
+    np.testing.assert_array_equal(statistics["mean"], np.zeros(3))
+    np.testing.assert_array_equal(statistics["var"], np.ones(3))
+
+
+@pytest.mark.parametrize("align_corners", [True, False])
+@pytest.mark.parametrize("factor", [2, 4])
+def test_upsampling_is_pytorch_s(factor, align_corners):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: the oracle of bilinear interpolation")
+    for size in ((1, 3), (5, 4)):
+        x = np.random.default_rng(0).random((1, *size, 2), np.float32)
+        expected = torch.nn.functional.interpolate(torch.tensor(x.transpose(0, 3, 1, 2)), scale_factor=factor,
+                                                   mode="bilinear", align_corners=align_corners)
+        np.testing.assert_allclose(upsample(jnp.asarray(x), factor, align_corners=align_corners),
+                                   expected.numpy().transpose(0, 2, 3, 1), atol=tolerances.ROUND_TRIP_F32)
+
+
+def test_layers_start_as_pytorch_starts_them():
+    variables = TransposedConv(8).init(jax.random.key(0), jnp.zeros((1, 2, 2, 50)))["params"]
+    bound = (4 * 8) ** -0.5
+    assert 0.97 * bound < np.abs(variables["kernel"]).max() <= bound
+    params = models.get("unet", {"width": 8}).init(jax.random.key(0), *pair())["params"]
+    for leaf in jax.tree.leaves(params["encoder1"]["first"]["conv"]):
+        assert 0.7 * (9 * 8) ** -0.5 < np.abs(leaf).max() <= (9 * 8) ** -0.5
+
+
+@SYSTEMS
+def test_raw_output_and_no_way_back(name):
+    model = models.get(name, {"width": TINY[name]})
+    variables = jax.jit(model.init)(jax.random.key(0), *pair())
+    fused, latent = jax.jit(model.fuse)(variables, *pair())
+    assert fused.shape == (2, 16, 16, 1) and latent is None and model.decompose is None
+    with pytest.raises(ValueError, match="sources; got"):
+        model.fuse(variables, *([] if name == "deepfuse" else pair()[:1]))
+    if model.multiple > 1:
+        with pytest.raises(ValueError, match=f"20x20; the model needs multiples of {model.multiple}"):
+            model.fuse(variables, *pair(size=20))
+
+
+def test_three_sources():
+    for name in ("deepfuse", "unet"):
+        model = models.get(name, {"width": 2} | ({"sources": 3} if name == "unet" else {}))
+        sources = [*pair(), pair()[0]]
+        assert model.fuse(model.init(jax.random.key(0), *sources), *sources)[0].shape == (2, 16, 16, 1)
+
+
+@pytest.mark.parametrize("name,sides", [("unet_plus_plus", 3), ("unet_3plus", 4)])
+def test_deep_supervision_trains_the_side_outputs(name, sides):
+    model = models.get(name, {"width": 2, "deep_supervision": True})
+    variables = jax.jit(model.init)(jax.random.key(0), *pair())
+    assert jax.eval_shape(model.fuse_train, variables, *pair())[0].shape == (2, 16, 16, 1 + sides)
+    config, keys = train.default_config().losses, jax.random.split(jax.random.key(1), 2)
+
+    def parts(params, train_mode):
+        found, images, _ = objective.loss_parts(model, {**variables, "params": params}, tuple(pair()), keys, config,
+                                                train=train_mode, gather=on_one_device)
+        assert images["fused"].shape == (2, 16, 16, 1)
+        return found.fusion.mean()
+
+    gradients = jax.jit(jax.grad(parts), static_argnums=1)(variables["params"], True)
+    heads = [name for name in gradients if name.startswith("side")]
+    assert len(heads) == sides
+    for head in [*heads, "output"]:
+        assert np.abs(gradients[head]["kernel"]).max() > 0
+    unsupervised = jax.jit(jax.grad(parts), static_argnums=1)(variables["params"], False)
+    assert not any(np.any(leaf) for head in heads for leaf in jax.tree.leaves(unsupervised[head]))
+
+
+def test_published_half_unet_has_as_many_parameters_as_its_paper_says():
+    model, image = models.get("half_unet", {"form": "paper", "sources": 1}), jnp.zeros((1, 16, 16, 1))
+    params = jax.eval_shape(model.init, jax.random.key(0), image)["params"]
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == pytest.approx(0.21e6, rel=0.03)
+    assert jax.eval_shape(models.get("half_unet", {"form": "paper"}).init, jax.random.key(0), image, image)
+    with pytest.raises(ValueError, match="must be one of official, paper"):
+        models.get("half_unet", {"form": "published"})
+    with pytest.raises(ValueError, match="must be even"):
+        models.get("half_unet", {"width": 7})

@@ -1,0 +1,103 @@
+"""The six baselines in the trainer: the same on any number of devices, a falling loss, exact resume."""
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from fusioninn_jax import checkpoint, evaluate, models, objective, parallel, train, train_state
+from fusioninn_jax.train_log import TRAIN_FILE, read_lines
+from tests import tolerances, training_case
+from tests.golden import portable_inputs
+from tests.models.test_conv_blocks import SYSTEMS, TINY
+
+STEPS = 50
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compilations_fixture(tmp_path_factory):
+    """The three runs of a system compile the same programs: keep them."""
+    previous = {name: getattr(jax.config, name) for name in ("jax_compilation_cache_dir",
+                                                             "jax_persistent_cache_min_compile_time_secs")}
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compilations")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    yield
+    for name, value in previous.items():
+        jax.config.update(name, value)
+
+
+@pytest.fixture(scope="module", name="data_dir")
+def data_dir_fixture(tmp_path_factory):
+    return training_case.prepare(tmp_path_factory.mktemp("data"))
+
+
+def tiny(data_dir, name):
+    config = training_case.config(data_dir)
+    config.model.name = name
+    config.model[name].width = TINY[name]
+    config.optimizer.learning_rate = 1e-2
+    config.train.steps, config.train.eval_every = STEPS, 30
+    return config
+
+
+def losses(workdir):
+    return [(record["step"], record["loss"]) for record in read_lines(workdir / TRAIN_FILE)]
+
+
+@SYSTEMS
+def test_fifty_steps_lower_the_loss_and_resume_exactly(data_dir, tmp_path, monkeypatch, name):
+    two = jax.devices()[:2]  # each statistic is a rendezvous of all devices: eight on two cores are slow
+    monkeypatch.setattr(jax, "local_devices", lambda: two)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    state = train.train_and_evaluate(tiny(data_dir, name), str(whole))
+    curve = [loss for _, loss in losses(whole)]
+    assert len(curve) == STEPS and np.mean(curve[-8:]) < 0.9 * np.mean(curve[:4])
+    assert any(np.any(leaf) for leaf in jax.tree.leaves(state.variables["batch_stats"]))
+
+    class Crash(Exception):
+        pass
+
+    log_step = train.TrainLog.step
+
+    def crash_at_33(self, number, *rest):
+        log_step(self, number, *rest)
+        if number == 33:
+            raise Crash
+
+    with monkeypatch.context() as patch, pytest.raises(Crash):
+        patch.setattr(train.TrainLog, "step", crash_at_33)
+        train.train_and_evaluate(tiny(data_dir, name), str(broken))
+    resumed = train.train_and_evaluate(tiny(data_dir, name), str(broken))
+    assert losses(broken) == losses(whole)
+    for ours, theirs in zip(jax.tree.leaves(resumed), jax.tree.leaves(state), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    if name == "unet":  # 24x28 slices are filled up to 32x32
+        assert evaluate.main([f"--workdir={whole}", "--split=test", "--metrics=ssim"]) == 0
+        loaded = checkpoint.load(whole, "last")[1]
+        for ours, theirs in zip(jax.tree.leaves(loaded), jax.tree.leaves(state.variables), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def one_step(model, devices):
+    """Loss, gradient (by plain SGD of rate 1) and batch statistics of a step on `devices` devices, in float64."""
+    stack = portable_inputs.smooth(0, 8, 16, 16).transpose(0, 2, 3, 1).astype(np.float64)
+    variables = jax.jit(model.init)(jax.random.key(0), *objective.split_sources(jnp.asarray(stack)))
+    variables = jax.tree.map(lambda leaf: leaf.astype(np.float64), variables)
+    before, optimizer, config = jax.tree.map(np.asarray, variables), optax.sgd(1.0), train.default_config()
+    state = train_state.create(variables, optimizer, config.optimizer)
+    chosen = jax.devices()[:devices]
+    step = parallel.make_train_step(model, optimizer, config, chosen)
+    state, metrics = step(parallel.replicate(state, chosen), parallel.split_batch(stack, devices), jax.random.key(1))
+    gradient = jax.tree.map(lambda old, new: old - np.asarray(new), before["params"], state.variables["params"])
+    return float(metrics["loss"]), gradient, jax.tree.map(np.asarray, state.variables["batch_stats"])
+
+
+@pytest.mark.parametrize("name", ["deepfuse", "funfusean", "half_unet"])  # the others have no other kind of layer
+def test_batch_statistics_loss_and_gradients_are_of_the_global_batch(name):
+    with jax.enable_x64(True):
+        model = models.get(name, {"width": TINY[name]})
+        expected = one_step(model, 1)
+        for devices in (2, 4, 8):
+            found = one_step(model, devices)
+            for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+                np.testing.assert_allclose(ours, theirs, rtol=tolerances.DEVICES, atol=tolerances.DEVICES)
