@@ -6,6 +6,7 @@
 import ml_collections
 
 from configs import default
+from fusioninn_jax import objective
 from fusioninn_jax.models import fusioninn
 
 
@@ -14,6 +15,7 @@ def get_config() -> ml_collections.ConfigDict:
     config = default.get_config()
     config.data.dataset = "brats/paper"
     config.model.fusioninn = fusioninn.official_config()
+    config.losses = objective.paper_config()
     config.optimizer.learning_rate = 3e-4
     config.optimizer.schedule = "plateau"
     config.optimizer.clip_norm = 0.0

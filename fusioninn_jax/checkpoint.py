@@ -88,7 +88,7 @@ def _check_same_model(saved: dict[str, Any], wanted: dict[str, Any], where: Any)
     settings = {"name": (saved["name"], wanted["name"])}
     if saved["name"] == wanted["name"]:
         of_saved, of_wanted = saved.get(saved["name"], {}), wanted.get(wanted["name"], {})
-        settings |= {key: (of_saved.get(key), of_wanted.get(key)) for key in of_wanted}
+        settings |= {key: (of_saved.get(key), of_wanted.get(key)) for key in of_wanted if key != "backward"}
     for key, (theirs, ours) in settings.items():
         if theirs != ours:
             raise UserError(f"{where}: the checkpoint there is of another architecture ({key} is {theirs!r}, this run "

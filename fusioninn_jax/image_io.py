@@ -60,6 +60,20 @@ def read_nifti(path: PathLike, ndim: int = 3) -> Volume:
         infinite voxels, an affine that cannot be inverted.
     """
     path = pathlib.Path(path)
+    image, shape = open_nifti(path, ndim)
+    affine = np.asarray(image.affine, np.float64)
+    voxels = real_voxels(path, image).reshape(shape)
+    to_lps = nib.orientations.ornt_transform(nib.io_orientation(affine), LPS)
+    lps_affine = affine @ nib.orientations.inv_ornt_aff(to_lps, shape[:3])
+    return Volume(np.ascontiguousarray(nib.orientations.apply_orientation(voxels, to_lps)), lps_affine, affine)
+
+
+def open_nifti(path: pathlib.Path, ndim: int = 3) -> tuple[nib.Nifti1Image, tuple[int, ...]]:
+    """A NIfTI file, decompressed, its header checked, and its shape with `ndim` axes; voxels are read later.
+
+    Raises:
+      UserError: missing, truncated or corrupt file, other dimensions, an affine that cannot be inverted.
+    """
     image = _nifti_from_bytes(path, _read_bytes(path))
     shape = image.shape + (1,) * (ndim - len(image.shape))
     while len(shape) > ndim and shape[-1] == 1:  # some writers append axes of length 1
@@ -70,10 +84,7 @@ def read_nifti(path: PathLike, ndim: int = 3) -> Volume:
     affine = np.asarray(image.affine, np.float64)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise UserError(f"{path}: its affine cannot be inverted, so left and right are unknown; mend its header")
-    voxels = _real_voxels(path, image).reshape(shape)
-    to_lps = nib.orientations.ornt_transform(nib.io_orientation(affine), LPS)
-    lps_affine = affine @ nib.orientations.inv_ornt_aff(to_lps, shape[:3])
-    return Volume(np.ascontiguousarray(nib.orientations.apply_orientation(voxels, to_lps)), lps_affine, affine)
+    return image, shape
 
 
 def write_nifti(path: PathLike, volume: Volume) -> None:
@@ -235,15 +246,19 @@ def _nifti_from_bytes(path: pathlib.Path, content: bytes) -> nib.Nifti1Image:
                         ) from error
 
 
-def _real_voxels(path: pathlib.Path, image: nib.Nifti1Image) -> np.ndarray:
-    """All voxels as float32, slope and intercept applied, finite."""
+def real_voxels(path: pathlib.Path, image: nib.Nifti1Image, *, scaled: bool = True) -> np.ndarray:
+    """All voxels, finite: float32 with slope and intercept applied, or not `scaled`, as stored.
+
+    Raises:
+      UserError: truncated file, voxels that are not real numbers, NaN or infinite voxels.
+    """
     if image.get_data_dtype().kind not in "iuf":
         raise UserError(f"{path}: voxels of type {image.get_data_dtype()}; convert it to a scalar image")
     try:
-        voxels = np.asanyarray(image.dataobj)
+        voxels = np.asanyarray(image.dataobj if scaled else image.dataobj.get_unscaled())  # type: ignore[attr-defined]
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path}: truncated ({_first_line(error)}); fetch the file anew") from error
-    voxels = voxels.astype(np.float32)
+    voxels = voxels.astype(np.float32) if scaled else voxels
     bad = voxels.size - int(np.isfinite(voxels).sum())
     if bad:
         raise UserError(f"{path}: {bad} NaN or infinite voxels; replace them, or leave this subject out")

@@ -9,7 +9,7 @@ reduce; a latent loss is of the whole batch and gives a scalar.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from fusioninn_jax import ssim as _ssim
 
 REDUCTIONS = ("official", "paper")
-LATENT_LOSSES = ("mmd_official", "wasserstein", "none")
+LATENT_LOSSES = ("white", "mmd_official", "mmd_patch", "wasserstein", "sliced_wasserstein", "none")
 LATENT_PRIORS = ("normal", "zeros", "uniform", "ones")
 MMD_WIDTHS = (0.05, 0.2, 0.9)
 
@@ -40,7 +40,8 @@ def l2(a: jax.Array, b: jax.Array, *, reduction: str = "official") -> jax.Array:
 
 
 def similarity_loss(pairs: Sequence[tuple[jax.Array, jax.Array]], *, weight: float = 0.8,
-                    reduction: str = "official") -> jax.Array:
+                    reduction: str = "official",
+                    known: Sequence[tuple[_ssim.Moments, _ssim.Moments]] | None = None) -> jax.Array:
     """λ · Σ (1 - SSIM(a, b)) + (1 - λ) · Σ l2(a, b) over the pairs, per image.
 
     Eqs. 2-3 with the pairs (source, fused), eq. 4 with (source, decomposed).
@@ -49,6 +50,7 @@ def similarity_loss(pairs: Sequence[tuple[jax.Array, jax.Array]], *, weight: flo
       pairs: for each source, two (B, H, W, 1) images.
       weight: λ.
       reduction: 'official' takes the mean over the pairs, 'paper' the sum.
+      known: for each pair the `ssim.moments` of its two images, which loss terms of the same images can share.
 
     Returns:
       (B,).
@@ -58,7 +60,9 @@ def similarity_loss(pairs: Sequence[tuple[jax.Array, jax.Array]], *, weight: flo
     """
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction is {reduction!r}; it must be one of {', '.join(REDUCTIONS)}")
-    terms = jnp.stack([weight * (1 - ssim(a, b)) + (1 - weight) * l2(a, b, reduction=reduction) for a, b in pairs])
+    of_pairs: Sequence[tuple[_ssim.Moments, _ssim.Moments] | None] = known or [None] * len(pairs)
+    terms = jnp.stack([weight * (1 - _ssim.ssim(a, b, known=of_pair)) + (1 - weight) * l2(a, b, reduction=reduction)
+                       for (a, b), of_pair in zip(pairs, of_pairs, strict=True)])
     return terms.mean(axis=0) if reduction == "official" else terms.sum(axis=0)
 
 
@@ -90,7 +94,14 @@ def mmd_official(latent: jax.Array, target: jax.Array) -> jax.Array:
     return kernel_mean(u, u) + kernel_mean(v, v) - 2 * kernel_mean(u, v)
 
 
-def wasserstein(latent: jax.Array, target: jax.Array) -> jax.Array:
+def _sorted_inside(values: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The values where `mask` is true in order, then zeros; and which places hold one."""
+    inside = jnp.broadcast_to(mask, values.shape).ravel()
+    held = jnp.arange(inside.size) < inside.sum()
+    return jnp.where(held, jnp.sort(jnp.where(inside, values.ravel(), jnp.inf)), 0), held
+
+
+def wasserstein(latent: jax.Array, target: jax.Array, mask: jax.Array | None = None) -> jax.Array:
     """Squared 2-Wasserstein distance between the pixel values of two batches: mean (sorted u - sorted v)².
 
     Unlike `mmd_official` its gradient does not vanish as images grow: it is of one dimension, the pixel's value.
@@ -99,15 +110,125 @@ def wasserstein(latent: jax.Array, target: jax.Array) -> jax.Array:
     Args:
       latent: (B, ...) the whole batch's latents.
       target: (B, ...) as many draws from the prior.
+      mask: true where a pixel counts, one that broadcasts to the latents; None: everywhere.
 
     Returns:
       a scalar.
     """
-    return ((jnp.sort(latent.ravel()) - jnp.sort(target.ravel())) ** 2).mean()
+    mask = jnp.ones_like(latent, bool) if mask is None else mask
+    (u, held), (v, _) = _sorted_inside(latent, mask), _sorted_inside(target, mask)
+    return ((u - v) ** 2).sum() / jnp.maximum(held.sum(), 1)
 
 
-def latent_loss(name: str, latent: jax.Array, target: jax.Array) -> jax.Array:
-    """The latent loss called `name`: a scalar from (B, ...) latents and (B, ...) draws from the prior.
+def sliced_wasserstein(latent: jax.Array, target: jax.Array, mask: jax.Array, *, slices: int = 8,
+                       patch: int = 3) -> jax.Array:
+    """Mean `wasserstein` of random projections of the latents' patches: neighbours count, not only single pixels.
+
+    Source: Rabin et al. 2011, "Wasserstein barycenter and its application to texture mixing", section 2.
+
+    Args:
+      latent: (B, H, W, C) the whole batch's latents.
+      target: (B, H, W, C) as many draws from the prior.
+      mask: (B, H, W, 1); a patch counts where its centre does.
+      slices: projections; fixed ones, drawn once.
+      patch: side of a patch, odd.
+
+    Returns:
+      a scalar.
+    """
+    channels = latent.shape[-1]
+    filters = jax.random.normal(jax.random.key(0), (patch, patch, channels, slices), latent.dtype)
+    filters = filters / jnp.sqrt((filters**2).sum((0, 1, 2)))
+    def project(x: jax.Array) -> jax.Array:
+        return jax.lax.conv_general_dilated(x, filters, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    u, v = project(latent), project(target)
+    return jnp.stack([wasserstein(u[..., i:i + 1], v[..., i:i + 1], mask) for i in range(slices)]).mean()
+
+
+def autocovariance(latent: jax.Array, mask: jax.Array, *, reach: int = 2) -> jax.Array:
+    """Sum of the squared covariances of a pixel with each neighbour up to `reach` away; 0 for white noise.
+
+    Of each pair of opposite neighbours one is counted. Channels are taken one by one.
+
+    Args:
+      latent: (B, H, W, C).
+      mask: (B, H, W, 1), true where a pixel counts; a pair counts where both do.
+      reach: pixels.
+
+    Returns:
+      a scalar.
+    """
+    count = jnp.maximum(mask.sum(), 1)
+    centred = jnp.where(mask, latent - jnp.where(mask, latent, 0).sum((0, 1, 2)) / count, 0)
+    inside = mask.astype(latent.dtype)
+    def shifted(x: jax.Array, down: int, right: int) -> tuple[jax.Array, jax.Array]:
+        height, width = x.shape[1] - down, x.shape[2] - abs(right)
+        left, other = (0, right) if right >= 0 else (-right, 0)
+        return x[:, :height, left:left + width], x[:, down:, other:other + width]
+    def squared_covariance(down: int, right: int) -> jax.Array:
+        (a, b), (both_a, both_b) = shifted(centred, down, right), shifted(inside, down, right)
+        return (((a * b).sum((0, 1, 2)) / jnp.maximum((both_a * both_b).sum(), 1)) ** 2).sum()
+    lags = [(down, right) for down in range(reach + 1) for right in range(-reach, reach + 1) if (down, right) > (0, 0)]
+    return jnp.stack([squared_covariance(*lag) for lag in lags]).sum()
+
+
+def white(latent: jax.Array, target: jax.Array, mask: jax.Array) -> jax.Array:
+    """log(1 + wasserstein) + log(1 + autocovariance): pixel values as the prior's, neighbours uncorrelated.
+
+    The logarithm tames the start of training, when both are in the tens or hundreds.
+
+    Args:
+      latent: (B, H, W, C) the whole batch's latents.
+      target: (B, H, W, C) as many draws from the prior.
+      mask: (B, H, W, 1), true where a pixel counts.
+
+    Returns:
+      a scalar.
+    """
+    return jnp.log1p(wasserstein(latent, target, mask)) + jnp.log1p(autocovariance(latent, mask))
+
+
+def mmd_patch(latent: jax.Array, target: jax.Array, mask: jax.Array, *, patch: int = 3, count: int = 1024) -> jax.Array:
+    """Biased MMD² between `count` patches of the latents and as many of the prior's draws.
+
+    `mmd_official`'s kernel in a dimension where it works, its widths in units of the distance that two patches of
+    N(0, I) have on average, √(2d) for d values.
+    Source: Gretton et al. 2012, "A kernel two-sample test", eq. 5.
+
+    Args:
+      latent: (B, H, W, C) the whole batch's latents.
+      target: (B, H, W, C) as many draws from the prior.
+      mask: (B, H, W, 1); patches lie about pixels where it is true (copies fill up where there are too few).
+      patch: side of a patch.
+      count: patches.
+
+    Returns:
+      a scalar.
+    """
+    def patches(x: jax.Array, places: jax.Array) -> jax.Array:
+        cut = jax.lax.conv_general_dilated_patches(x, (patch, patch), (1, 1), "SAME",
+                                                   dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        return cut.reshape(-1, cut.shape[-1])[places]
+    order = jax.random.uniform(jax.random.key(0), mask.shape) + ~mask  # pixels inside first, in a random order
+    places = jnp.argsort(order.ravel())[jnp.arange(count) % jnp.maximum(mask.sum(), 1)]
+    u, v = patches(latent, places), patches(target, places)
+    scale = 2 * u.shape[-1]
+
+    def kernel_mean(a: jax.Array, b: jax.Array) -> jax.Array:
+        distances = jnp.maximum((a * a).sum(1)[:, None] + (b * b).sum(1)[None, :] - 2 * a @ b.T, 0)
+        return jnp.stack([(width**2 / (width**2 + distances / scale)).mean() for width in MMD_WIDTHS]).sum()
+
+    return kernel_mean(u, u) + kernel_mean(v, v) - 2 * kernel_mean(u, v)
+
+
+def latent_loss(name: str, latent: jax.Array, target: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+    """The latent loss called `name`: a scalar from (B, H, W, C) latents and as many draws from the prior.
+
+    Args:
+      name: one of LATENT_LOSSES.
+      latent: (B, H, W, C) the whole batch's latents.
+      target: (B, H, W, C) draws from the prior.
+      mask: (B, H, W, 1), true where a pixel counts; `mmd_official` takes whole images all the same. None: everywhere.
 
     Raises:
       ValueError: an unknown name.
@@ -116,7 +237,12 @@ def latent_loss(name: str, latent: jax.Array, target: jax.Array) -> jax.Array:
         raise ValueError(f"latent loss is {name!r}; it must be one of {', '.join(LATENT_LOSSES)}")
     if name == "none":
         return jnp.zeros((), latent.dtype)
-    return {"mmd_official": mmd_official, "wasserstein": wasserstein}[name](latent, target)
+    if name == "mmd_official":
+        return mmd_official(latent, target)
+    mask = jnp.ones((*latent.shape[:-1], 1), bool) if mask is None else mask
+    losses: dict[str, Callable[..., jax.Array]] = {"wasserstein": wasserstein, "white": white, "mmd_patch": mmd_patch,
+                                                   "sliced_wasserstein": sliced_wasserstein}
+    return losses[name](latent, target, mask)
 
 
 def sample_prior(prior: str, key: jax.Array, shape: Sequence[int], dtype: jnp.dtype = jnp.float32) -> jax.Array:
@@ -142,6 +268,6 @@ class LossParts(NamedTuple):
     latent: jax.Array
 
 
-def total_loss(parts: LossParts, *, alpha: float = 0.5) -> jax.Array:
-    """α · (fusion + latent) + (1 - α) · decomposition, eq. 5, per image: (B,)."""
-    return alpha * (parts.fusion + parts.latent) + (1 - alpha) * parts.decomposition
+def total_loss(parts: LossParts, *, alpha: float = 0.5, latent_weight: float = 1.0) -> jax.Array:
+    """α · (fusion + w · latent) + (1 - α) · decomposition, eq. 5 (there w = 1), per image: (B,)."""
+    return alpha * (parts.fusion + latent_weight * parts.latent) + (1 - alpha) * parts.decomposition

@@ -80,7 +80,7 @@ def make_train_step(model: FusionModel, optimizer: optax.GradientTransformation,
             parts, _, batch_stats = objective.loss_parts(
                 model, {**state.variables, "params": params}, sources, loss_keys, config.losses, train=True,
                 gather=_gather)
-            per_image = objective.per_image_loss(model, parts, config.losses.alpha)
+            per_image = objective.per_image_loss(model, parts, config.losses)
             metrics = {"loss": per_image, **parts._asdict()}
             metrics = {name: jax.lax.pmean(value.mean(), AXIS) for name, value in metrics.items()}
             return metrics["loss"], (metrics, jax.lax.pmean(batch_stats, AXIS))

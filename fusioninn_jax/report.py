@@ -1,9 +1,9 @@
 """Reports to look at.
 
 `python -m fusioninn_jax.report run --workdir=runs/x` writes runs/x/report.html, a self-contained page: curves of the
-training, a panel of images with error maps, and a table of scores. `table1`, `table2`, `sweep` and `figures` are the
-paper's tables and figures, from runs that they train where they are missing; `--config.KEY=VALUE` changes a setting of
-all those runs.
+training, a panel of images with error maps, and a table of scores. `study T1GD FLAIR -o study.html` shows one study.
+`table1`, `table2`, `sweep` and `figures` are the paper's tables and figures, from runs that they train where they are
+missing; `--config.KEY=VALUE` changes a setting of all those runs.
 """
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ matplotlib.use("Agg")  # files only, no window
 from matplotlib import pyplot as plt  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
-from fusioninn_jax import score_table  # noqa: E402
+from fusioninn_jax import score_table, study_report  # noqa: E402
 from fusioninn_jax.errors import Parser, UserError, cli  # noqa: E402
 from fusioninn_jax.train_log import METRICS_FILE, TRAIN_FILE, read_lines  # noqa: E402
 
@@ -59,7 +59,8 @@ def curves(train: list[dict[str, Any]], evaluations: list[dict[str, Any]], modal
                 right.plot(steps, [record[name] for record in evaluations], style, marker="o", markersize=3,
                            color=f"C{i - 1}", label=label)
     right.set(xlabel="step", ylabel="validation SSIM inside the brain")
-    right.legend()
+    if right.lines:
+        right.legend()
     return figure
 
 
@@ -120,6 +121,8 @@ def _examples(workdir: pathlib.Path, split: str, count: int) -> tuple[dict[str, 
     with_tumour = [i for i, example in enumerate(found) if example["tumour"]] or list(range(len(found)))
     chosen = [with_tumour[i] for i in _pick([names[i] for i in with_tumour], count)]
     stacked = {name: np.stack([found[i][name] for i in chosen]) for name in found[0] if name != "tumour"}
+    if "fused" not in stacked:  # a system whose validation does not fuse
+        stacked["fused"] = np.asarray(jax.jit(model.fuse)(variables, *np.split(stacked["sources"], 2, -1))[0])
     return stacked, [names[i] for i in chosen]
 
 
@@ -182,6 +185,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     run.add_argument("--workdir", required=True)
     run.add_argument("--split", default="test")
     run.add_argument("--slices", type=int, default=4, help="slices in the panel")
+    study = commands.add_parser("study", help="one study: sources, fused, decomposed, errors, scores")
+    study_report.add_arguments(study)
     add_paper_commands(commands)
     argv = sys.argv[1:] if argv is None else argv
     overrides = [argument for argument in argv if argument.startswith(OVERRIDE)]
@@ -190,6 +195,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if overrides:
             raise UserError(f"{overrides[0]}: run takes no --config, what it reports is trained already")
         path = write_run_report(pathlib.Path(args.workdir), args.split, args.slices)
+    elif args.command == "study":
+        study_report.write(args)
+        path = args.output
     else:
         path = args.run(args, overrides)
     print(f"written: {path}")

@@ -15,6 +15,7 @@ import numpy as np
 from fusioninn_jax import metrics, objective
 from fusioninn_jax.models import FusionModel
 from fusioninn_jax.objective import brain_mask
+from fusioninn_jax.storage import store
 
 TABLE1 = ("q_ssim", "q_fmi", "q_ncie", "q_xy", "q_p")
 PUBLISHED = {"q_xy_fusioninn": "q_xy", "q_p_fusioninn": "q_p"}  # variant='fusioninn': what the paper's table holds
@@ -23,12 +24,6 @@ OF_FUSED = ("entropy", "standard_deviation", "spatial_frequency", "average_gradi
 METRIC_SETS = {"ssim": ("q_ssim",), "table1": (*TABLE1, *PUBLISHED), "all": (*TABLE1, *PUBLISHED, *FURTHER, *OF_FUSED)}
 STORAGE_BITS = {"float": 0, "16bit": 16, "8bit": 8}
 Scores = dict[str, jax.Array]
-
-
-def store(fused: jax.Array, bits: int) -> jax.Array:
-    """The fused image as a file of unsigned integers keeps it, in [0, 1]; 0 bits: as it is, in float."""
-    levels = 2**bits - 1
-    return jnp.floor(jnp.clip(fused, 0, 1) * levels + 0.5) / levels if bits else fused
 
 
 def fusion_scores(sources: tuple[jax.Array, ...], fused: jax.Array, names: tuple[str, ...]) -> Scores:

@@ -96,7 +96,8 @@ def masked_mean(values: jax.Array, mask: jax.Array | None, border: int = 0) -> j
     return (values * weights).sum((1, 2, 3)) / jnp.maximum(weights.sum((1, 2, 3)), 1)
 
 
-def ssim(a: jax.Array, b: jax.Array, *, data_range: float = 1.0, mask: jax.Array | None = None) -> jax.Array:
+def ssim(a: jax.Array, b: jax.Array, *, data_range: float = 1.0, mask: jax.Array | None = None,
+         known: tuple[Moments, Moments] | None = None) -> jax.Array:
     """Mean SSIM per image.
 
     Args:
@@ -104,6 +105,7 @@ def ssim(a: jax.Array, b: jax.Array, *, data_range: float = 1.0, mask: jax.Array
       b: the same shape.
       data_range: the images' span, L in the paper.
       mask: (B, H, W) or (B, H, W, 1), true where a pixel counts; None counts all.
+      known: `moments` of `a` and of `b`, where the caller compares an image with several.
 
     Returns:
       (B,) in [-1, 1]; 1 for identical images.
@@ -113,4 +115,5 @@ def ssim(a: jax.Array, b: jax.Array, *, data_range: float = 1.0, mask: jax.Array
     """
     if a.shape != b.shape:
         raise ValueError(f"shapes differ: {a.shape} and {b.shape}")
-    return masked_mean(ssim_map(a, b, data_range=data_range), mask, WINDOW // 2)
+    of_a, of_b = known or (moments(a), moments(b))
+    return masked_mean(ssim_map_from_moments(of_a, of_b, blur(a * b), data_range=data_range), mask, WINDOW // 2)

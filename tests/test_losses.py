@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fusioninn_jax import losses
+from fusioninn_jax import losses, objective
+from fusioninn_jax import ssim as ssim_module
+from fusioninn_jax.models import FusionModel
 from tests import tolerances
 from tests.golden import portable_inputs
 
@@ -41,6 +43,21 @@ def test_reductions_are_mean_and_sum(seed, weight, height):
     for reduction, expected in (("official", official), ("paper", paper)):
         value = losses.similarity_loss(pairs, weight=weight, reduction=reduction)
         np.testing.assert_allclose(value, expected, rtol=tolerances.LOSS_F32, atol=1e-6)
+
+
+def test_fusion_and_decomposition_share_the_moments_of_the_sources(monkeypatch):
+    maps = []
+    blur = ssim_module.blur
+    monkeypatch.setattr(ssim_module, "blur", lambda x: maps.append(x) or blur(x))
+    model = FusionModel(init=None, fuse=None, fuse_train=lambda variables, a, b: ((a + b) / 2, a - b, {}),
+                        decompose=lambda variables, fused, latent: (fused - latent, fused + latent))
+    config = objective.default_config()
+    sources, keys = images(0), jax.random.split(jax.random.key(0), 2)
+    parts, given, _ = objective.loss_parts(model, {}, sources, keys, config, train=True, gather=lambda x: x)
+    assert len(maps) == 14  # two moments of five images, four products
+    for part, others in ((parts.fusion, (given["fused"],) * 2), (parts.decomposition, given["decomposed"])):
+        expected = losses.similarity_loss(list(zip(sources, others, strict=True)))
+        np.testing.assert_allclose(part, expected, rtol=1e-6)
 
 
 def test_ssim_agrees_with_dm_pix():
@@ -103,3 +120,56 @@ def test_total_loss_is_equation_5():
 def test_unknown_names_are_named(call):
     with pytest.raises(ValueError, match="must be one of"):
         call()
+
+
+def noise(shape=(4, 24, 24, 2), seed=0):
+    return jax.random.normal(jax.random.key(seed), shape)
+
+
+def inside(shape=(4, 24, 24, 1)):
+    return jnp.zeros(shape, bool).at[:, 4:20, 6:].set(True)
+
+
+MASKED = ("white", "wasserstein", "sliced_wasserstein", "mmd_patch")
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_latent_losses_look_at_the_mask_alone(name):
+    latent, target = noise(), noise(seed=1)
+    reach = 2  # of patches and of neighbours
+    far = jnp.zeros_like(inside()).at[:, 4 + reach:20 - reach, 6 + reach:24 - reach].set(True)
+    changed = jnp.where(inside(), latent, 100.0)
+    loss = losses.latent_loss(name, latent, target, far)
+    np.testing.assert_allclose(losses.latent_loss(name, changed, target, far), loss, rtol=1e-5)
+    assert losses.latent_loss(name, changed, target) > 2 * loss
+
+
+@pytest.mark.parametrize("name", MASKED)
+@pytest.mark.parametrize("change", [lambda z: 2 * z, lambda z: z + 0.7, lambda z: z**3])
+def test_latent_losses_tell_a_wrong_distribution_and_pull_towards_the_prior(name, change):
+    def loss(latent):
+        return losses.latent_loss(name, latent, noise(seed=1), inside())
+    wrong, gradient = jax.value_and_grad(loss)(change(noise()))
+    assert wrong > 1.5 * loss(noise())
+    assert loss(change(noise()) - 1e-2 * gradient / jnp.abs(gradient).max()) < wrong
+
+
+@pytest.mark.parametrize("name", ["white", "sliced_wasserstein", "mmd_patch"])
+def test_losses_of_neighbourhoods_tell_smooth_noise(name):
+    smooth = (noise() + jnp.roll(noise(), 1, 2)) / jnp.sqrt(2)  # N(0, 1) pixel by pixel
+    target, mask = noise(seed=1), inside()
+    assert losses.wasserstein(smooth, target, mask) < 0.05
+    assert losses.latent_loss(name, smooth, target, mask) > 1.5 * losses.latent_loss(name, noise(), target, mask)
+
+
+def test_autocovariance_is_the_sum_over_the_lags():
+    latent, mask = np.asarray(noise((2, 9, 8, 1)), np.float64), np.asarray(inside((2, 24, 24, 1)))[:, 2:11, 3:11]
+    centred = np.where(mask, latent - latent[mask].mean(), 0)
+    expected = 0.0
+    for down in range(3):
+        for right in range(-2, 3):
+            if (down, right) > (0, 0):
+                pairs = [(b, i, j) for b, i, j, _ in np.argwhere(mask) if 0 <= i + down < 9 and 0 <= j + right < 8
+                         and mask[b, i + down, j + right]]
+                expected += np.mean([centred[b, i, j] * centred[b, i + down, j + right] for b, i, j in pairs]) ** 2
+    np.testing.assert_allclose(losses.autocovariance(jnp.asarray(latent), jnp.asarray(mask)), expected, rtol=1e-5)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from fusioninn_jax import metrics, score_table, scoring
+from fusioninn_jax import metrics, score_table, scoring, storage
 from tests.golden import portable_inputs
 
 
@@ -17,9 +17,9 @@ def sources_fixture():
 
 def test_storage_rounds_to_the_nearest_level_and_clips():
     fused = jnp.array([-0.1, 0.0, 0.5, 0.7501, 1.2])
-    np.testing.assert_allclose(255 * scoring.store(fused, 8), [0, 0, 128, 191, 255], rtol=1e-6)
-    np.testing.assert_array_equal(scoring.store(fused, 0), fused)
-    assert float(jnp.abs(scoring.store(fused[1:4], 16) - fused[1:4]).max()) <= 0.5 / 65535 + 1e-7
+    np.testing.assert_allclose(255 * storage.store(fused, 8), [0, 0, 128, 191, 255], rtol=1e-6)
+    np.testing.assert_array_equal(storage.store(fused, 0), fused)
+    assert float(jnp.abs(storage.store(fused[1:4], 16) - fused[1:4]).max()) <= 0.5 / 65535 + 1e-7
 
 
 def test_fusion_scores_are_the_metrics_over_slice_and_brain(sources):

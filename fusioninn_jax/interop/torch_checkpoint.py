@@ -23,6 +23,7 @@ import numpy as np
 from fusioninn_jax import models
 from fusioninn_jax.errors import Parser, UserError, cli
 from fusioninn_jax.interop.baselines import BASELINES, StateDict, conv, convert_baseline
+from fusioninn_jax.interop.ddfm_checkpoint import convert_ddfm
 from fusioninn_jax.models import fusioninn
 
 WRAPPERS = ("model_state_dict", "state_dict")
@@ -100,6 +101,7 @@ def _fusioninn(state: StateDict) -> tuple[ml_collections.ConfigDict, dict[str, A
 
 
 _CONVERTERS: dict[str, Callable[[StateDict], tuple[ml_collections.ConfigDict, dict[str, Any]]]] = {
+    "ddfm": convert_ddfm,
     "fusioninn": _fusioninn,
     **{name: functools.partial(convert_baseline, name) for name in BASELINES},
 }

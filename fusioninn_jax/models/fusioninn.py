@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from fusioninn_jax.bijections import Bijection, actnorm, chain, coupling, permutation, squeeze, unsqueeze
+from fusioninn_jax.bijections import Bijection, actnorm, chain, coupling, haar, permutation, squeeze, unhaar, unsqueeze
+from fusioninn_jax.bijections.chain import BACKWARDS
 from fusioninn_jax.bijections.logit import logit_forward, logit_inverse
 from fusioninn_jax.models.base import FusionModel, Variables, on_one_device
 from fusioninn_jax.models.conditioners import conv_conditioner
@@ -22,6 +23,11 @@ from fusioninn_jax.models.conditioners import conv_conditioner
 FORMULATIONS = ("logit", "official")
 ACTNORM_STARTS = ("batch", "identity")
 PERMUTATION_KINDS = ("swap", "random")
+ARCHITECTURE: dict[str, dict[str, Any]] = {
+    "logit": {"levels": (1, 2, 1), "widths": (64, 96, 64), "squeeze": "haar"},
+    "official": {"levels": (0, 1), "widths": (32, 64), "squeeze": "pixel"},
+}
+SQUEEZES = {"haar": (haar, unhaar), "pixel": (squeeze, unsqueeze)}
 
 
 def default_config() -> ml_collections.ConfigDict:
@@ -30,8 +36,11 @@ def default_config() -> ml_collections.ConfigDict:
     config.formulation = "logit"
     config.sources = 2  # m; the latent has m - 1 channels
     config.blocks = 3  # k
-    config.widths = (32, 64)  # hidden channels of the conditioners, block by block, repeated as needed
-    config.clamp = 2.0  # bound of |s|
+    # The next three, where empty, are the formulation's own: see ARCHITECTURE.
+    config.levels = ()  # how often each block's image is squeezed, block by block, repeated as needed
+    config.widths = ()  # hidden channels of the conditioners, block by block, repeated as needed
+    config.squeeze = ""  # "haar": cells of 2x2 pixels become Haar coefficients; "pixel": channels
+    config.clamp = 2.0  # bound of |s|; `logit` flows of more than 3 blocks take less, see `clamp_of`
     config.actnorm = "identity"  # "batch": zero mean, unit deviation on the first batch, as the authors' code
     config.permutation = "swap"  # first half of the channels to the end; "random": drawn from permutation_seed
     config.permutation_seed = 0
@@ -40,6 +49,9 @@ def default_config() -> ml_collections.ConfigDict:
     # `logit` only: intensities are shrunk to [shrinkage, 1 - shrinkage] first. Smaller values leave the fused image's
     # sigmoid flatter at its ends, and float32 less of what the inverse needs.
     config.shrinkage = 0.01
+    # "rebuilt": gradients without stored activations (bijections.chain), memory that does not grow with the blocks,
+    # a quarter more time. At 3 blocks the loss needs more memory than the flow, so nothing is gained there.
+    config.backward = "stored"
     config.dtype = "float32"  # of the conditioners' convolutions; the flow itself keeps its inputs' precision
     return config
 
@@ -59,7 +71,7 @@ def make_permutations(config: ml_collections.ConfigDict) -> tuple[tuple[int, ...
     Raises:
       ValueError: given permutations whose number or lengths do not fit.
     """
-    sizes = [config.sources * (4 if _is_squeezed(block) else 1) for block in range(config.blocks - 1)]
+    sizes = [config.sources * 4**level for level in block_levels(config)[:-1]]
     if config.permutations:
         given = tuple(tuple(int(i) for i in order) for order in config.permutations)
         if [len(order) for order in given] != sizes:
@@ -74,28 +86,49 @@ def make_permutations(config: ml_collections.ConfigDict) -> tuple[tuple[int, ...
     return tuple(make(size) for size in sizes)
 
 
-def _is_squeezed(block: int) -> bool:
-    """Blocks alternate: full resolution, squeezed, full resolution, ..."""
-    return block % 2 == 1
+def clamp_of(config: ml_collections.ConfigDict) -> float:
+    """The bound of |s| in each block.
+
+    A channel that every block shrinks by exp(-clamp) keeps exp(-clamp · k) of its digits, and float32 cannot give the
+    sources back. `logit` flows therefore share the bound of three blocks among however many more they have.
+    """
+    return config.clamp if config.formulation == "official" else config.clamp * min(1.0, 3 / config.blocks)
+
+
+def setting(config: ml_collections.ConfigDict, name: str) -> Any:
+    """`levels`, `widths` or `squeeze`: as given, or else the formulation's own."""
+    return config[name] or ARCHITECTURE[config.formulation][name]
+
+
+def block_levels(config: ml_collections.ConfigDict) -> tuple[int, ...]:
+    """How often the image is squeezed in each of the k blocks."""
+    levels = setting(config, "levels")
+    return tuple(levels[block % len(levels)] for block in range(config.blocks))
+
+
+def _change_level(start: int, end: int, kind: str) -> list[Bijection]:
+    """The squeezes, or their inverses, that lead from one level to another."""
+    down, up = SQUEEZES[kind]
+    return [(down if end > start else up)() for _ in range(abs(end - start))]
 
 
 def make_flow(config: ml_collections.ConfigDict) -> Bijection:
     """The flow on (B, H, W, m): ActNorm, then k coupling blocks with a permutation after every block but the last.
 
-    Every second block works on the 2x2-squeezed image, its permutation too. Height and width must be even.
+    Each block works at its own level, its permutation too. Height and width must be multiples of 2^(highest level).
     """
     official = config.formulation == "official"
     dtype = None if config.dtype == "float32" else jnp.dtype(config.dtype)
-    permutations = make_permutations(config)
+    levels, permutations = block_levels(config), make_permutations(config)
+    widths, kind = setting(config, "widths"), setting(config, "squeeze")
     members = [_actnorm(config.actnorm)]
-    for block in range(config.blocks):
-        width = config.widths[block % len(config.widths)]
+    for block, (before, level) in enumerate(zip((0, *levels[:-1]), levels, strict=True)):
+        width = widths[block % len(widths)]
         conditioner, init = conv_conditioner(width, final_relu=official, zero_last=not official, dtype=dtype)
-        inner = [coupling(conditioner, init, clamp=config.clamp)]
+        members += [*_change_level(before, level, kind), coupling(conditioner, init, clamp=clamp_of(config))]
         if block < config.blocks - 1:
-            inner.append(permutation(permutations[block]))
-        members += [squeeze(), *inner, unsqueeze()] if _is_squeezed(block) else inner
-    return chain(*members)
+            members.append(permutation(permutations[block]))
+    return chain(*members, *_change_level(levels[-1], 0, kind), backward=config.backward)
 
 
 def _actnorm(start: str) -> Bijection:
@@ -108,12 +141,13 @@ def _actnorm(start: str) -> Bijection:
 
 def _check(config: ml_collections.ConfigDict) -> None:
     for name, allowed in (("formulation", FORMULATIONS), ("actnorm", ACTNORM_STARTS),
-                          ("permutation", PERMUTATION_KINDS)):
+                          ("permutation", PERMUTATION_KINDS), ("squeeze", ("", *SQUEEZES)),
+                          ("backward", BACKWARDS)):
         if config[name] not in allowed:
             raise ValueError(f"model.{name} is {config[name]!r}; it must be one of {', '.join(allowed)}")
-    if config.blocks < 1 or config.sources < 2 or not config.widths:
-        raise ValueError(f"model needs blocks ≥ 1, sources ≥ 2 and at least one width; got {config.blocks}, "
-                         f"{config.sources}, {config.widths}")
+    if config.blocks < 1 or config.sources < 2 or min(config.levels, default=0) < 0:
+        raise ValueError(f"model needs blocks ≥ 1, sources ≥ 2 and levels ≥ 0; got {config.blocks}, {config.sources}, "
+                         f"{config.levels}")
 
 
 def fusioninn(config: ml_collections.ConfigDict | None = None) -> FusionModel:
@@ -151,7 +185,7 @@ def fusioninn(config: ml_collections.ConfigDict | None = None) -> FusionModel:
         decomposed = jnp.clip(from_flow(x), 0, 1)
         return tuple(jnp.split(decomposed, config.sources, axis=-1))
 
-    multiple = 2 if config.blocks > 1 else 1
+    multiple = 2 ** max(block_levels(config))
     return FusionModel(init, fuse, fuse_train, decompose, sources=config.sources, multiple=multiple)
 
 

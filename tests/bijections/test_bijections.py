@@ -34,6 +34,8 @@ TABLE = {
     "permutation": (bj.permutation((2, 0, 1)), (2, 4, 2, 3)),
     "squeeze": (bj.squeeze(), (2, 4, 6, 2)),
     "unsqueeze": (bj.unsqueeze(), (2, 2, 3, 8)),
+    "haar": (bj.haar(), (2, 4, 6, 2)),
+    "unhaar": (bj.unhaar(), (2, 2, 3, 8)),
     "logit": (bj.logit(shrinkage=0.01), (2, 4, 2, 2)),
     "logit_tails": (bj.chain(bj.actnorm(), bj.logit(shrinkage=0.2)), (2, 4, 2, 2)),
     "chain": (bj.chain(bj.actnorm(), bj.coupling(*CONV), bj.permutation((1, 0)), bj.squeeze(), bj.coupling(mlp),
@@ -176,3 +178,12 @@ def test_a_saturating_value_comes_back_in_float32():
 def test_bad_input_is_named(call, match):
     with pytest.raises(ValueError, match=match):
         call()
+
+
+def test_haar_gives_the_mean_and_the_details_of_each_cell():
+    cell = jnp.array([[1.0, 2.0], [3.0, 8.0]]).reshape(1, 2, 2, 1)
+    np.testing.assert_allclose(bj.haar_forward(cell)[0].ravel(), [7, -3, -4, 2])
+    with pytest.raises(ValueError, match="even height and width"):
+        bj.haar_forward(jnp.zeros((1, 3, 2, 1)))
+    with pytest.raises(ValueError, match="4C"):
+        bj.haar_inverse(jnp.zeros((1, 3, 2, 6)))

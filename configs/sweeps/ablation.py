@@ -1,0 +1,37 @@
+"""What each departure from the paper brings: the authors' form, ours, and ours with one thing changed at a time.
+
+    python -m fusioninn_jax.train --config=configs/sweeps/ablation.py:ours --workdir=runs/ablation/ours \
+        --config.data.dataset=brats/t1gd_flair --config.data.crop=64,64
+    python -m fusioninn_jax.report table2 --sweep=configs/sweeps/ablation.py --root=runs/ablation --split=test \
+        --config.data.dataset=brats/t1gd_flair --config.data.crop=64,64
+"""
+import ml_collections
+
+from configs import sweeps
+
+AUTHORS = {"model.fusioninn.formulation": "official", "model.fusioninn.actnorm": "batch",
+           "model.fusioninn.permutation": "random", "losses.alpha": 0.5, "losses.latent": "mmd_official",
+           "losses.latent_weight": 1.0, "losses.storage.kind": "float"}
+RUNS = {
+    "ours": {},
+    **{f"authors_{rate}": AUTHORS | {"optimizer.learning_rate": rate} for rate in (3e-4, 1e-3, 2e-3)},
+    **{f"latent_{name}": {"losses.latent": name}
+       for name in ("mmd_official", "mmd_patch", "wasserstein", "sliced_wasserstein")},
+    **{f"storage_{kind}": {"losses.storage.kind": kind} for kind in ("float", "dither", "jpeg")},
+    "storage_16bit": {"losses.storage.bits": 16},
+    "squeeze_pixel": {"model.fusioninn.squeeze": "pixel"},
+    "levels_paper": {"model.fusioninn.levels": (0, 1, 0), "model.fusioninn.widths": (32, 64, 32)},
+    "levels_101": {"model.fusioninn.levels": (1, 0, 1), "model.fusioninn.widths": (64, 32, 64)},
+    "alpha_0.5": {"losses.alpha": 0.5, "losses.latent_weight": 0.2},
+    "ema": {"optimizer.ema": 0.995},
+    "blocks_5": {"model.fusioninn.blocks": 5},
+}
+TABLE = {"the authors' form, by learning rate": {str(rate): f"authors_{rate}" for rate in (3e-4, 1e-3, 2e-3)},
+         "ours, and one change": {name: name for name in RUNS if not name.startswith("authors")}}
+
+
+def get_config(argument: str = "ours") -> ml_collections.ConfigDict:
+    """`RUN` or `RUN,BASE`: 1500 steps of batch 8."""
+    config = sweeps.build(RUNS, argument)
+    config.train.steps, config.train.eval_every = 1500, 500
+    return config
