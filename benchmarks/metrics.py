@@ -5,20 +5,17 @@ the NumPy loops of numpy_loops.py, and scikit-image's SSIM where installed. Medi
 compiles. Images are synthetic: smooth structure and noise inside an ellipse, black outside, like a stripped brain.
 """
 import pathlib
-import statistics
 import sys
-import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # to run from a clone that is not installed
 
 import jax
 import numpy as np
-from scipy import ndimage
 
 from benchmarks import numpy_loops
+from benchmarks.timing import SIZE, brains, median_seconds
 from fusioninn_jax import metrics
 
-SIZE = 240
 BATCHES = (1, 32)
 REPEATS = 7
 LOOP_REPEATS = 5
@@ -27,28 +24,9 @@ AGREEMENT = 1e-4
 WINDOWS = {"q_ssim": 11, "q_fmi": 3, "q_ncie": 1, "q_xy": 1, "q_p": 11}  # sides; Q_XY pads, so every pixel counts
 
 
-def brains(seed: int, batch: int) -> np.ndarray:
-    """(batch, SIZE, SIZE, 1) float32 multiples of 1/255."""
-    rng = np.random.default_rng(seed)
-    rows, columns = np.ogrid[-1:1:SIZE * 1j, -1:1:SIZE * 1j]
-    inside = (rows / 0.85) ** 2 + (columns / 0.65) ** 2 < 1
-    smooth = ndimage.gaussian_filter(rng.standard_normal((batch, SIZE, SIZE)), (0, 5, 5))
-    image = np.clip(0.45 + 2.5 * smooth + 0.03 * rng.standard_normal(smooth.shape), 0, 1) * inside
-    return (np.round(255 * image) / 255).astype(np.float32)[..., None]
-
-
 def triple(batch: int) -> list[np.ndarray]:
     x1, x2 = brains(1, batch), brains(2, batch)
     return [x1, x2, (np.round(255 * (0.6 * x1 + 0.4 * x2)) / 255).astype(np.float32)]
-
-
-def median_seconds(call, repeats: int) -> float:
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
 
 
 def ours_ms(name: str, batch: int) -> float:

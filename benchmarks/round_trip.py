@@ -6,6 +6,10 @@
 (it feeds sigmoid(y) to the inverse), so its flow alone is taken: inverse(forward(sources)).
 """
 import argparse
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # to run from a clone that is not installed
 
 import jax
 import jax.numpy as jnp
@@ -53,13 +57,14 @@ def error(config, variables, stack, dtype):
         return float(jnp.abs(back - stack).max())
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_data_flags(parser):
+    """Which slices to read."""
     parser.add_argument("--dataset", default="brain_phantom/default")
     parser.add_argument("--data-dir", default="runs/data")
-    parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--blocks", type=int, nargs="+", default=list(range(1, 9)))
-    args = parser.parse_args()
+
+
+def read(args):
+    """A configuration, 25 training batches of 8 crops of 64x64, and 4 whole slices of other patients."""
     config = train.default_config()
     config.data.dataset, config.data.data_dir, config.data.crop = args.dataset, args.data_dir, (64, 64)
     prepared = input_pipeline.open_dataset(config.data)
@@ -67,6 +72,16 @@ def main():
     stacks = [next(batches)["sources"] for _ in range(25)]
     whole = next(input_pipeline.evaluation_batches(prepared, config.data, "validation", batch_size=4, multiple=2,
                                                    limit=4))["sources"]
+    return config, stacks, whole
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_data_flags(parser)
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--blocks", type=int, nargs="+", default=list(range(1, 9)))
+    args = parser.parse_args()
+    config, stacks, whole = read(args)
     print(f"{args.dataset}, {len(whole)} whole slices; trained: {args.steps} steps of batch 8 on 64x64 crops\n")
     print("| formulation | k | untrained f32 | untrained f64 | trained f32 | trained f64 |\n|---|---|---|---|---|---|")
     for formulation in ("logit", "official"):

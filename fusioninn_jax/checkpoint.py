@@ -88,11 +88,18 @@ def _check_same_model(saved: dict[str, Any], wanted: dict[str, Any], where: Any)
     settings = {"name": (saved["name"], wanted["name"])}
     if saved["name"] == wanted["name"]:
         of_saved, of_wanted = saved.get(saved["name"], {}), wanted.get(wanted["name"], {})
-        settings |= {key: (of_saved.get(key), of_wanted.get(key)) for key in of_wanted}
+        settings |= {key: (of_saved.get(key), of_wanted.get(key)) for key in of_wanted if key != "backward"}
     for key, (theirs, ours) in settings.items():
         if theirs != ours:
             raise UserError(f"{where}: the checkpoint there is of another architecture ({key} is {theirs!r}, this run "
                             f"asks for {ours!r}); use another --workdir or that setting")
+
+
+def newest_step(workdir: str | pathlib.Path) -> int | None:
+    """The step of the newest complete checkpoint, or None where there is none."""
+    folder = _folder(workdir)
+    return max((int(path.name) for path in folder.iterdir() if path.name.isdigit()), default=None) \
+        if folder.is_dir() else None
 
 
 def latest_or_best_step(manager: ocp.CheckpointManager, which: str) -> int:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from fusioninn_jax import checkpoint, image_io, input_pipeline, models, parallel, score_table, scoring, train
 from fusioninn_jax.errors import Parser, UserError, cli
-from fusioninn_jax.models import FusionModel
+from fusioninn_jax.models import FusionModel, ddfm
 
 IMAGE_ENDINGS = (".png", ".tif", ".tiff")
 EVALUATION_FOLD = np.uint32(2**32 - 3)
@@ -38,6 +38,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--metrics", choices=sorted(scoring.METRIC_SETS), default="all")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--limit", type=int, default=0, help="score no more than about this many slices, evenly spread")
+    parser.add_argument("--sampling-steps", type=int, help="of a trained DDFM; default: as its configuration says")
     parser.add_argument("--save-fused", metavar="FOLDER", help="keep the fused images as 8-bit PNG")
     parser.add_argument("--out", help="folder of the results; default: WORKDIR/evaluation/SPLIT")
     args = parser.parse_args(argv)
@@ -137,17 +138,28 @@ def _read_fused(folder: pathlib.Path, subject: str, slice_index: int, size: tupl
     return image.astype(np.float32)[..., None]
 
 
+def _with_steps(config: ml_collections.ConfigDict, steps: int) -> FusionModel:
+    """The configured model, sampling in this many steps."""
+    if "steps" not in config.model[config.model.name]:
+        raise UserError(f"--sampling-steps={steps}: {config.model.name} does not sample; leave it out")
+    config.model[config.model.name].steps = steps
+    return models.get(config.model.name, config.model[config.model.name])
+
+
 def _load(args: argparse.Namespace) -> tuple[dict[str, tuple[FusionModel, Any]], ml_collections.ConfigDict]:
     """The systems to run, and the configuration that says on what data."""
     systems, config = {}, train.default_config()
     if args.workdir:
         model, variables, config, step = checkpoint.load(args.workdir, args.checkpoint)
+        if args.sampling_steps:
+            model = _with_steps(config, args.sampling_steps)
         systems[f"{config.model.name}"] = (model, variables)
         print(f"{args.workdir}: {args.checkpoint} checkpoint, step {step}")
     for name in args.model:
         model = models.get(name)
         if not model.training_free:
-            raise UserError(f"--model={name}: needs training; train it and give its --workdir")
+            how = ddfm.HOW_TO_GET if name == "ddfm" else "train it and give its --workdir"
+            raise UserError(f"--model={name}: needs training; {how}")
         systems[name] = (model, {"params": {}})
     with config.unlocked():
         config.data.dataset = args.dataset or config.data.dataset

@@ -105,8 +105,12 @@ def loss_parts(model: FusionModel, variables: Variables, sources: tuple[jax.Arra
 
     Returns:
       the parts; the images (`fused`, and where the system has them `latent` and `decomposed`, a tuple); the updated
-      batch statistics.
+      batch statistics. For a system with a loss of its own (`train_loss`) that loss stands in the part `fusion`, and
+      there are no images.
     """
+    if model.train_loss is not None:
+        own = model.train_loss(variables, sources, keys)
+        return losses.LossParts(own, jnp.zeros_like(own), jnp.zeros((), own.dtype)), {}, {}
     if train:
         fused, latent, batch_stats = model.fuse_train(variables, *sources, gather=gather)
     else:
@@ -132,7 +136,7 @@ def loss_parts(model: FusionModel, variables: Variables, sources: tuple[jax.Arra
 
 
 def per_image_loss(model: FusionModel, parts: losses.LossParts, config: ml_collections.ConfigDict) -> jax.Array:
-    """The total loss per image, (B,); a system that cannot decompose is trained on the fusion loss alone."""
+    """The total loss per image, (B,); a system that cannot decompose is trained on the part `fusion` alone."""
     if not model.decompose:
         return parts.fusion
     return losses.total_loss(parts, alpha=config.alpha, latent_weight=config.latent_weight)
@@ -141,10 +145,13 @@ def per_image_loss(model: FusionModel, parts: losses.LossParts, config: ml_colle
 def scores(sources: tuple[jax.Array, ...], images: dict[str, Any]) -> dict[str, jax.Array]:
     """SSIM of fused and decomposed images with each source, whole slice and inside the brain, each (B,).
 
+    {} for a system that has no images while it trains.
+
     Brain: any source above 0. Names: `ssim_fused_1`, `ssim_fused_1_brain`, `ssim_decomposed_1`, ...
     """
     brain = brain_mask(sources)
-    of_kind = {"fused": (images["fused"],) * len(sources), "decomposed": images.get("decomposed", ())}
+    of_kind = {"fused": (images["fused"],) * len(sources) if images else (),
+               "decomposed": images.get("decomposed", ())}
     result = {}
     for kind, partners in of_kind.items():
         for i, (source, image) in enumerate(zip(sources, partners, strict=bool(partners)), 1):

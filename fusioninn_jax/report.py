@@ -1,7 +1,9 @@
-"""Reports to look at: `python -m fusioninn_jax.report run --workdir=runs/x` writes runs/x/report.html.
+"""Reports to look at.
 
-The page is self-contained: curves of the training, a panel of images with error maps, and a table of scores.
-`python -m fusioninn_jax.report study T1GD FLAIR -o study.html` shows one study (`study_report`).
+`python -m fusioninn_jax.report run --workdir=runs/x` writes runs/x/report.html, a self-contained page: curves of the
+training, a panel of images with error maps, and a table of scores. `table1`, `table2`, `sweep` and `figures` are the
+paper's tables and figures, from runs that they train where they are missing; `--config.KEY=VALUE` changes a setting of
+all those runs. `study T1GD FLAIR -o study.html` shows one study (`study_report`).
 """
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ import base64
 import io
 import json
 import pathlib
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +30,7 @@ from fusioninn_jax.errors import Parser, UserError, cli  # noqa: E402
 from fusioninn_jax.train_log import METRICS_FILE, TRAIN_FILE, read_lines  # noqa: E402
 
 ERROR_SPAN = 0.2  # error maps show 0 … this
+OVERRIDE = "--config."  # as for the trainer
 DISPLAY_NAMES = {"t1": "T1", "t1gd": "T1-Gd", "t2": "T2", "flair": "T2-FLAIR"}
 
 
@@ -55,7 +59,8 @@ def curves(train: list[dict[str, Any]], evaluations: list[dict[str, Any]], modal
                 right.plot(steps, [record[name] for record in evaluations], style, marker="o", markersize=3,
                            color=f"C{i - 1}", label=label)
     right.set(xlabel="step", ylabel="validation SSIM inside the brain")
-    right.legend()
+    if right.lines:
+        right.legend()
     return figure
 
 
@@ -116,6 +121,8 @@ def _examples(workdir: pathlib.Path, split: str, count: int) -> tuple[dict[str, 
     with_tumour = [i for i, example in enumerate(found) if example["tumour"]] or list(range(len(found)))
     chosen = [with_tumour[i] for i in _pick([names[i] for i in with_tumour], count)]
     stacked = {name: np.stack([found[i][name] for i in chosen]) for name in found[0] if name != "tumour"}
+    if "fused" not in stacked:  # a system whose validation does not fuse
+        stacked["fused"] = np.asarray(jax.jit(model.fuse)(variables, *np.split(stacked["sources"], 2, -1))[0])
     return stacked, [names[i] for i in chosen]
 
 
@@ -180,14 +187,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     run.add_argument("--slices", type=int, default=4, help="slices in the panel")
     study = commands.add_parser("study", help="one study: sources, fused, decomposed, errors, scores")
     study_report.add_arguments(study)
-    args = parser.parse_args(argv)
-    if args.command == "study":
-        study_report.write(args)
-        path = args.output
-    else:
+    add_paper_commands(commands)
+    argv = sys.argv[1:] if argv is None else argv
+    overrides = [argument for argument in argv if argument.startswith(OVERRIDE)]
+    args = parser.parse_args([argument for argument in argv if not argument.startswith(OVERRIDE)])
+    if args.command == "run":
         path = write_run_report(pathlib.Path(args.workdir), args.split, args.slices)
-    print(f"written: {path}  (open it in a browser)")
+    else:
+        path = args.run(args, overrides)
+    print(f"written: {path}")
     return 0
+
+
+def add_paper_commands(commands: Any) -> None:
+    """Adds the paper's tables and figures to the subcommands."""
+    from fusioninn_jax.tables import figures, sweep, table1
+    for name, text, module, options in (
+            ("table1", "every system beside the paper's Table 1", table1, {}),
+            ("table2", "the ablations beside the paper's Table 2", sweep, {"default": "configs/sweeps/table2.py"}),
+            ("sweep", "the table of any sweep", sweep, {}),
+            ("figures", "Figures 3, 4 and 5 of the paper", figures, {})):
+        command = commands.add_parser(name, help=text)
+        module.add_arguments(command, **options)
+        command.set_defaults(run=module.run)
 
 
 if __name__ == "__main__":

@@ -81,7 +81,8 @@ def _cell(interval: dict[str, float] | None) -> str:
     return f"{interval['mean']:.4f} [{interval['low']:.4f}, {interval['high']:.4f}]"
 
 
-def _table(header: list[str], lines: list[list[str]]) -> str:
+def markdown_table(header: list[str], lines: list[list[str]]) -> str:
+    """A table of strings as Markdown."""
     return "\n".join("| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *lines))
 
 
@@ -98,7 +99,7 @@ def _fusion_tables(systems: dict[str, Any], modalities: list[str]) -> list[str]:
         chosen = [name for name in names if name.endswith("_brain") == bool(ending)]
         lines = [[label(name.removesuffix(ending) if ending else name),
                   *[_cell(summary["overall"].get(name)) for summary in systems.values()]] for name in chosen]
-        parts.append(f"## {title}\n\n{_table(['score', *systems], lines)}\n")
+        parts.append(f"## {title}\n\n{markdown_table(['score', *systems], lines)}\n")
     return parts
 
 
@@ -112,20 +113,20 @@ def _decomposition_table(system: str, summary: dict[str, Any], modalities: list[
                          for storage in STORAGE_BITS]
                 lines.append([modality, measure.upper(), where, *cells])
     header = ["source", "measure", "where", *[f"fused image in {storage}" for storage in STORAGE_BITS]]
-    return f"## Decomposition by {system}, with a fresh latent\n\n{_table(header, lines)}\n"
+    return f"## Decomposition by {system}, with a fresh latent\n\n{markdown_table(header, lines)}\n"
 
 
 def _latent_table(system: str, latent: dict[str, dict[str, float]]) -> str:
     names = list(next(iter(latent.values())))
     lines = [[where, *[f"{moments[name]:.4f}" for name in names]] for where, moments in latent.items()]
-    return f"## Latent of {system} (N(0, 1): 0, 1, 0, 0, 0)\n\n{_table(['where', *names], lines)}\n"
+    return f"## Latent of {system} (N(0, 1): 0, 1, 0, 0, 0)\n\n{markdown_table(['where', *names], lines)}\n"
 
 
 def _subject_table(system: str, summary: dict[str, Any]) -> str:
     names = [name for name in summary["overall"] if name in ("q_ssim", "ssim_1", "ssim_2", "ssim_1_brain",
              "ssim_2_brain") or name.startswith("decomposition_ssim") and "float" in name]
     lines = [[subject, *[f"{values[name]:.4f}" for name in names]] for subject, values in summary["subjects"].items()]
-    return f"## Patients, {system}\n\n{_table(['patient', *names], lines)}\n"
+    return f"## Patients, {system}\n\n{markdown_table(['patient', *names], lines)}\n"
 
 
 def markdown(report: dict[str, Any]) -> str:

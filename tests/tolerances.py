@@ -6,8 +6,13 @@ GRADIENT_F32 = 5e-3  # norm of the difference over the norm
 ROUND_TRIP_F32 = 1e-5
 ROUND_TRIP_WORST_F32 = 1e-4  # every block at the bound of its scale: exp(6) = 400 times the rounding
 ROUND_TRIP_F64 = 1e-12
+REBUILT_F64 = 1e-10  # gradients of the rebuilt pass against autodiff, norm of the difference over the norm
+REBUILT_F32 = 1e-4
 BFLOAT16 = 1e-2  # 8 bits of mantissa
 DEVICES = 1e-5  # 1 device against 2, 4, 8
+EM_FFT = 1e-7  # the authors transform in float32 within their float64 run
+UNET_F32 = 1e-4
+SAMPLE_F32 = 1e-3  # ten passes of the UNet
 METRIC_F64 = 1e-6
 METRIC_F32 = 1e-4
 BASELINE = 1e-4  # the convolutional baselines, in either precision

@@ -10,11 +10,12 @@ clamp · 0.636 · atan(s), so |s| < clamp (FrEIA's "ATAN"; 0.636 ≈ 2/π).
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from fusioninn_jax.bijections.base import Bijection, Params, sum_per_example
+from fusioninn_jax.bijections.base import Bijection, Cotangents, Params, Pullback, sum_per_example
 
 # (params, u (B, ..., c), channels) -> (B, ..., 2 * channels): s, then t, for a half of `channels` channels
 Conditioner = Callable[[Params, jax.Array, int], jax.Array]
@@ -45,6 +46,18 @@ def _scale_shift(conditioner: Conditioner, params: Params, u: jax.Array, target:
     return (s if clamp is None else clamp * ATAN_SLOPE * jnp.atan(s)), t
 
 
+def _joined(first: jax.Array, second: jax.Array) -> jax.Array:
+    return jnp.concatenate([first, second], axis=-1)
+
+
+def _affine(s: jax.Array, t: jax.Array, u: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return u * jnp.exp(s) + t, sum_per_example(s)
+
+
+def _affine_inverse(s: jax.Array, t: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return (v - t) * jnp.exp(-s), -sum_per_example(s)
+
+
 def coupling_forward(params: Params, x: jax.Array, conditioner: Conditioner, *,
                      clamp: float | None = CLAMP) -> tuple[jax.Array, jax.Array]:
     """The coupling of (B, ..., C), C ≥ 2.
@@ -62,22 +75,55 @@ def coupling_forward(params: Params, x: jax.Array, conditioner: Conditioner, *,
       ValueError: fewer than two channels, or a conditioner whose output does not fit.
     """
     u1, u2 = _split(x)
-    s2, t2 = _scale_shift(conditioner, params["subnet2"], u2, u1, clamp)
-    v1 = u1 * jnp.exp(s2) + t2
-    s1, t1 = _scale_shift(conditioner, params["subnet1"], v1, u2, clamp)
-    v2 = u2 * jnp.exp(s1) + t1
-    return jnp.concatenate([v1, v2], axis=-1), sum_per_example(s1) + sum_per_example(s2)
+    v1, log_det2 = _affine(*_scale_shift(conditioner, params["subnet2"], u2, u1, clamp), u1)
+    v2, log_det1 = _affine(*_scale_shift(conditioner, params["subnet1"], v1, u2, clamp), u2)
+    return _joined(v1, v2), log_det1 + log_det2
 
 
 def coupling_inverse(params: Params, y: jax.Array, conditioner: Conditioner, *,
                      clamp: float | None = CLAMP) -> tuple[jax.Array, jax.Array]:
     """The exact inverse of `coupling_forward`, same arguments; returns (x, log_det of ∂x/∂y)."""
     v1, v2 = _split(y)
-    s1, t1 = _scale_shift(conditioner, params["subnet1"], v1, v2, clamp)
-    u2 = (v2 - t1) * jnp.exp(-s1)
-    s2, t2 = _scale_shift(conditioner, params["subnet2"], u2, v1, clamp)
-    u1 = (v1 - t2) * jnp.exp(-s2)
-    return jnp.concatenate([u1, u2], axis=-1), -(sum_per_example(s1) + sum_per_example(s2))
+    u2, log_det1 = _affine_inverse(*_scale_shift(conditioner, params["subnet1"], v1, v2, clamp), v2)
+    u1, log_det2 = _affine_inverse(*_scale_shift(conditioner, params["subnet2"], u2, v1, clamp), v1)
+    return _joined(u1, u2), log_det1 + log_det2
+
+
+def _half_pullback(scale_shift: Callable[..., Any], params: Params, u: jax.Array, out: jax.Array,
+                   cotangents: Cotangents, step: Callable[..., Any], undo: Callable[..., Any]) -> Any:
+    """Backward through one half, `out, log_det = step(*scale_shift(params, u, ...), value)`, from `out` alone.
+
+    Returns:
+      value, and the cotangents of value, params and u. The conditioner is evaluated once for both.
+    """
+    s_t, pull_s_t = jax.vjp(lambda params, u: scale_shift(params, u, out), params, u)
+    value, _ = undo(*s_t, out)
+    g_s, g_t, g_value = jax.vjp(step, *s_t, value)[1](cotangents)
+    return value, g_value, *pull_s_t((g_s, g_t))
+
+
+def _pullbacks(conditioner: Conditioner, clamp: float | None) -> tuple[Pullback, Pullback]:
+    """The backward passes of `coupling_forward` and `coupling_inverse` from their outputs."""
+    def scale_shift(params: Params, u: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return _scale_shift(conditioner, params, u, target, clamp)
+
+    def forward(params: Params, y: jax.Array, cotangents: Cotangents) -> tuple[jax.Array, Params, jax.Array]:
+        (v1, v2), (g1, g2), g_log_det = _split(y), _split(cotangents[0]), cotangents[1]
+        u2, g2, g_subnet1, g = _half_pullback(scale_shift, params["subnet1"], v1, v2, (g2, g_log_det),
+                                              _affine, _affine_inverse)
+        u1, g1, g_subnet2, g = _half_pullback(scale_shift, params["subnet2"], u2, v1, (g1 + g, g_log_det),
+                                              _affine, _affine_inverse)
+        return _joined(u1, u2), {"subnet1": g_subnet1, "subnet2": g_subnet2}, _joined(g1, g2 + g)
+
+    def inverse(params: Params, x: jax.Array, cotangents: Cotangents) -> tuple[jax.Array, Params, jax.Array]:
+        (u1, u2), (g1, g2), g_log_det = _split(x), _split(cotangents[0]), cotangents[1]
+        v1, g1, g_subnet2, g = _half_pullback(scale_shift, params["subnet2"], u2, u1, (g1, g_log_det),
+                                              _affine_inverse, _affine)
+        v2, g2, g_subnet1, g = _half_pullback(scale_shift, params["subnet1"], v1, u2, (g2 + g, g_log_det),
+                                              _affine_inverse, _affine)
+        return _joined(v1, v2), {"subnet1": g_subnet1, "subnet2": g_subnet2}, _joined(g1 + g, g2)
+
+    return forward, inverse
 
 
 def coupling(conditioner: Conditioner, conditioner_init: ConditionerInit = lambda key, u, channels: {}, *,
@@ -96,4 +142,5 @@ def coupling(conditioner: Conditioner, conditioner_init: ConditionerInit = lambd
                 "subnet2": conditioner_init(key2, u2, u1.shape[-1])}
 
     return Bijection(init, lambda params, x: coupling_forward(params, x, conditioner, clamp=clamp),
-                     lambda params, y: coupling_inverse(params, y, conditioner, clamp=clamp))
+                     lambda params, y: coupling_inverse(params, y, conditioner, clamp=clamp),
+                     *_pullbacks(conditioner, clamp))

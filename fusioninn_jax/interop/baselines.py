@@ -14,7 +14,13 @@ StateDict = Mapping[str, np.ndarray]
 
 def conv(state: StateDict, prefix: str) -> dict[str, np.ndarray]:
     """A convolution: PyTorch's (out, in, row, column) -> Flax's (row, column, in, out), and the bias."""
-    return {"kernel": state[f"{prefix}.weight"].transpose(2, 3, 1, 0), "bias": state[f"{prefix}.bias"]}
+    return {"kernel": _four_axes(state, f"{prefix}.weight").transpose(2, 3, 1, 0), "bias": state[f"{prefix}.bias"]}
+
+
+def _four_axes(state: StateDict, key: str) -> np.ndarray:
+    if state[key].ndim != 4:
+        raise ValueError(f"{key} has shape {state[key].shape}; a convolution's weight has 4 axes")
+    return state[key]
 
 
 class Variables:
@@ -36,7 +42,7 @@ class Variables:
 
     def transposed_conv(self, path: str, theirs: str) -> None:
         """A transposed one, (in, out, row, column) -> (row, column, in, out)."""
-        kernel = self.state[f"{theirs}.weight"].transpose(2, 3, 0, 1)
+        kernel = _four_axes(self.state, f"{theirs}.weight").transpose(2, 3, 0, 1)
         self._put("params", path, {"kernel": kernel, "bias": self.state[f"{theirs}.bias"]})
 
     def conv_norm(self, path: str, conv: str, norm: str) -> None:

@@ -12,7 +12,7 @@ import functools
 import pathlib
 import pickle
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -23,13 +23,14 @@ import numpy as np
 from fusioninn_jax import models
 from fusioninn_jax.errors import Parser, UserError, cli
 from fusioninn_jax.interop.baselines import BASELINES, StateDict, conv, convert_baseline
+from fusioninn_jax.interop.ddfm_checkpoint import convert_ddfm
 from fusioninn_jax.models import fusioninn
 
 WRAPPERS = ("model_state_dict", "state_dict")
 UNUSED = ("num_batches_tracked", "perm_inv", "downsample_kernel")  # buffers that say nothing of their own
 
 
-class _Noted(dict[str, np.ndarray]):
+class _Noted(dict):
     """A state dict that notes which keys were read."""
 
     def __init__(self, state: StateDict) -> None:
@@ -62,8 +63,6 @@ def convert(name: str, state_dict: StateDict) -> tuple[ml_collections.ConfigDict
         config, variables = _CONVERTERS[name](state)
     except KeyError as missing:
         raise ValueError(f"not a state dict of {name}: the key {missing} is missing") from missing
-    except (IndexError, ValueError) as wrong:
-        raise ValueError(f"not a state dict of {name}: an array has the wrong number of axes ({wrong})") from wrong
     more = [key for key in state if key not in state.read and key.rpartition(".")[2] not in UNUSED]
     if more:
         raise ValueError(f"not a state dict of {name}: it has no {more[0]!r}")
@@ -94,14 +93,18 @@ def _fusioninn(state: StateDict) -> tuple[ml_collections.ConfigDict, dict[str, A
     config = fusioninn.official_config()
     config.permutations = tuple(
         tuple(int(i) for i in state[f"module_list.{index}.perm"]) for index in (2, 5))
-    config.widths = tuple(state[f"module_list.{index}.subnet1.0.weight"].shape[0] for index in (1, 4, 7))
     blocks = {index: {net: _subnet(state, f"module_list.{index}.{net}") for net in ("subnet1", "subnet2")}
               for index in (1, 4, 7)}
+    config.widths = tuple(block["subnet1"]["conv1"]["kernel"].shape[-1] for block in blocks.values())
     actnorm = {key: state[f"module_list.0.{key}"].reshape(-1) for key in ("scale", "bias")}
     return config, {"params": [actnorm, blocks[1], {}, {}, blocks[4], {}, {}, blocks[7]]}
 
 
-_CONVERTERS = {"fusioninn": _fusioninn, **{name: functools.partial(convert_baseline, name) for name in BASELINES}}
+_CONVERTERS: dict[str, Callable[[StateDict], tuple[ml_collections.ConfigDict, dict[str, Any]]]] = {
+    "ddfm": convert_ddfm,
+    "fusioninn": _fusioninn,
+    **{name: functools.partial(convert_baseline, name) for name in BASELINES},
+}
 
 
 def read(path: pathlib.Path) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ import jax
 import ml_collections
 
 from fusioninn_jax.models import classical, deepfuse, funfusean, half_unet, unet, unet_3plus, unet_plus_plus
+from fusioninn_jax.models import ddfm as _ddfm
 from fusioninn_jax.models import fusioninn as _fusioninn
 from fusioninn_jax.models.base import FusionModel, Variables
 
@@ -30,6 +31,7 @@ _MODELS: dict[str, tuple[Any, Any]] = {
     "unet": (unet.unet, unet.default_config),
     "unet_plus_plus": (unet_plus_plus.unet_plus_plus, unet_plus_plus.default_config),
     "unet_3plus": (unet_3plus.unet_3plus, unet_3plus.default_config),
+    "ddfm": (_ddfm.ddfm, _ddfm.default_config),
     "mean": _training_free(classical.mean),
     "max": _training_free(classical.maximum),
     "laplacian_pyramid": _training_free(classical.laplacian_pyramid),

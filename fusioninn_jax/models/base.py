@@ -28,6 +28,8 @@ class FusionModel(NamedTuple):
       sources: how many source images the system takes, None for any number.
       multiple: height and width must be divisible by this.
       training_free: has no parameters; `fuse` takes any variables.
+      train_loss: `(variables, sources, keys) -> (B,)`, what training minimises for a system that is not trained by
+        fusing, with a key for each example; None for all others.
     """
 
     init: Callable[..., Variables]
@@ -37,3 +39,4 @@ class FusionModel(NamedTuple):
     sources: int | None = 2
     multiple: int = 1
     training_free: bool = False
+    train_loss: Callable[[Variables, tuple[jax.Array, ...], jax.Array], jax.Array] | None = None

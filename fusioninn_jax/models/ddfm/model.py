@@ -1,0 +1,158 @@
+"""DDFM: fusion by an unconditional diffusion model whose estimate is drawn to both sources at every step.
+
+Nothing is trained on pairs: the network only knows what single images look like. Sampling starts from one noise, the
+same for every image; `em.em_step` corrects each step's estimate of the clean image. A colour network (3 channels) has
+its estimate's luma corrected and its chroma kept; a grey one (1 channel) the estimate itself.
+Source: Zhao et al. 2023, "DDFM" (arXiv 2303.06840), as the authors of FusionINN ran it.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from fusioninn_jax.models.base import FusionModel, Variables
+from fusioninn_jax.models.ddfm import diffusion, em
+from fusioninn_jax.models.ddfm.unet import make_unet, unet_multiple
+
+# Luma of ITU-R BT.601. Studio swing gives 16 … 235 for R, G, B in [0, 1]; the sampler divides it by 255.
+STUDIO_LUMA = (65.481, 128.553, 24.966)
+STUDIO_BLACK, STUDIO_SPAN = 16.0, 219.0
+FULL_LUMA = (0.299, 0.587, 0.114)
+LEVELS = 255
+
+# Where its weights come from, for whoever asks for them.
+HOW_TO_GET = ("train a small one with `python -m fusioninn_jax.train --config=configs/ddpm.py --workdir=runs/ddpm`, or "
+              "import OpenAI's with `python -m fusioninn_jax.interop.torch_checkpoint 256x256_diffusion_uncond.pt "
+              "--name=ddfm --workdir=runs/ddpm`; then give --workdir=runs/ddpm")
+
+
+def default_config() -> ml_collections.ConfigDict:
+    """The published 256x256 model: 552 814 086 parameters. `configs/ddpm.py` has a small grey one to train."""
+    config = ml_collections.ConfigDict()
+    config.image_channels = 3  # 1: trained on grey slices
+    config.channels = 256  # of the first level
+    config.multipliers = (1, 1, 2, 2, 4, 4)  # channels of each level over those of the first
+    config.blocks = 2  # residual blocks of a level
+    config.attention = (8, 16, 32)  # how many times smaller the levels are that attend (sizes 32, 16, 8 of 256)
+    config.head_channels = 64
+    config.learned_sigma = True  # twice the output channels, and the variational bound in training
+    config.diffusion_steps = 1000  # T; β is linear
+    config.steps = 100  # of them, in sampling
+    config.lam = 0.5  # λ of the EM
+    config.rho = 0.001  # ρ of the EM
+    config.noise_seed = 0  # of the noise that sampling starts from
+    return config
+
+
+def luma(image: jax.Array) -> jax.Array:
+    """What the EM works on: (B, H, W, 3) to the studio-swing luma over 255, (B, H, W, 1) as it is.
+
+    (16 + 65.481 R + 128.553 G + 24.966 B) / 255, as scikit-image has it for [0, 1], on values in [-1, 1]: so black,
+    -1, comes out as -0.796. The authors' code does so.
+    """
+    if image.shape[-1] == 1:
+        return image
+    weighted = (image * jnp.asarray(STUDIO_LUMA, image.dtype)).sum(-1, keepdims=True)
+    return (STUDIO_BLACK + weighted) / LEVELS
+
+
+def with_luma(image: jax.Array, new: jax.Array) -> jax.Array:
+    """`image` with the luma `new` (B, H, W, 1) and its own chroma.
+
+    Equal luma of equal chroma means equal differences between R, G and B, so all three move alike.
+    """
+    if image.shape[-1] == 1:
+        return new
+    return image + (new - luma(image)) * (LEVELS / STUDIO_SPAN)
+
+
+def sample_fused(denoise: diffusion.Denoiser, noise: jax.Array, first: jax.Array, second: jax.Array,
+                 config: ml_collections.ConfigDict) -> jax.Array:
+    """DDFM's sampling, before anything is done to its result.
+
+    Args:
+      denoise: the network, `(x_t (B, H, W, C), times (B,)) -> (B, H, W, C or 2C)`.
+      noise: (B, H, W, C), where it starts; C is 1 or 3.
+      first: (B, H, W, 1) in [-1, 1], I: T1-Gd.
+      second: (B, H, W, 1) in [-1, 1], V: T2-FLAIR.
+      config: as `default_config`.
+
+    Returns:
+      (B, H, W, C), nominally in [-1, 1].
+    """
+    def correct(start: jax.Array, state: em.EMState) -> tuple[jax.Array, em.EMState]:
+        fused, state = em.em_step(luma(start), first, second, state, lam=config.lam, rho=config.rho)
+        return with_luma(start, fused), state
+
+    steps = diffusion.sampling_steps(diffusion.linear_betas(config.diffusion_steps), config.steps)
+    return diffusion.sample(denoise, noise, steps, correct, em.initial_state(first))
+
+
+def to_levels(image: jax.Array) -> jax.Array:
+    """(B, H, W, C) to its full-range luma, stretched to the 256 grey levels of [0, 1], each image by itself."""
+    if image.shape[-1] == 3:
+        image = (image * jnp.asarray(FULL_LUMA, image.dtype)).sum(-1, keepdims=True)
+    low, high = image.min((1, 2, 3), keepdims=True), image.max((1, 2, 3), keepdims=True)
+    stretched = (image - low) / jnp.where(high > low, high - low, 1)
+    return jnp.floor(stretched * LEVELS + 0.5) / LEVELS
+
+
+def padding(size: int, multiple: int) -> tuple[int, int]:
+    """Pixels to add before and after `size` for the next multiple, the image in the middle: 240 -> 256 by (8, 8)."""
+    lack = -size % multiple
+    return lack // 2, lack - lack // 2
+
+
+def ddfm(config: ml_collections.ConfigDict | None = None) -> FusionModel:
+    """DDFM as a FusionModel of two sources; its training is that of the diffusion model, on each source by itself.
+
+    Any image size: padded with zeros, in the middle, to what the network needs, and cropped back.
+
+    Args:
+      config: as `default_config`; None takes that.
+
+    Raises:
+      ValueError: settings that make no network.
+    """
+    config = config or default_config()
+    if config.image_channels not in (1, 3):
+        raise ValueError(f"ddfm.image_channels is {config.image_channels}; it must be 1 or 3")
+    network, betas = make_unet(config), diffusion.linear_betas(config.diffusion_steps)
+    diffusion.respaced(config.diffusion_steps, config.steps)
+
+    def denoiser(variables: Variables) -> diffusion.Denoiser:
+        return lambda x, times: jnp.asarray(network.apply({"params": variables["params"]}, x, times))
+
+    def prepare(image: jax.Array) -> jax.Array:
+        """(B, H, W, 1) in [0, 1] to the network's size and [-1, 1]."""
+        margins = [padding(size, unet_multiple(config)) for size in image.shape[1:3]]
+        return 2 * jnp.pad(image, ((0, 0), *margins, (0, 0))) - 1
+
+    def init(key: jax.Array, *sources: jax.Array) -> Variables:
+        size = unet_multiple(config)
+        return network.init(key, jnp.zeros((1, size, size, config.image_channels), sources[0].dtype), jnp.zeros(1))
+
+    def fuse(variables: Variables, *sources: jax.Array) -> tuple[jax.Array, None]:
+        first, second = (prepare(source) for source in sources)
+        shape = (*first.shape[1:3], config.image_channels)
+        noise = jax.random.normal(jax.random.key(config.noise_seed), shape, first.dtype)
+        noise = jnp.broadcast_to(noise, (len(first), *shape))
+        fused = to_levels(sample_fused(denoiser(variables), noise, first, second, config))
+        (top, _), (left, _) = (padding(size, unet_multiple(config)) for size in sources[0].shape[1:3])
+        height, width = sources[0].shape[1:3]
+        return fused[:, top:top + height, left:left + width], None
+
+    def fuse_train(variables: Variables, *sources: jax.Array, gather: Any = None) -> tuple[jax.Array, None, Any]:
+        return (*fuse(variables, *sources), {})
+
+    def train_loss(variables: Variables, sources: tuple[jax.Array, ...], keys: jax.Array) -> jax.Array:
+        images = jnp.concatenate([prepare(source) for source in sources]).repeat(config.image_channels, -1)
+        own_keys = jax.vmap(lambda i: jax.vmap(lambda key: jax.random.fold_in(key, i))(keys))(np.arange(len(sources)))
+        losses = diffusion.denoising_loss(denoiser(variables), images, own_keys.reshape(-1), betas)
+        return losses.reshape(len(sources), -1).mean(0)
+
+    return FusionModel(init, fuse, fuse_train, decompose=None, train_loss=train_loss)

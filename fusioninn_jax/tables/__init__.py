@@ -1,0 +1,1 @@
+"""The paper's tables and figures from trained systems; what `python -m fusioninn_jax.report` runs."""

@@ -1,0 +1,84 @@
+"""Table 2, and the table of any other sweep: SSIM of fusion and decomposition, and the latent, run by run."""
+from __future__ import annotations
+
+import argparse
+import pathlib
+from typing import Any
+
+from fusioninn_jax import input_pipeline
+from fusioninn_jax.score_table import summarise
+from fusioninn_jax.tables import published, render, systems
+
+Summary = dict[str, Any]
+STORED = ("decomposition_ssim_1_8bit", "decomposition_ssim_2_8bit")  # the fused image kept as a PNG
+SSIMS = (*published.SSIMS, *STORED)
+
+
+def _header(modalities: list[str], with_paper: bool) -> list[str]:
+    header = [""]
+    for score in SSIMS:
+        modality = modalities[int(score.removeprefix("decomposition_").split("_")[1]) - 1]
+        kind = "fusion" if score.startswith("ssim") else "from 8 bits" if score in STORED else "decomposition"
+        header += [f"{kind}, {modality}", *(["paper"] if with_paper and score in published.SSIMS else [])]
+    return [*header, "latent in the brain: mean, std"]
+
+
+def _row(label: str, summary: Summary, ending: str, theirs: tuple[float, ...] | None, with_paper: bool) -> list[str]:
+    row = [label]
+    for i, score in enumerate(SSIMS):
+        row.append(render.interval(summary["overall"].get(score + ending), 3))
+        if with_paper and score in published.SSIMS:
+            row.append(f"{theirs[i]:.3f}" if theirs else "")
+    moments = summary["latent"].get("brain")
+    return [*row, f"{moments['mean']:.2f}, {moments['std']:.2f}" if moments else "—"]
+
+
+def tables(sections: dict[str, dict[str, str]], summaries: dict[str, Summary],
+           modalities: list[str]) -> list[render.Table]:
+    """Two tables a section: whole slices, with the paper's numbers where it has that row, and inside the brain.
+
+    Args:
+      sections: section -> row -> run, as a sweep's TABLE.
+      summaries: of each run: `overall` scores and moments of the `latent`.
+      modalities: the sources' names.
+    """
+    found = []
+    for section, rows in sections.items():
+        theirs = published.TABLE2.get(section, {})
+        for where, ending in (("whole slices", ""), ("inside the brain", "_brain")):
+            with_paper = bool(theirs) and not ending
+            lines = [_row(label, summaries[name], ending, theirs.get(label), with_paper)
+                     for label, name in rows.items()]
+            found.append(render.Table(f"{section}, {where}", _header(modalities, with_paper), lines))
+    return found
+
+
+def run(args: argparse.Namespace, overrides: list[str]) -> pathlib.Path:
+    """Trains the runs that are missing, scores them, writes the table; returns the Markdown's path."""
+    sweep = systems.load_sweep(args.sweep)
+    name = pathlib.Path(args.sweep).stem
+    root = args.root or pathlib.Path("runs") / name
+    sections = getattr(sweep, "TABLE", None) or {name: {run: run for run in sweep.RUNS}}
+    wanted = list(dict.fromkeys(run for rows in sections.values() for run in rows.values()))
+    workdirs = systems.train_missing(sweep, wanted, root, args.base, overrides)
+    compared = systems.load(workdirs.values(), [], {workdir: run for run, workdir in workdirs.items()})
+    data = systems.data_config(compared, args)
+    prepared = input_pipeline.open_dataset(data.data)
+    out = args.out or root
+    summaries: dict[str, Summary] = {}
+    for system in compared:
+        rows, latent = systems.scores(system, prepared, data, args, out / "scores")
+        summaries[system.label] = summarise(rows) | {"latent": latent}
+    numbers = [{"run": run, "score": score, **value} for run, summary in summaries.items()
+               for score, value in summary["overall"].items()]
+    images = next(iter(summaries.values()))["images"]
+    title = f"{name} on {data.data.dataset}, split {args.split}: {images} images"
+    print(render.write(out, name, title, tables(sections, summaries, list(prepared.modalities)), numbers))
+    return out / f"{name}.md"
+
+
+def add_arguments(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """The command line of `report sweep`, and with a `default` sweep of `report table2`."""
+    systems.add_arguments(parser)
+    parser.add_argument("--sweep", default=default, required=default is None, help="e.g. configs/sweeps/table2.py")
+    parser.set_defaults(metrics="ssim")

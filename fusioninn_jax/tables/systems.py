@@ -1,0 +1,229 @@
+"""The systems of a table: trained where they are missing, loaded, and scored on one split, each score kept."""
+from __future__ import annotations
+
+import argparse
+import ast
+import csv
+import importlib.util
+import json
+import pathlib
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import ml_collections
+
+from fusioninn_jax import checkpoint, evaluate, input_pipeline, models, score_table, train
+from fusioninn_jax.errors import UserError
+from fusioninn_jax.models import FusionModel
+from fusioninn_jax.train_log import TRAIN_FILE, read_lines
+
+
+class System(NamedTuple):
+    """A system that can be scored.
+
+    Attributes:
+      label: its name in tables, unique among those compared.
+      name: as in `models.get`.
+      model: its functions.
+      variables: its weights.
+      config: of its training; the default one for a training-free system.
+      step: of the checkpoint; -1 for a training-free system.
+      workdir: where it was trained, or None.
+    """
+
+    label: str
+    name: str
+    model: FusionModel
+    variables: Any
+    config: ml_collections.ConfigDict
+    step: int
+    workdir: pathlib.Path | None
+
+    @property
+    def training_seconds(self) -> float | None:
+        """What the training's log adds up to; None where there is none."""
+        records = read_lines(self.workdir / TRAIN_FILE) if self.workdir else []
+        return sum(record.get("seconds", 0.0) for record in records) or None
+
+
+def load_sweep(path: str) -> Any:
+    """The module of a sweep, as in configs/sweeps/.
+
+    Raises:
+      UserError: no such file, or it is not a sweep.
+    """
+    spec = importlib.util.spec_from_file_location("sweep", path) if pathlib.Path(path).is_file() else None
+    if spec is None or spec.loader is None:
+        raise UserError(f"{path}: no such sweep; choose one of those in configs/sweeps/")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, "RUNS") or not hasattr(module, "get_config"):
+        raise UserError(f"{path}: not a sweep; it needs RUNS and get_config, as configs/sweeps/table2.py")
+    return module
+
+
+def _override(config: ml_collections.ConfigDict, overrides: Iterable[str]) -> None:
+    """Applies `--config.KEY=VALUE`, as the trainer's command line does."""
+    for argument in overrides:
+        key, _, text = argument.removeprefix("--config.").partition("=")
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            value = text
+        try:
+            config.update_from_flattened_dict({key: value})
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(f"{argument}: {str(error).splitlines()[0]}; look at configs/default.py") from error
+
+
+def train_missing(sweep: Any, names: Iterable[str], root: pathlib.Path, base: str,
+                  overrides: list[str]) -> dict[str, pathlib.Path]:
+    """Trains those runs of a sweep that are not finished under `root`, each resuming where it stopped.
+
+    Args:
+      sweep: from `load_sweep`.
+      names: of the runs.
+      root: gets a workdir a run.
+      base: another base configuration than the sweep's own, or "".
+      overrides: `--config.KEY=VALUE`, for every run.
+
+    Returns:
+      the workdir of each run.
+
+    Raises:
+      UserError: a bad setting, or a finished run that had other settings.
+    """
+    workdirs = {}
+    for name in names:
+        try:
+            config = sweep.get_config(f"{name},{base}" if base else name)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        _override(config, overrides)
+        workdirs[name] = root / name
+        _check_same_run(workdirs[name], config)
+        newest = checkpoint.newest_step(workdirs[name])
+        if config.train.epochs or newest is None or newest < config.train.steps:
+            print(f"training {name} in {workdirs[name]}", flush=True)
+            try:
+                train.train_and_evaluate(config, str(workdirs[name]))
+            except ValueError as error:
+                raise UserError(str(error)) from error
+    return workdirs
+
+
+def _check_same_run(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
+    """Raises UserError where `workdir` holds a run that was told something else than `config`."""
+    file = workdir / "config.json"
+    if not file.exists():
+        return
+    saved, wanted = json.loads(file.read_text()), json.loads(config.to_json())
+    name = wanted["model"]["name"]
+    pairs = {"model.name": (saved["model"]["name"], name), "data.dataset": (saved["data"]["dataset"],
+                                                                            wanted["data"]["dataset"])}
+    for part, theirs, ours in (("losses", saved["losses"], wanted["losses"]),
+                               ("optimizer", saved["optimizer"], wanted["optimizer"]),
+                               (f"model.{name}", saved["model"].get(name, {}), wanted["model"][name])):
+        pairs |= {f"{part}.{key}": (theirs.get(key, value), value) for key, value in ours.items()
+                  if key != "permutations"}
+    if not wanted["train"]["epochs"]:
+        pairs["train.steps"] = (saved["train"]["steps"], wanted["train"]["steps"])
+    for key, (theirs, ours) in pairs.items():
+        if theirs != ours:
+            raise UserError(f"{workdir}: holds a run with {key}={theirs!r}, {ours!r} is asked for; "
+                            "give another --root or that setting")
+
+
+def load(workdirs: Iterable[pathlib.Path], training_free: Iterable[str],
+         labels: dict[pathlib.Path, str] | None = None) -> list[System]:
+    """Trained systems (their best checkpoints) and training-free ones.
+
+    Args:
+      workdirs: of trainings.
+      training_free: names.
+      labels: of the workdirs; by default a system's name, with the folder's where a name comes twice.
+
+    Raises:
+      UserError: a workdir without checkpoint, or a system that needs training.
+    """
+    workdirs, found = list(workdirs), []
+    loaded = [checkpoint.load(workdir) for workdir in workdirs]
+    count = Counter(config.model.name for _, _, config, _ in loaded)
+    for workdir, (model, variables, config, step) in zip(workdirs, loaded, strict=True):
+        name = config.model.name
+        label = (labels or {}).get(workdir) or (name if count[name] == 1 else f"{name} ({workdir.name})")
+        found.append(System(label, name, model, variables, config, step, workdir))
+    for name in training_free:
+        try:
+            model = models.get(name)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        if not model.training_free:
+            raise UserError(f"{name}: needs training; give its workdir")
+        found.append(System(name, name, model, {"params": {}}, train.default_config(), -1, None))
+    return found
+
+
+def data_config(systems: list[System], args: argparse.Namespace) -> ml_collections.ConfigDict:
+    """The configuration that says on what data all are scored: that of the trained systems, or as `args` say.
+
+    Raises:
+      UserError: they were trained on different datasets, or on none, and `args` name none.
+    """
+    trained = [system.config for system in systems if system.workdir]
+    datasets = sorted({config.data.dataset for config in trained})
+    if not args.dataset and len(datasets) != 1:
+        raise UserError(f"the systems were trained on {', '.join(datasets) or 'nothing'}; say with --dataset what to "
+                        "score them on")
+    config = ml_collections.ConfigDict((trained or [train.default_config()])[0])
+    config.data.dataset = args.dataset or config.data.dataset
+    config.data.data_dir = args.data_dir or config.data.data_dir
+    return config
+
+
+def scores(system: System, prepared: input_pipeline.Prepared, data: ml_collections.ConfigDict,
+           args: argparse.Namespace, folder: pathlib.Path) -> tuple[list[score_table.Row], dict[str, Any]]:
+    """Scores of every image of the split and moments of the latent; taken from `folder` where they are there.
+
+    Args:
+      system: to be scored.
+      prepared: the dataset.
+      data: the configuration whose `data` says how it is read.
+      args: `split`, `metrics`, `batch_size`, `limit`.
+      folder: keeps the scores, with what they are of: another checkpoint or split is scored anew.
+    """
+    key = {"system": system.name, "workdir": str(system.workdir and system.workdir.resolve()), "step": system.step,
+           "dataset": data.data.dataset, "normalisation": data.data.normalisation, "split": args.split,
+           "metrics": args.metrics, "limit": args.limit, "slices": prepared.sizes.get(args.split)}
+    stem = "".join(character if character.isalnum() else "_" for character in system.label)
+    table, record = folder / f"{stem}.csv", folder / f"{stem}.json"
+    if table.exists() and record.exists():
+        kept = json.loads(record.read_text())
+        if kept["of"] == key:
+            return _read_rows(table), kept["latent"]
+    config = ml_collections.ConfigDict(system.config)
+    config.data = data.data
+    rows, latent = evaluate.score_model(system.label, system.model, system.variables, prepared, config, args)
+    score_table.write_csv(table, rows)
+    score_table.write_json(record, {"of": key, "latent": latent})
+    return rows, latent
+
+
+def _read_rows(path: pathlib.Path) -> list[score_table.Row]:
+    with path.open(newline="") as file:
+        return [{name: value if name in ("system", "subject") else int(value) if name == "slice_index" else float(value)
+                 for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What every table takes."""
+    parser.add_argument("--root", type=pathlib.Path, help="folder of the sweep's workdirs, one a run")
+    parser.add_argument("--base", default="", help="another base configuration for the sweep, e.g. paper")
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--dataset", help="name/config of a prepared dataset; default: the one trained on")
+    parser.add_argument("--data-dir", help="where datasets are prepared; default: as in training")
+    parser.add_argument("--limit", type=int, default=0, help="score no more than about this many slices")
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--out", type=pathlib.Path, help="folder of the results")
+    parser.set_defaults(save_fused=None)

@@ -1,0 +1,178 @@
+"""Table 1: every system on the same images, beside the paper's numbers, its cost, and what differs for certain."""
+from __future__ import annotations
+
+import argparse
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fusioninn_jax import input_pipeline
+from fusioninn_jax.errors import UserError
+from fusioninn_jax.score_table import BOOTSTRAP_SEED, Row, summarise
+from fusioninn_jax.statistics import Comparison, paired_bootstrap
+from fusioninn_jax.tables import cost, published, render, systems
+from fusioninn_jax.tables.systems import System
+
+BOUNDS = ("mean", "max", "laplacian_pyramid", "wavelet", "guided_filter", "ssim_limit")
+REFERENCE = "fusioninn"  # the others are compared with it
+LEVEL = 0.05
+COLUMNS = {"q_ssim": "Q_SSIM", "q_fmi": "Q_FMI", "q_ncie": "Q_NCIE", "q_xy_fusioninn": "Q_XY, 3x3",
+           "q_p_fusioninn": "Q_P, 11x11", "q_xy": "Q_XY", "q_p": "Q_P", "ssim_1": "SSIM with {0}",
+           "ssim_2": "SSIM with {1}"}
+OWN = ("ssim_1", "ssim_2", "q_xy", "q_p")
+BRAIN = ("ssim_1", "ssim_2", "q_ssim", "q_fmi", "q_ncie", "q_xy", "q_p")
+SIGNS = (f"* differs from {published.DISPLAY_NAMES[REFERENCE]} (p < {LEVEL}), whole patients resampled; † differs only "
+         "if slices were independent, which those of one patient are not.")
+
+
+class Scored:
+    """One system's scores: its summary and, per score, how it differs from the reference."""
+
+    def __init__(self, system: System, rows: list[Row]) -> None:
+        self.system, self.rows = system, {(row["subject"], row["slice_index"]): row for row in rows}
+        self.overall: dict[str, dict[str, float]] = summarise(rows)["overall"]
+
+    def compare(self, other: Scored, score: str) -> tuple[Comparison, Comparison]:
+        """This minus other on the same images: with patients, and with slices, as what is resampled."""
+        images = list(self.rows)
+        a, b = ([of.rows[image][score] for image in images] for of in (self, other))
+        patients = [subject for subject, _ in images]
+        return (paired_bootstrap(a, b, seed=BOOTSTRAP_SEED, clusters=patients),
+                paired_bootstrap(a, b, seed=BOOTSTRAP_SEED))
+
+
+def _significant(comparison: Comparison) -> bool:
+    return comparison.p_value < LEVEL and (comparison.low > 0 or comparison.high < 0)
+
+
+def _cell(scored: Scored, reference: Scored | None, score: str) -> str:
+    text = render.interval(scored.overall.get(score))
+    if reference is None or scored is reference or score not in scored.overall:
+        return text
+    patients, slices = scored.compare(reference, score)
+    return text + ("*" if _significant(patients) else "†" if _significant(slices) else "")
+
+
+def _order(found: list[Scored]) -> list[tuple[str, list[Scored]]]:
+    """The rows: the paper's systems in its order, run or not, then all others."""
+    names = [*published.TABLE1, *dict.fromkeys(of.system.name for of in found if of.system.name not in
+                                               published.TABLE1)]
+    return [(name, [of for of in found if of.system.name == name]) for name in names]
+
+
+def _label(system: System) -> str:
+    plain = published.DISPLAY_NAMES.get(system.name, system.name)
+    return plain + system.label.removeprefix(system.name)
+
+
+def _published_table(found: list[Scored], reference: Scored | None) -> render.Table:
+    header = ["system"]
+    for score in published.SCORES:
+        header += [COLUMNS[score], "paper"]
+    rows = []
+    for name, of_name in _order(found):
+        theirs = [f"{value:.3f}" for value in published.TABLE1[name].values()] if name in published.TABLE1 else [""] * 5
+        lines = [(_label(scored.system), [_cell(scored, reference, score) for score in published.SCORES])
+                 for scored in of_name] or [(published.DISPLAY_NAMES[name], ["not run"] * len(published.SCORES))]
+        rows += [[label, *[cell for pair in zip(ours, theirs, strict=True) for cell in pair]] for label, ours in lines]
+    return render.Table("Fusion as the paper scores it, whole slices", header, rows,
+                        "Mean [bootstrap 95 % interval]; Q_XY and Q_P are of the image's centre, as published. "
+                        + SIGNS)
+
+
+def _score_table(title: str, found: list[Scored], reference: Scored | None, scores: tuple[str, ...], ending: str,
+                 modalities: list[str]) -> render.Table:
+    rows = [[_label(scored.system), *[_cell(scored, reference, score + ending) for score in scores]]
+            for _, of_name in _order(found) for scored in of_name]
+    return render.Table(title, ["system", *[COLUMNS[score].format(*modalities) for score in scores]], rows, SIGNS)
+
+
+def measure_cost(system: System, size: tuple[int, int]) -> dict[str, float | None]:
+    """Parameters, GFLOPs and milliseconds of fusing one pair of `size`, and seconds of training."""
+    image = jnp.asarray(np.random.default_rng(0).random((1, *size, 1), np.float32))
+
+    def fuse(variables: Any, *sources: jax.Array) -> jax.Array:
+        return system.model.fuse(variables, *sources)[0]
+
+    return {"parameters": cost.parameters(system.variables),
+            "gflops": cost.gflops(fuse, system.variables, image, image),
+            "milliseconds": cost.milliseconds(fuse, system.variables, image, image),
+            "training_seconds": system.training_seconds}
+
+
+def _cost_table(found: list[Scored], costs: dict[str, dict[str, float | None]], size: tuple[int, int]) -> render.Table:
+    def line(scored: Scored) -> list[str]:
+        of = costs[scored.system.label]
+        seconds, step = of["training_seconds"], scored.system.step
+        return [_label(scored.system), f"{of['parameters']:,}", f"{of['gflops']:.3g}", f"{of['milliseconds']:.3g}",
+                "—" if step < 0 else f"{step}", "—" if seconds is None else f"{seconds / 60:.1f} min"]
+    rows = [line(scored) for _, of_name in _order(found) for scored in of_name]
+    device = jax.devices()[0]
+    return render.Table(f"Cost of fusing one pair of {size[0]}x{size[1]}",
+                        ["system", "parameters", "GFLOPs", "ms", "step", "training"], rows,
+                        f"On {jax.local_device_count()} {device.device_kind} device(s); GFLOPs as XLA counts them.")
+
+
+def _numbers(found: list[Scored], reference: Scored | None,
+             costs: dict[str, dict[str, float | None]]) -> list[dict[str, Any]]:
+    records = []
+    for scored in found:
+        for score, value in scored.overall.items():
+            record: dict[str, Any] = {
+                "system": scored.system.label, "score": score, **value,
+                "paper": published.TABLE1.get(scored.system.name, {}).get(score), "difference": None,
+                "difference_low": None, "difference_high": None, "p_patients": None, "p_slices": None}
+            if reference is not None and scored is not reference and score in reference.overall:
+                patients, slices = scored.compare(reference, score)
+                record |= {"difference": patients.difference, "difference_low": patients.low,
+                           "difference_high": patients.high, "p_patients": patients.p_value,
+                           "p_slices": slices.p_value}
+            records.append(record | costs[scored.system.label])
+    return records
+
+
+def run(args: argparse.Namespace, overrides: list[str]) -> pathlib.Path:
+    """Trains what the sweep lacks, scores everything, writes the tables; returns the Markdown's path.
+
+    Raises:
+      UserError: nothing to compare, or as `systems`.
+    """
+    workdirs = [pathlib.Path(workdir) for workdir in args.workdirs]
+    if args.sweep:
+        sweep = systems.load_sweep(args.sweep)
+        root = args.root or pathlib.Path("runs") / pathlib.Path(args.sweep).stem
+        given = {system.name for system in systems.load(workdirs, [])}
+        missing = [name for name in sweep.RUNS if name not in given]
+        workdirs += systems.train_missing(sweep, missing, root, args.base, overrides).values()
+    elif not workdirs:
+        raise UserError("nothing to compare; give --workdirs, or --sweep=configs/sweeps/table1.py to train them")
+    compared = systems.load(workdirs, [name for name in args.bounds.split(",") if name])
+    data = systems.data_config(compared, args)
+    prepared = input_pipeline.open_dataset(data.data)
+    out = args.out or (args.root or pathlib.Path("runs")) / "table1"
+    found = [Scored(system, systems.scores(system, prepared, data, args, out / "scores")[0]) for system in compared]
+    size = next(input_pipeline.evaluation_batches(prepared, data.data, args.split, batch_size=1, multiple=16,
+                                                  limit=1))["sources"].shape[1:3]
+    costs = {system.label: measure_cost(system, size) for system in compared}
+    reference = next((scored for scored in found if scored.system.name == REFERENCE), None)
+    modalities = list(prepared.modalities)
+    tables = [_published_table(found, reference),
+              _score_table("The metrics of their own papers, whole slices", found, reference, OWN, "", modalities),
+              _score_table("Inside the brain", found, reference, BRAIN, "_brain", modalities),
+              _cost_table(found, costs, size)]
+    images, patients = len(found[0].rows), len({subject for subject, _ in found[0].rows})
+    title = f"Table 1 on {data.data.dataset}, split {args.split}: {images} images of {patients} patients"
+    print(render.write(out, "table1", title, tables, _numbers(found, reference, costs)))
+    return out / "table1.md"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line of `report table1`."""
+    systems.add_arguments(parser)
+    parser.add_argument("--workdirs", nargs="*", default=[], help="of trainings, any system; repeated systems are fine")
+    parser.add_argument("--sweep", help="trains the systems that no workdir holds, e.g. configs/sweeps/table1.py")
+    parser.add_argument("--bounds", default=",".join(BOUNDS), help="training-free systems, set apart by commas")
+    parser.set_defaults(metrics="table1")

@@ -1,0 +1,102 @@
+"""The constant-memory backward pass of a chain against plain autodiff, both directions, under every transformation."""
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fusioninn_jax import bijections as bj
+from tests import tolerances
+
+
+def dense(params, u, channels):
+    del channels
+    return jnp.tanh(u @ params["kernel"])
+
+
+def dense_init(key, u, channels):
+    return {"kernel": 0.3 * jax.random.normal(key, (u.shape[-1], 2 * channels), u.dtype)}
+
+
+def bfloat16_dense(params, u, channels):
+    return dense(jax.tree.map(lambda p: p.astype(jnp.bfloat16), params), u.astype(jnp.bfloat16), channels)
+
+
+def deep(blocks, backward, conditioner=dense):
+    """ActNorm, then couplings and swaps at both resolutions, as in the model; one logit in the middle of it."""
+    members = [bj.actnorm(), bj.logit(shrinkage=0.1)]
+    for block in range(blocks):
+        inner = [bj.coupling(conditioner, dense_init, clamp=1.0), bj.permutation((1, 0) if block % 2 else range(8))]
+        members += inner if block % 2 else [bj.squeeze(), *inner, bj.unsqueeze()]
+    return bj.chain(*members, backward=backward)
+
+
+def loss_of(bijection):
+    def loss(params, x, y):
+        forward, log_det = bijection.forward(params, x)
+        back, inverse_log_det = bijection.inverse(params, y)
+        return (jnp.sin(forward).mean() + jnp.cos(back).mean()
+                + 1e-3 * (log_det.mean() + (inverse_log_det**2).mean()))
+    return loss
+
+
+def inputs(dtype, batch=2):
+    x, y = jax.random.uniform(jax.random.key(1), (2, batch, 4, 4, 2), dtype)
+    return jax.jit(deep(1, "stored").init)(jax.random.key(0), x), x, y
+
+
+def relative(a, b):
+    a, b = (np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]).astype(float) for tree in (a, b))
+    assert np.linalg.norm(b) > 0
+    return np.linalg.norm(a - b) / np.linalg.norm(b)
+
+
+@pytest.mark.parametrize("dtype,tolerance", [(jnp.float64, tolerances.REBUILT_F64),
+                                             (jnp.float32, tolerances.REBUILT_F32)])
+def test_rebuilt_gradients_are_those_of_autodiff(dtype, tolerance):
+    blocks = 16
+    with jax.enable_x64(dtype == jnp.float64):
+        _, x, y = inputs(dtype)
+        params = jax.jit(deep(blocks, "stored").init)(jax.random.key(0), x)
+        stored, rebuilt = (jax.jit(jax.value_and_grad(loss_of(deep(blocks, backward)), argnums=(0, 1, 2)))(params, x, y)
+                           for backward in ("stored", "rebuilt"))
+        np.testing.assert_allclose(rebuilt[0], stored[0], rtol=tolerance)
+        for ours, theirs in zip(rebuilt[1], stored[1], strict=True):  # of params, and of both directions' inputs
+            assert relative(ours, theirs) < tolerance
+
+
+def test_what_is_kept_does_not_grow_with_depth():
+    _, x, _ = inputs(jnp.float32)
+
+    def kept(blocks, backward):
+        bijection = deep(blocks, backward)
+        params = jax.jit(bijection.init)(jax.random.key(0), x)
+        _, pull = jax.vjp(bijection.forward, params, x)
+        return sum(leaf.size for leaf in jax.tree.leaves(pull)) - sum(leaf.size for leaf in jax.tree.leaves(params))
+
+    assert kept(5, "rebuilt") == kept(1, "rebuilt") == x.size
+    assert kept(5, "stored") > 2 * kept(1, "stored")
+
+
+def test_rebuilt_gradients_under_vmap_and_pmap():
+    params, x, y = inputs(jnp.float32, batch=4)
+    gradient = jax.grad(loss_of(deep(1, "rebuilt")))
+    halves = [half.reshape(2, 2, *half.shape[1:]) for half in (x, y)]
+    stored = jax.jit(jax.grad(loss_of(deep(1, "stored"))))
+    expected = [stored(params, a, b) for a, b in zip(*halves, strict=True)]
+    mapped = [jax.jit(jax.vmap(gradient, (None, 0, 0)))(params, *halves),
+              jax.pmap(gradient, in_axes=(None, 0, 0), devices=jax.devices()[:2])(params, *halves)]
+    for of_both in mapped:
+        for i, of_one in enumerate(expected):
+            assert relative(jax.tree.map(lambda leaf, i=i: leaf[i], of_both), of_one) < tolerances.REBUILT_F32
+
+
+def test_rebuilt_gradients_with_bfloat16_conditioners():
+    params, x, y = inputs(jnp.float32)
+    stored, rebuilt = (jax.jit(jax.grad(loss_of(deep(1, backward, bfloat16_dense))))(params, x, y)
+                       for backward in ("stored", "rebuilt"))
+    assert relative(rebuilt, stored) < tolerances.BFLOAT16
+
+
+def test_an_unknown_backward_is_named():
+    with pytest.raises(ValueError, match="must be one of stored, rebuilt"):
+        bj.chain(backward="recomputed")
