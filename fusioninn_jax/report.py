@@ -1,9 +1,9 @@
 """Reports to look at.
 
 `python -m fusioninn_jax.report run --workdir=runs/x` writes runs/x/report.html, a self-contained page: curves of the
-training, a panel of images with error maps, and a table of scores. `study T1GD FLAIR -o study.html` shows one study.
-`table1`, `table2`, `sweep` and `figures` are the paper's tables and figures, from runs that they train where they are
-missing; `--config.KEY=VALUE` changes a setting of all those runs.
+training, a panel of images with error maps, and a table of scores. `table1`, `table2`, `sweep` and `figures` are the
+paper's tables and figures, from runs that they train where they are missing; `--config.KEY=VALUE` changes a setting of
+all those runs. `study T1GD FLAIR -o study.html` shows one study (`study_report`).
 """
 from __future__ import annotations
 

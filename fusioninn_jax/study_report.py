@@ -59,10 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=int, default=8, help="draws of the latent to average")
     parser.add_argument("--seed", type=int, default=0, help="of the latent")
     parser.add_argument("--figure", type=pathlib.Path, help="also a figure of three slices, .png")
+    parser.set_defaults(run=lambda args, overrides: write(args))
 
 
-def write(args: argparse.Namespace) -> None:
-    """Fuses, decomposes and scores a study, and writes the page and the figure.
+def write(args: argparse.Namespace) -> pathlib.Path:
+    """Fuses, decomposes and scores a study, and writes the page and the figure; returns the path of the page.
 
     Raises:
       UserError: series or mask that cannot be read or lie on other grids, a model that cannot decompose, an output
@@ -87,6 +88,7 @@ def write(args: argparse.Namespace) -> None:
         temporaries[0].write_text(page)
         if args.figure:
             figure(study, choose_slices(study, FIGURE_ROWS)).savefig(temporaries[1], dpi=130, bbox_inches="tight")
+    return args.output
 
 
 def examine(args: argparse.Namespace, labels: list[str]) -> Examined:

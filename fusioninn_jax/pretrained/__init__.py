@@ -20,7 +20,7 @@ import numpy as np
 
 from fusioninn_jax import models
 from fusioninn_jax.errors import UserError
-from fusioninn_jax.models import FusionModel, Variables
+from fusioninn_jax.models import FusionModel, Variables, fusioninn
 
 WEIGHTS, CONFIG = "weights.npz", "config.json"
 Loaded = tuple[FusionModel, Variables, ml_collections.ConfigDict]
@@ -62,9 +62,15 @@ def save(folder: str | pathlib.Path, variables: Variables, config: ml_collection
 
 
 def describe(config: ml_collections.ConfigDict, modalities: tuple[str, ...] = ()) -> ml_collections.ConfigDict:
-    """The part of a training's configuration that using the model needs."""
+    """The part of a training's configuration that using the model needs, so that later defaults don't change it."""
     name = config.model.name
     settings = json.loads(config.model[name].to_json()) if name in config.model else {}
+    if name == "fusioninn":
+        whole = fusioninn.default_config()
+        whole.update(settings)
+        settings = json.loads(whole.to_json())
+        settings |= {key: fusioninn.setting(whole, key) for key in fusioninn.ARCHITECTURE[whole.formulation]}
+        settings["permutations"] = fusioninn.make_permutations(whole)
     prior = config.prior if "prior" in config else config.losses.prior
     modalities = tuple(config.get("modalities", modalities))
     return ml_collections.ConfigDict({"model": {"name": name, name: settings}, "prior": prior,
