@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 
 from fusioninn_jax import image_io
-from fusioninn_jax.errors import UserError
+from fusioninn_jax.errors import UserError, first_line
 from fusioninn_jax.studies.record import Record
 from fusioninn_jax.studies.series import PIXELS, Series
 
@@ -71,7 +71,7 @@ def _datasets(path: pathlib.Path) -> list[Any]:
         except Exception as error:  # pydicom raises many kinds for what is no DICOM or a torn one
             if path.is_dir() and isinstance(error, library.errors.InvalidDicomError):
                 continue
-            raise UserError(f"{file}: not a readable DICOM file ({_first_line(error)}); fetch it anew") from error
+            raise UserError(f"{file}: not a readable DICOM file ({first_line(error)}); fetch it anew") from error
         if "PixelData" in dataset:
             found.append(dataset)
     if not found:
@@ -92,7 +92,7 @@ def _frames(path: pathlib.Path, datasets: list[Any]) -> list[dict[str, Any]]:
         try:
             pixels = np.asarray(dataset.pixel_array)
         except Exception as error:  # a decoder for compressed pixels may be missing, or the pixels torn
-            raise UserError(f"{path}: its pixels cannot be decoded ({_first_line(error)}); decompress the series, e.g. "
+            raise UserError(f"{path}: its pixels cannot be decoded ({first_line(error)}); decompress the series, e.g. "
                             "with gdcmconv --raw") from error
         for number, image in enumerate(pixels if pixels.ndim == 3 else pixels[None]):
             frames.append({"pixels": image, "dataset": dataset, **_described(dataset, number)})
@@ -201,7 +201,3 @@ def _in_axial_order(path: pathlib.Path, series: Series) -> Series:
     count = len(turned)
     return series._replace(stored=np.ascontiguousarray(turned), slope=np.full(count, series.slope[0]),
                            intercept=np.full(count, series.intercept[0]), affine=affine)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
