@@ -3,6 +3,8 @@
 The pure-function API. Importing it brings in neither TensorFlow nor Orbax; those come with the entry points,
 `python -m fusioninn_jax.{train, evaluate, report}`.
 """
-from fusioninn_jax import bijections, interop, losses, metrics, models
+from fusioninn_jax import bijections, interop, losses, metrics, models, pretrained
+from fusioninn_jax.volumes import FusedVolume, decompose_samples, decompose_volume, fuse_volume
 
-__all__ = ["bijections", "interop", "losses", "metrics", "models"]
+__all__ = ["FusedVolume", "bijections", "decompose_samples", "decompose_volume", "fuse_volume", "interop", "losses",
+           "metrics", "models", "pretrained"]

@@ -9,6 +9,11 @@ class UserError(Exception):
     """Bad input, said in one line: the file or key, what is wrong, how to mend it."""
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, without a full stop; its type where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that says what is wrong in one line."""
 

@@ -13,13 +13,12 @@ import pathlib
 import zlib
 from typing import NamedTuple
 
-import h5py
 import nibabel as nib
 import numpy as np
 import tifffile
 from PIL import Image, UnidentifiedImageError
 
-from fusioninn_jax.errors import UserError
+from fusioninn_jax.errors import UserError, first_line
 
 GEOMETRY_TOLERANCE = 0.1  # voxel; how far apart the corners of two grids said to be the same may lie
 LPS = nib.orientations.axcodes2ornt("LPS")
@@ -60,6 +59,20 @@ def read_nifti(path: PathLike, ndim: int = 3) -> Volume:
         infinite voxels, an affine that cannot be inverted.
     """
     path = pathlib.Path(path)
+    image, shape = open_nifti(path, ndim)
+    affine = np.asarray(image.affine, np.float64)
+    voxels = real_voxels(path, image).reshape(shape)
+    to_lps = nib.orientations.ornt_transform(nib.io_orientation(affine), LPS)
+    lps_affine = affine @ nib.orientations.inv_ornt_aff(to_lps, shape[:3])
+    return Volume(np.ascontiguousarray(nib.orientations.apply_orientation(voxels, to_lps)), lps_affine, affine)
+
+
+def open_nifti(path: pathlib.Path, ndim: int = 3) -> tuple[nib.Nifti1Image, tuple[int, ...]]:
+    """A NIfTI file, decompressed, its header checked, and its shape with `ndim` axes; voxels are read later.
+
+    Raises:
+      UserError: missing, truncated or corrupt file, other dimensions, an affine that cannot be inverted.
+    """
     image = _nifti_from_bytes(path, _read_bytes(path))
     shape = image.shape + (1,) * (ndim - len(image.shape))
     while len(shape) > ndim and shape[-1] == 1:  # some writers append axes of length 1
@@ -70,10 +83,7 @@ def read_nifti(path: PathLike, ndim: int = 3) -> Volume:
     affine = np.asarray(image.affine, np.float64)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise UserError(f"{path}: its affine cannot be inverted, so left and right are unknown; mend its header")
-    voxels = _real_voxels(path, image).reshape(shape)
-    to_lps = nib.orientations.ornt_transform(nib.io_orientation(affine), LPS)
-    lps_affine = affine @ nib.orientations.inv_ornt_aff(to_lps, shape[:3])
-    return Volume(np.ascontiguousarray(nib.orientations.apply_orientation(voxels, to_lps)), lps_affine, affine)
+    return image, shape
 
 
 def write_nifti(path: PathLike, volume: Volume) -> None:
@@ -133,7 +143,7 @@ def read_image(path: PathLike) -> np.ndarray:
         raise UserError(f"{path}: no such file; check the path") from error
     except (OSError, SyntaxError, ValueError, KeyError, zlib.error, UnidentifiedImageError,
             tifffile.TiffFileError) as error:
-        raise UserError(f"{path}: cannot be read as an image ({_first_line(error)}); save it anew as PNG or TIFF"
+        raise UserError(f"{path}: cannot be read as an image ({first_line(error)}); save it anew as PNG or TIFF"
                         ) from error
     if image.ndim == 3 and image.shape[-1] in (2, 4):  # grey or colour with transparency
         image = image[..., 0] if image.shape[-1] == 2 else image[..., :3]
@@ -172,49 +182,6 @@ def colour(luma: np.ndarray, chroma: np.ndarray) -> np.ndarray:
     return np.stack([red, green, blue], axis=-1).astype(np.float32)
 
 
-def hdf5_length(path: PathLike, shape: tuple[int, ...]) -> int:
-    """The number N of items in the dataset `data` of an HDF5 file, after checking that it is (N, *shape) of numbers.
-
-    Raises:
-      UserError: missing or unreadable file, no dataset `data`, another shape.
-    """
-    with _open_hdf5(pathlib.Path(path)) as file:
-        data = file.get("data")
-        if not isinstance(data, h5py.Dataset):
-            raise UserError(f"{path}: no dataset named 'data' (found: {', '.join(file) or 'nothing'}); "
-                            "use the authors' files as they were published")
-        if data.shape[1:] != shape or data.dtype.kind not in "iuf":
-            raise UserError(f"{path}: 'data' is {data.dtype} of shape {data.shape} where numbers of shape "
-                            f"(N, {', '.join(map(str, shape))}) are expected; use the authors' files as published")
-        return int(data.shape[0])
-
-
-def read_hdf5(path: PathLike, start: int, stop: int) -> np.ndarray:
-    """Rows start..stop of the dataset `data`, float32, in the units of the file.
-
-    Raises:
-      UserError: unreadable file, NaN or infinite values.
-    """
-    with _open_hdf5(pathlib.Path(path)) as file:
-        try:
-            rows = np.asarray(file["data"][start:stop], np.float32)
-        except OSError as error:
-            raise UserError(f"{path}: rows {start}-{stop - 1} cannot be read ({_first_line(error)}); fetch it anew"
-                            ) from error
-    if not np.isfinite(rows).all():
-        raise UserError(f"{path}: NaN or infinite values in rows {start}-{stop - 1}; replace them before preparing")
-    return rows
-
-
-def _open_hdf5(path: pathlib.Path) -> h5py.File:
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; check the path")
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise UserError(f"{path}: truncated or not HDF5 ({_first_line(error)}); fetch the file anew") from error
-
-
 def _read_bytes(path: pathlib.Path) -> bytes:
     """The file's content, decompressed whole where gzipped: only then does gzip verify its checksum."""
     try:
@@ -223,7 +190,7 @@ def _read_bytes(path: pathlib.Path) -> bytes:
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; check the path") from error
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: truncated or corrupt ({_first_line(error)}); fetch the file anew") from error
+        raise UserError(f"{path}: truncated or corrupt ({first_line(error)}); fetch the file anew") from error
 
 
 def _nifti_from_bytes(path: pathlib.Path, content: bytes) -> nib.Nifti1Image:
@@ -231,19 +198,23 @@ def _nifti_from_bytes(path: pathlib.Path, content: bytes) -> nib.Nifti1Image:
         kind = nib.Nifti2Image if content[:4] in (b"\x1c\x02\0\0", b"\0\0\x02\x1c") else nib.Nifti1Image
         return kind.from_bytes(content)
     except Exception as error:  # nibabel raises many kinds for a broken header, AttributeError among them
-        raise UserError(f"{path}: not a readable NIfTI file ({_first_line(error)}); fetch or convert it anew"
+        raise UserError(f"{path}: not a readable NIfTI file ({first_line(error)}); fetch or convert it anew"
                         ) from error
 
 
-def _real_voxels(path: pathlib.Path, image: nib.Nifti1Image) -> np.ndarray:
-    """All voxels as float32, slope and intercept applied, finite."""
+def real_voxels(path: pathlib.Path, image: nib.Nifti1Image, *, scaled: bool = True) -> np.ndarray:
+    """All voxels, finite: float32 with slope and intercept applied, or not `scaled`, as stored.
+
+    Raises:
+      UserError: truncated file, voxels that are not real numbers, NaN or infinite voxels.
+    """
     if image.get_data_dtype().kind not in "iuf":
         raise UserError(f"{path}: voxels of type {image.get_data_dtype()}; convert it to a scalar image")
     try:
-        voxels = np.asanyarray(image.dataobj)
+        voxels = np.asanyarray(image.dataobj if scaled else image.dataobj.get_unscaled())  # type: ignore[attr-defined]
     except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: truncated ({_first_line(error)}); fetch the file anew") from error
-    voxels = voxels.astype(np.float32)
+        raise UserError(f"{path}: truncated ({first_line(error)}); fetch the file anew") from error
+    voxels = voxels.astype(np.float32) if scaled else voxels
     bad = voxels.size - int(np.isfinite(voxels).sum())
     if bad:
         raise UserError(f"{path}: {bad} NaN or infinite voxels; replace them, or leave this subject out")
@@ -292,7 +263,3 @@ def _read_with_pillow(path: pathlib.Path) -> np.ndarray:
         plain = {"P": "RGB", "PA": "RGB", "1": "L"}
         pixels = np.asarray(image.convert(plain[image.mode]) if image.mode in plain else image)
         return pixels.astype(np.uint16) if image.mode.startswith("I") else pixels
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -3,7 +3,7 @@
 `python -m fusioninn_jax.report run --workdir=runs/x` writes runs/x/report.html, a self-contained page: curves of the
 training, a panel of images with error maps, and a table of scores. `table1`, `table2`, `sweep` and `figures` are the
 paper's tables and figures, from runs that they train where they are missing; `--config.KEY=VALUE` changes a setting of
-all those runs.
+all those runs. `study T1GD FLAIR -o study.html` shows one study (`study_report`).
 """
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ matplotlib.use("Agg")  # files only, no window
 from matplotlib import pyplot as plt  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
-from fusioninn_jax import score_table  # noqa: E402
+from fusioninn_jax import score_table, study_report  # noqa: E402
 from fusioninn_jax.errors import Parser, UserError, cli  # noqa: E402
 from fusioninn_jax.train_log import METRICS_FILE, TRAIN_FILE, read_lines  # noqa: E402
 
@@ -185,12 +185,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     run.add_argument("--workdir", required=True)
     run.add_argument("--split", default="test")
     run.add_argument("--slices", type=int, default=4, help="slices in the panel")
+    study = commands.add_parser("study", help="one study: sources, fused, decomposed, errors, scores")
+    study_report.add_arguments(study)
     add_paper_commands(commands)
     argv = sys.argv[1:] if argv is None else argv
     overrides = [argument for argument in argv if argument.startswith(OVERRIDE)]
     args = parser.parse_args([argument for argument in argv if not argument.startswith(OVERRIDE)])
     if args.command == "run":
+        if overrides:
+            raise UserError(f"{overrides[0]}: run takes no --config, what it reports is trained already")
         path = write_run_report(pathlib.Path(args.workdir), args.split, args.slices)
+    elif args.command == "study":
+        study_report.write(args)
+        path = args.output
     else:
         path = args.run(args, overrides)
     print(f"written: {path}")

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tifffile
 from PIL import Image
 
-from fusioninn_jax import image_io
+from fusioninn_jax import hdf5_io, image_io
 from fusioninn_jax.errors import UserError
 
 EXACT_MM = 1e-5
@@ -203,19 +203,19 @@ def test_hdf5(tmp_path):
     with h5py.File(path, "w") as file:
         file["data"] = rows
         file["other"] = np.zeros(3)
-    assert image_io.hdf5_length(path, (2, 3, 3)) == 5
-    np.testing.assert_array_equal(image_io.read_hdf5(path, 1, 4), rows[1:4])
+    assert hdf5_io.hdf5_length(path, (2, 3, 3)) == 5
+    np.testing.assert_array_equal(hdf5_io.read_hdf5(path, 1, 4), rows[1:4])
     with pytest.raises(UserError, match=r"of shape \(5, 2, 3, 3\) where numbers of shape \(N, 4, 3, 3\)"):
-        image_io.hdf5_length(path, (4, 3, 3))
+        hdf5_io.hdf5_length(path, (4, 3, 3))
     with h5py.File(path, "a") as file:
         del file["data"]
     with pytest.raises(UserError, match="no dataset named 'data' .found: other."):
-        image_io.hdf5_length(path, (2, 3, 3))
+        hdf5_io.hdf5_length(path, (2, 3, 3))
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(UserError, match="truncated or not HDF5"):
-        image_io.hdf5_length(path, (2, 3, 3))
+        hdf5_io.hdf5_length(path, (2, 3, 3))
     with pytest.raises(UserError, match="no such file"):
-        image_io.hdf5_length(tmp_path / "none.h5", (2, 3, 3))
+        hdf5_io.hdf5_length(tmp_path / "none.h5", (2, 3, 3))
 
 
 def test_real_volume(realdata):

@@ -1,0 +1,124 @@
+"""Series back from a fused image: `python -m fusioninn_jax.decompose fused.nii.gz -o t1gd.nii.gz flair.nii.gz`.
+
+With `--latent` to float precision; without it from fresh noise, once or as the mean over `--samples`, whose spread
+`--uncertainty` keeps.
+"""
+from __future__ import annotations
+
+import argparse
+import pathlib
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fusioninn_jax import outputs
+from fusioninn_jax.errors import Parser, UserError, cli
+from fusioninn_jax.studies import archive, files, fusion, nifti
+from fusioninn_jax.studies import record as records
+from fusioninn_jax.studies.record import Record
+from fusioninn_jax.studies.series import Series
+from fusioninn_jax.volumes import FusedVolume
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = Parser(prog="python -m fusioninn_jax.decompose", description=__doc__,
+                    formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("fused", type=pathlib.Path, help="as `fuse` wrote it")
+    parser.add_argument("-o", "--output", required=True, nargs="+", type=pathlib.Path,
+                        help="one for each source, in the order in which they were fused")
+    parser.add_argument("--latent", type=pathlib.Path, help="as `fuse` wrote it; without: fresh noise")
+    parser.add_argument("--samples", type=int, default=1, help="average over so many draws of noise")
+    parser.add_argument("--uncertainty", type=pathlib.Path, metavar="FILE",
+                        help="standard deviation over the samples, voxel by voxel, one channel a source (NIfTI)")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise")
+    parser.add_argument("--checkpoint", help="the one that fused; default: the model that ships with the package")
+    parser.add_argument("--overwrite", action="store_true", help="replace outputs that are there already")
+    args = parser.parse_args(argv)
+    if args.latent and (args.samples > 1 or args.uncertainty):
+        parser.error("--latent leaves nothing to draw: give it, or --samples and --uncertainty")
+    if args.samples < 1 or args.uncertainty and args.samples < 2:
+        parser.error("--samples: at least 1, and at least 2 for --uncertainty")
+    if args.uncertainty and not files.is_nifti(args.uncertainty) or args.latent and not files.is_nifti(args.latent):
+        parser.error("--latent and --uncertainty are .nii or .nii.gz files")
+    return args
+
+
+def check_model(path: pathlib.Path, record: Record, system: fusion.System) -> None:
+    """Raises UserError where another model fused the image, or one that cannot decompose."""
+    if record["model"] != system.name:
+        raise UserError(f"{path}: was fused by another model ({record['model']}) than this checkpoint's "
+                        f"({system.name}); give --checkpoint of the training that fused it")
+    if system.model.decompose is None:
+        raise UserError(f"{path}: the model that fused it cannot decompose; fuse with a FusionINN checkpoint")
+
+
+def with_latent(system: fusion.System, path: pathlib.Path, image: Series, record: Record,
+                latent_path: pathlib.Path) -> FusedVolume:
+    """A fused image with its latent.
+
+    Raises:
+      UserError: the latent is not that of this image, or the image was changed since.
+    """
+    channels, of_latent = nifti.read_channels(latent_path)
+    of_latent = records.check(of_latent, latent_path, "latent")
+    identity = records.identity(image.stored, np.asarray(record["ranges"]))
+    if of_latent["id"] != record["id"]:
+        raise UserError(f"{latent_path}: is the latent of another fused image, not of {path}; give the one that was "
+                        "written with it, or leave --latent out")
+    if identity != record["id"]:
+        raise UserError(f"{path}: its voxels were changed after fusing, so its latent no longer belongs to it; give "
+                        "the file as `fuse` wrote it, or leave --latent out")
+    return fusion.as_volume(system, image, record, channels, of_latent["remainder"])
+
+
+def decompose_files(args: argparse.Namespace) -> None:
+    """Decomposes one fused image from files to files, as the arguments say."""
+    started = time.time()
+    names = [*args.output] + ([args.uncertainty] if args.uncertainty else [])
+    for name in args.output:
+        files.check_output(name)
+    outputs.check(names, inputs=[args.fused] + ([args.latent] if args.latent else []), overwrite=args.overwrite)
+    image = files.read(args.fused)
+    record = records.check(image.record, args.fused, "fused")
+    if len(record["sources"]) != len(args.output):
+        raise UserError(f"{args.fused}: was fused from {len(record['sources'])} series, {len(args.output)} outputs are "
+                        "named; give -o one for each")
+    sources, deviation = decomposed(image, record, args)
+    with outputs.new_files(*names) as temporaries:
+        for temporary, name, source in zip(temporaries, args.output, sources, strict=False):
+            files.write(temporary, name, source)
+        if args.uncertainty:
+            header = nifti.header_like(image, np.dtype(np.float32))
+            nifti.write(temporaries[-1], header, np.moveaxis(deviation, 0, -1), [])
+    print(f"{' and '.join(map(str, names))}: {len(image.stored)} slices decomposed in {time.time() - started:.1f} s")
+
+
+def decomposed(image: Series, record: Record, args: argparse.Namespace) -> tuple[list[Series], Any]:
+    """The sources as the arguments ask for them, and the deviation of their samples where there are some."""
+    content = archive.payload(args.fused) if files.is_nifti(args.fused) else None
+    if content and not (args.latent or args.samples > 1):
+        return archive.decode(args.fused, image, record, content), None
+    system, deviation = fusion.load_system(args.checkpoint), None
+    check_model(args.fused, record, system)
+    if args.samples > 1:
+        volume = fusion.as_volume(system, image, record)
+        values, deviation = fusion.decompose_samples(system, volume, args.seed, args.samples)
+    else:
+        volume = (with_latent(system, args.fused, image, record, args.latent) if args.latent else
+                  fusion.as_volume(system, image, record))
+        values = fusion.decompose(system, volume, args.seed)
+    sources = records.sources(record, image)
+    return [source.with_values(value) for source, value in zip(sources, values, strict=True)], deviation
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parses the command line and decomposes; returns the exit code."""
+    args = _arguments(argv)
+    decompose_files(args)
+    return 0
+
+
+if __name__ == "__main__":
+    cli(main)

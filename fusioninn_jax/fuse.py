@@ -1,0 +1,153 @@
+"""Fuse the series of a study: `python -m fusioninn_jax.fuse T1GD FLAIR -o fused.nii.gz [--latent z.nii.gz]`.
+
+`python -m fusioninn_jax.decompose` gives the series back: from the fused image alone nearly, with the latent to float
+precision, from `--lossless` bit for bit. Whole folders of studies:
+`python -m fusioninn_jax.fuse --studies FOLDER --match '*t1c*.nii.gz' '*flair*.nii.gz' -o FOLDER`.
+"""
+from __future__ import annotations
+
+import argparse
+import pathlib
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from fusioninn_jax import outputs
+from fusioninn_jax.errors import Parser, UserError, cli
+from fusioninn_jax.studies import archive, batch, files, fusion, nifti, resampling
+from fusioninn_jax.studies import record as records
+from fusioninn_jax.studies.series import Series, check_same_grid
+
+FUSED_NAME, LATENT_NAME = "fused.nii.gz", "latent.nii.gz"  # of a batch, in the folder of each study
+
+
+def add_series_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of every command that reads the series of a study."""
+    parser.add_argument("sources", nargs="*", type=pathlib.Path, metavar="SERIES",
+                        help="NIfTI, PNG, TIFF or .npy file, or folder of a DICOM series")
+    parser.add_argument("--resample", action="store_true", help="bring the other series to the grid of the first")
+    parser.add_argument("--checkpoint", help="folder of a training; default: the model that ships with the package")
+    parser.add_argument("--overwrite", action="store_true", help="replace outputs that are there already")
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = Parser(prog="python -m fusioninn_jax.fuse", description=__doc__,
+                    formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_series_arguments(parser)
+    parser.add_argument("-o", "--output", required=True, type=pathlib.Path,
+                        help="the fused image; a name without ending becomes the folder of a DICOM series")
+    parser.add_argument("--latent", type=pathlib.Path, help="keep the latent here (.nii or .nii.gz)")
+    parser.add_argument("--lossless", action="store_true", help="write one archive that `decompose` turns into the "
+                        "original voxels bit for bit; checked before the command ends")
+    parser.add_argument("--keep-phi", action="store_true", help="keep what may name the patient in exported headers")
+    parser.add_argument("--studies", type=pathlib.Path, help="fuse every study below this folder, into -o FOLDER")
+    parser.add_argument("--match", nargs="+", metavar="PATTERN", help="with --studies: one for each series")
+    parser.add_argument("--with-latents", action="store_true", help="with --studies: keep the latents too")
+    args = parser.parse_args(argv)
+    if args.studies and (args.sources or args.latent or len(args.match or ()) < 2):
+        parser.error("--studies takes --match with a pattern for each series, and neither SERIES nor --latent")
+    if not args.studies and len(args.sources) < 2:
+        parser.error("two series at least are needed")
+    if args.lossless and (args.latent or args.with_latents or not (args.studies or files.is_nifti(args.output))):
+        parser.error("--lossless writes one NIfTI file, latent included: -o NAME.nii.gz, without --latent")
+    return args
+
+
+def read_sources(paths: Sequence[pathlib.Path], *, keep_phi: bool = False, resample: bool = False) -> list[Series]:
+    """The series of a study, on one grid: checked, or brought to that of the first.
+
+    Raises:
+      UserError: a series that cannot be read, or different grids without `resample`.
+    """
+    sources = [files.read(path, keep_phi=keep_phi) for path in paths]
+    if resample:
+        sources = sources[:1] + [resampling.resample(source, sources[0]) for source in sources[1:]]
+    for path, source in zip(paths[1:], sources[1:], strict=True):
+        check_same_grid(sources[0], source, str(paths[0]), str(path))
+    return sources
+
+
+def write_fusion(result: fusion.Fusion, output: pathlib.Path, latent: pathlib.Path | None) -> None:
+    """Writes the fused image and, where a path is given, its latent; both or neither."""
+    names = [output] + ([latent] if latent else [])
+    with outputs.new_files(*names) as temporaries:
+        files.write(temporaries[0], output, result.image, result.record)
+        if latent:
+            channels, remainder = fusion.latent_channels(result)
+            header = nifti.header_like(result.image, np.dtype(np.float32))
+            nifti.write(temporaries[1], header, channels.astype(np.float32),
+                        [(nifti.COMMENT, records.text(records.of_latent(result.record, remainder)))])
+
+
+def write_archive(system: fusion.System, sources: Sequence[Series], output: pathlib.Path) -> None:
+    """Writes the lossless archive after reading it back and comparing every voxel.
+
+    Raises:
+      UserError: what comes back differs from what went in.
+    """
+    image, found = archive.encode(system, sources)
+    with outputs.new_files(output) as (temporary,):
+        nifti.write_series(temporary, image, found)
+        written = nifti.read(temporary)
+        content = archive.payload(temporary)
+        assert content is not None
+        restored = archive.decode(temporary, written, records.check(written.record, output, "fused"), content)
+        for i, (source, copy) in enumerate(zip(sources, restored, strict=True), 1):
+            if archive.checksum(source.stored) != archive.checksum(copy.stored):
+                raise UserError(f"{output}: series {i} did not come back bit for bit; nothing was written, please "
+                                "report this")
+
+
+def fuse_study(system: fusion.System, paths: Sequence[pathlib.Path], output: pathlib.Path,
+               latent: pathlib.Path | None, args: argparse.Namespace, *, overwrite: bool) -> Series:
+    """Fuses one study from files to files; returns its first series."""
+    outputs.check([output] + ([latent] if latent else []), inputs=paths, overwrite=overwrite)
+    sources = read_sources(paths, keep_phi=args.keep_phi, resample=args.resample)
+    if args.lossless:
+        write_archive(system, sources, output)
+        return sources[0]
+    result = fusion.fuse(system, sources, files.storage(output, sources[0]))
+    if latent and result.volume.latent is None:
+        raise UserError(f"{latent}: the model of this checkpoint has no latent; leave it out")
+    write_fusion(result, output, latent)
+    return sources[0]
+
+
+def _fuse_one(args: argparse.Namespace) -> int:
+    started = time.time()
+    files.check_output(args.output)
+    first = fuse_study(fusion.load_system(args.checkpoint), args.sources, args.output, args.latent, args,
+                       overwrite=args.overwrite)
+    count, height, width = first.stored.shape
+    print(f"written: {args.output}{f' and {args.latent}' if args.latent else ''}; {len(args.sources)} series, {count} "
+          f"slices of {height}x{width}, {time.time() - started:.1f} s")
+    if args.lossless:
+        print(f"{args.output.stat().st_size / 1e6:.2f} MB; read back, and every voxel found equal")
+    return 0
+
+
+def _fuse_all(args: argparse.Namespace) -> int:
+    system = fusion.load_system(args.checkpoint)
+
+    def names(study: batch.Study) -> tuple[pathlib.Path, pathlib.Path | None]:
+        folder = args.output / study.folder
+        return folder / FUSED_NAME, folder / LATENT_NAME if args.with_latents else None
+
+    def is_done(study: batch.Study) -> bool:
+        return not args.overwrite and all(name.exists() for name in names(study) if name)
+
+    def process(study: batch.Study) -> None:
+        fuse_study(system, batch.sources(study, args.match), *names(study), args, overwrite=True)
+
+    return batch.run(batch.find(args.studies, args.match), is_done, process)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parses the command line and fuses; returns the exit code."""
+    args = _arguments(argv)
+    return _fuse_all(args) if args.studies else _fuse_one(args)
+
+
+if __name__ == "__main__":
+    cli(main)

@@ -1,0 +1,127 @@
+"""A trained model as two plain files: the one that ships with the package, and export from a training.
+
+`weights.npz` holds the variables as NumPy arrays named by their place in the tree, `config.json` what rebuilds the
+model. Neither Orbax nor pickle is needed to read them. `python -m fusioninn_jax.pretrained --workdir=... --out=...`
+writes them from a training.
+"""
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import json
+import pathlib
+import zipfile
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from fusioninn_jax import models
+from fusioninn_jax.errors import UserError
+from fusioninn_jax.models import FusionModel, Variables, fusioninn
+
+WEIGHTS, CONFIG = "weights.npz", "config.json"
+Loaded = tuple[FusionModel, Variables, ml_collections.ConfigDict]
+
+
+def load(folder: str | pathlib.Path | None = None) -> Loaded:
+    """A model from such a pair of files.
+
+    Args:
+      folder: that holds them; None takes the model that ships with the package: trained on the embedded phantom's
+        simulated T1-Gd and FLAIR slices.
+
+    Returns:
+      (model, variables, config); config has `model` as in training, `prior` of the latent and `modalities`.
+
+    Raises:
+      UserError: a file is missing, damaged, or of another model than its configuration says.
+    """
+    folder = pathlib.Path(folder) if folder else pathlib.Path(__file__).parent
+    try:
+        return from_bytes((folder / CONFIG).read_text(), (folder / WEIGHTS).read_bytes())
+    except OSError as error:
+        raise UserError(f"{folder}: no readable {WEIGHTS} and {CONFIG} ({error.strerror}); write them with "
+                        "`python -m fusioninn_jax.pretrained`") from error
+    except (ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(f"{folder}: not a model of this package ({error}); write it anew with "
+                        "`python -m fusioninn_jax.pretrained`") from error
+
+
+def save(folder: str | pathlib.Path, variables: Variables, config: ml_collections.ConfigDict) -> None:
+    """Writes the two files; `config` as `load` returns it, or a training's whole configuration."""
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    text, weights = to_bytes(variables, config)
+    for name, content in ((WEIGHTS, weights), (CONFIG, text.encode())):
+        temporary = folder / f".{name}.tmp"
+        temporary.write_bytes(content)
+        temporary.replace(folder / name)
+
+
+def describe(config: ml_collections.ConfigDict, modalities: tuple[str, ...] = ()) -> ml_collections.ConfigDict:
+    """The part of a training's configuration that using the model needs, so that later defaults don't change it."""
+    name = config.model.name
+    settings = json.loads(config.model[name].to_json()) if name in config.model else {}
+    if name == "fusioninn":
+        whole = fusioninn.default_config()
+        whole.update(settings)
+        settings = json.loads(whole.to_json())
+        settings |= {key: fusioninn.setting(whole, key) for key in fusioninn.ARCHITECTURE[whole.formulation]}
+        settings["permutations"] = fusioninn.make_permutations(whole)
+    prior = config.prior if "prior" in config else config.losses.prior
+    modalities = tuple(config.get("modalities", modalities))
+    return ml_collections.ConfigDict({"model": {"name": name, name: settings}, "prior": prior,
+                                      "modalities": modalities})
+
+
+def to_bytes(variables: Variables, config: ml_collections.ConfigDict) -> tuple[str, bytes]:
+    """(JSON text, content of the .npz)."""
+    buffer = io.BytesIO()
+    arrays: dict[str, Any] = _flat(variables)
+    np.savez_compressed(buffer, **arrays)
+    return json.dumps(json.loads(describe(config).to_json()), indent=2) + "\n", buffer.getvalue()
+
+
+def from_bytes(text: str, weights: bytes) -> Loaded:
+    """Undoes `to_bytes`.
+
+    Raises:
+      ValueError, KeyError: weights and configuration that do not fit together.
+    """
+    config = ml_collections.ConfigDict(json.loads(text))
+    model = _model(config.model.to_json(sort_keys=True))
+    with np.load(io.BytesIO(weights), allow_pickle=False) as file:
+        arrays = dict(file)
+    image = jax.ShapeDtypeStruct((1, 16, 16, 1), np.float32)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), *[image] * (model.sources or 2))
+    places = _flat(shapes)
+    wrong = sorted(name for name in places.keys() | arrays.keys()
+                   if name not in places or name not in arrays or places[name].shape != arrays[name].shape)
+    if wrong:
+        raise ValueError(f"its weights and its configuration differ at {wrong[0]}")
+    return model, jax.tree.unflatten(jax.tree.structure(shapes), [arrays[name] for name in places]), config
+
+
+@functools.lru_cache(maxsize=8)
+def _model(settings: str) -> FusionModel:
+    """One object for equal settings, so that what jax compiled for it is found again."""
+    config = json.loads(settings)
+    return models.get(config["name"], config[config["name"]])
+
+
+def fingerprint(variables: Variables, config: ml_collections.ConfigDict) -> str:
+    """Tells two models apart: 16 hexadecimal digits of a hash over settings and weights."""
+    digest = hashlib.sha256(json.dumps(json.loads(describe(config).model.to_json()), sort_keys=True).encode())
+    for name, value in _flat(variables).items():
+        array = np.ascontiguousarray(value)
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode() + array.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _flat(tree: Any) -> dict[str, Any]:
+    """Leaves by their place, `params/1/subnet1/conv1/kernel`."""
+    leaves, _ = jax.tree.flatten_with_path(tree)
+    return {"/".join(str(getattr(key, "key", getattr(key, "idx", key))) for key in path): leaf for path, leaf in leaves}

@@ -1,0 +1,33 @@
+"""`python -m fusioninn_jax.pretrained --workdir=runs/x --out=FOLDER`: a training's model as two plain files."""
+from __future__ import annotations
+
+import argparse
+import pathlib
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from fusioninn_jax import checkpoint, pretrained
+from fusioninn_jax.errors import Parser, cli
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parses the command line and writes the files; returns the exit code."""
+    parser = Parser(prog="python -m fusioninn_jax.pretrained", description=__doc__,
+                    formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workdir", required=True, help="of a training")
+    parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
+    parser.add_argument("--modalities", nargs="*", default=["t1gd", "flair"], help="what the sources were")
+    parser.add_argument("--out", required=True, help="the folder of the two files")
+    args = parser.parse_args(argv)
+    _, variables, config, step = checkpoint.load(args.workdir, args.checkpoint)
+    described = pretrained.describe(config, tuple(args.modalities))
+    pretrained.save(args.out, jax.tree.map(np.asarray, variables), described)
+    size = sum((pathlib.Path(args.out) / name).stat().st_size for name in (pretrained.WEIGHTS, pretrained.CONFIG))
+    print(f"written: {args.out}/{pretrained.WEIGHTS} and {pretrained.CONFIG}, {size / 1000:.0f} kB, of step {step}")
+    return 0
+
+
+if __name__ == "__main__":
+    cli(main)

@@ -1,0 +1,69 @@
+"""Many studies in one go: one bad study never stops the others, and the same command again does what is left."""
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from fusioninn_jax.errors import UserError
+
+
+class Study(NamedTuple):
+    """The folder of a study, relative to the root of the batch, and what matches each pattern in it."""
+    folder: pathlib.Path
+    found: list[list[pathlib.Path]]
+
+
+def find(root: pathlib.Path, patterns: Sequence[str]) -> list[Study]:
+    """Every folder from `root` down that holds a match of one of the patterns at least, sorted.
+
+    Raises:
+      UserError: no such folder, or no match anywhere.
+    """
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder; give the folder that holds the studies")
+    studies = []
+    for folder in [root, *sorted(path for path in root.rglob("*") if path.is_dir())]:
+        found = [sorted(folder.glob(pattern)) for pattern in patterns]
+        if any(found):
+            studies.append(Study(folder.relative_to(root), found))
+    if not studies:
+        raise UserError(f"{root}: nothing below it matches {' or '.join(patterns)}; mend --match")
+    return studies
+
+
+def sources(study: Study, patterns: Sequence[str]) -> list[pathlib.Path]:
+    """The series of a study, one for each pattern.
+
+    Raises:
+      UserError: a pattern matches nothing or several.
+    """
+    for pattern, found in zip(patterns, study.found, strict=True):
+        if len(found) != 1:
+            raise UserError(f"{study.folder}: {len(found)} series match {pattern}; one is needed: mend --match")
+    return [found[0] for found in study.found]
+
+
+def run(studies: Sequence[Study], is_done: Callable[[Study], bool], process: Callable[[Study], None]) -> int:
+    """Processes the studies that are not done; prints what failed and a summary.
+
+    Returns:
+      the exit code: 1 where a study failed, else 0.
+    """
+    left = [study for study in studies if not is_done(study)]
+    failed = []
+    bar = tqdm(left, unit=" studies", dynamic_ncols=True)
+    for study in bar:
+        try:
+            process(study)
+        except UserError as error:
+            failed.append(study)
+            bar.write(f"failed: {error}")
+        except Exception as error:  # whatever one study does, the others go on
+            failed.append(study)
+            bar.write(f"failed: {study.folder}: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+    print(f"{len(left) - len(failed)} studies fused, {len(studies) - len(left)} were there already, {len(failed)} "
+          "failed")
+    return 1 if failed else 0

@@ -1,0 +1,47 @@
+"""What the documentation shows runs: notebooks, doctests, links, and an API reference that leaves nothing out."""
+import doctest
+import importlib
+import json
+import pathlib
+import re
+
+import pytest
+
+import fusioninn_jax
+
+DOCS = pathlib.Path(__file__).parents[1] / "docs"
+PAGES = sorted([*DOCS.rglob("*.md"), DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md"])
+DOCTESTS = sorted(page for page in DOCS.rglob("*.md") if ">>> " in page.read_text() and page.name != "others.md")
+
+
+@pytest.mark.parametrize("name", ["inverse_problem", "compare_my_method"])
+def test_notebooks_run(name, capsys):
+    notebook = json.loads((DOCS / "notebooks" / f"{name}.ipynb").read_text())
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert not any(cell.get("outputs") for cell in notebook["cells"]), "notebooks are kept without outputs"
+    exec(compile("\n".join(cells), f"{name}.ipynb", "exec"), {"__name__": "__main__"})
+    assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize("page", DOCTESTS, ids=lambda page: page.name)
+def test_examples_give_what_the_page_says(page):
+    result = doctest.testfile(str(page), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert result.attempted and not result.failed
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
+        assert link.startswith("http") or (page.parent / link).exists(), link
+
+
+def test_the_reference_names_every_public_function():
+    reference = (DOCS / "api.md").read_text()
+    for module in ("", ".bijections", ".metrics", ".models", ".pretrained"):
+        loaded = importlib.import_module(f"fusioninn_jax{module}")
+        own = getattr(loaded, "__all__", None) or [name for name, thing in vars(loaded).items()
+                                                  if callable(thing) and not name.startswith("_")
+                                                  and getattr(thing, "__module__", "") == loaded.__name__]
+        for name in own:
+            assert f"`{name}" in reference or f".{name}`" in reference, f"{loaded.__name__}.{name}"
+    assert fusioninn_jax.__all__
