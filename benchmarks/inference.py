@@ -15,6 +15,7 @@ import numpy as np
 from benchmarks import timing
 from benchmarks.our_model import FORMULATIONS, Ours, configuration, sources
 from fusioninn_jax.errors import cli
+from fusioninn_jax.host_memory import keep_freed_memory
 from fusioninn_jax.interop.torch_checkpoint import convert
 
 REPEATS = 9
@@ -66,6 +67,7 @@ def main():
     args = parser.parse_args()
     from benchmarks.torch_model import use_all_cores, versions
     threads = use_all_cores()
+    keep_freed_memory()  # on both sides: PyTorch allocates from the same C library
     print(f"{threads} threads, float32, {timing.SIZE}x{timing.SIZE}, medians of {args.repeats}; jax {jax.__version__}, "
           f"{versions()}\n")
     for batch in args.batches:

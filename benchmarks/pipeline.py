@@ -17,6 +17,7 @@ from benchmarks import timing
 from benchmarks.our_model import configuration
 from benchmarks.round_trip import add_data_flags
 from fusioninn_jax import input_pipeline, models, objective, parallel, train_state
+from fusioninn_jax.host_memory import keep_freed_memory
 
 
 def rate(call, seconds, batch_size):
@@ -67,8 +68,9 @@ def main():
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=5)
     args = parser.parse_args()
+    keep_freed_memory()  # as in training
     print(f"{args.dataset}, batch {args.batch}, {jax.devices()[0].device_kind}, pairs a second\n")
-    rows = [row(args, cache, crop) for crop in ((), (96, 96)) for cache in (False, True)]
+    rows = (row(args, cache, crop) for crop in ((), (96, 96)) for cache in (False, True))
     timing.print_table(["from", "size", "pipeline alone", "step fed by it", "step on one batch", "share"], rows)
 
 

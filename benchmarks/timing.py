@@ -6,7 +6,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from scipy import ndimage
 
 SIZE = 240
 PAUSE = 0.05  # seconds between two sides, for the threads of the one before to go to sleep
+SETTLE = 0.1  # seconds of calls that are not counted, for the system to spread a side's own threads over the cores
 
 
 def brains(seed: int, batch: int, size: int = SIZE) -> np.ndarray:
@@ -32,13 +33,14 @@ def median_seconds(call: Callable[[], Any], repeats: int) -> float:
 
 
 def interleaved(calls: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Median seconds of each call, after one that is not counted; each round times every call once."""
-    for call in calls.values():
-        call()
+    """Median seconds of each call; each round times every call once, after some that are not counted."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(repeats):
         for name, call in calls.items():
             time.sleep(PAUSE)
+            settled = time.perf_counter() + SETTLE
+            while time.perf_counter() < settled:
+                call()
             times[name].append(_seconds(call))
     return {name: statistics.median(of_call) for name, of_call in times.items()}
 
@@ -69,8 +71,8 @@ def child(*arguments: str) -> str:
     return done.stdout.strip().splitlines()[-1]
 
 
-def print_table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A Markdown table."""
-    print("| " + " | ".join(heads) + " |\n|" + "---|" * len(heads))
+def print_table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A Markdown table, row by row as they come."""
+    print("| " + " | ".join(heads) + " |\n|" + "---|" * len(heads), flush=True)
     for row in rows:
         print("| " + " | ".join(str(cell) for cell in row) + " |", flush=True)

@@ -16,6 +16,7 @@ import jax
 from benchmarks import timing
 from benchmarks.our_model import FORMULATIONS, Ours, configuration, sources
 from fusioninn_jax.errors import cli
+from fusioninn_jax.host_memory import keep_freed_memory
 from fusioninn_jax.interop.torch_checkpoint import convert
 
 REPEATS = 7
@@ -77,6 +78,7 @@ def main():
     args = parser.parse_args()
     from benchmarks.torch_model import use_all_cores, versions
     threads = use_all_cores()
+    keep_freed_memory()  # on both sides: PyTorch allocates from the same C library
     if args.memory_of:
         print_memory(args.memory_of, args.batches[0])
         return

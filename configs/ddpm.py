@@ -16,7 +16,7 @@ def get_config() -> ml_collections.ConfigDict:
     config = phantom.get_config()
     config.model.name = "ddfm"
     config.model.ddfm.update(image_channels=1, channels=32, multipliers=(1, 1, 2, 2), blocks=1, attention=(),
-                             head_channels=32, learned_sigma=False, steps=25)
+                             head_channels=32, learned_sigma=False)
     config.data.crop = (64, 64)
     config.optimizer.learning_rate = 1e-3
     config.optimizer.warmup_steps = 50

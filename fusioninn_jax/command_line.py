@@ -11,6 +11,7 @@ from absl import flags, logging
 from ml_collections import config_flags
 
 from fusioninn_jax.errors import UserError, cli
+from fusioninn_jax.host_memory import keep_freed_memory
 
 _PROGRAM_DOC = "python -m fusioninn_jax.train --config=configs/phantom.py --workdir=runs/x [--config.key=value ...]"
 
@@ -21,6 +22,7 @@ def run_with_config(run: Callable[[ml_collections.ConfigDict, str], Any]) -> Non
     workdir_flag = flags.DEFINE_string("workdir", None, "the folder that the run writes to, and resumes from")
 
     def main() -> None:
+        keep_freed_memory()
         _parse(sys.argv)
         if config_flag.value is None or workdir_flag.value is None:
             raise UserError(f"--config and --workdir are needed: {_PROGRAM_DOC}")

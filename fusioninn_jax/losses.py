@@ -60,8 +60,9 @@ def similarity_loss(pairs: Sequence[tuple[jax.Array, jax.Array]], *, weight: flo
     """
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction is {reduction!r}; it must be one of {', '.join(REDUCTIONS)}")
+    of_pairs: Sequence[tuple[_ssim.Moments, _ssim.Moments] | None] = known or [None] * len(pairs)
     terms = jnp.stack([weight * (1 - _ssim.ssim(a, b, known=of_pair)) + (1 - weight) * l2(a, b, reduction=reduction)
-                       for (a, b), of_pair in zip(pairs, known or (None,) * len(pairs), strict=True)])
+                       for (a, b), of_pair in zip(pairs, of_pairs, strict=True)])
     return terms.mean(axis=0) if reduction == "official" else terms.sum(axis=0)
 
 

@@ -192,7 +192,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     overrides = [argument for argument in argv if argument.startswith(OVERRIDE)]
     args = parser.parse_args([argument for argument in argv if not argument.startswith(OVERRIDE)])
     if args.command == "run":
+        if overrides:
+            raise UserError(f"{overrides[0]}: run takes no --config, what it reports is trained already")
         path = write_run_report(pathlib.Path(args.workdir), args.split, args.slices)
+    elif args.command == "study":
+        study_report.write(args)
+        path = args.output
     else:
         path = args.run(args, overrides)
     print(f"written: {path}")

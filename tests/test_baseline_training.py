@@ -14,6 +14,18 @@ from tests.models.test_conv_blocks import SYSTEMS, TINY
 STEPS = 50
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compilations_fixture(tmp_path_factory):
+    """The three runs of a system compile the same programs: keep them."""
+    previous = {name: getattr(jax.config, name) for name in ("jax_compilation_cache_dir",
+                                                             "jax_persistent_cache_min_compile_time_secs")}
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compilations")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    yield
+    for name, value in previous.items():
+        jax.config.update(name, value)
+
+
 @pytest.fixture(scope="module", name="data_dir")
 def data_dir_fixture(tmp_path_factory):
     return training_case.prepare(tmp_path_factory.mktemp("data"))
@@ -34,6 +46,8 @@ def losses(workdir):
 
 @SYSTEMS
 def test_fifty_steps_lower_the_loss_and_resume_exactly(data_dir, tmp_path, monkeypatch, name):
+    two = jax.devices()[:2]  # each statistic is a rendezvous of all devices: eight on two cores are slow
+    monkeypatch.setattr(jax, "local_devices", lambda: two)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     state = train.train_and_evaluate(tiny(data_dir, name), str(whole))
     curve = [loss for _, loss in losses(whole)]
@@ -78,7 +92,7 @@ def one_step(model, devices):
     return float(metrics["loss"]), gradient, jax.tree.map(np.asarray, state.variables["batch_stats"])
 
 
-@SYSTEMS
+@pytest.mark.parametrize("name", ["deepfuse", "funfusean", "half_unet"])  # the others have no other kind of layer
 def test_batch_statistics_loss_and_gradients_are_of_the_global_batch(name):
     with jax.enable_x64(True):
         model = models.get(name, {"width": TINY[name]})

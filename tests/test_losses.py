@@ -49,7 +49,7 @@ def test_fusion_and_decomposition_share_the_moments_of_the_sources(monkeypatch):
     maps = []
     blur = ssim_module.blur
     monkeypatch.setattr(ssim_module, "blur", lambda x: maps.append(x) or blur(x))
-    model = FusionModel(init=None, fuse=None, fuse_train=lambda variables, a, b: ((a + b) / 2, a - b, {}),
+    model = FusionModel(init=None, fuse=None, fuse_train=lambda variables, a, b, gather: ((a + b) / 2, a - b, {}),
                         decompose=lambda variables, fused, latent: (fused - latent, fused + latent))
     config = objective.default_config()
     sources, keys = images(0), jax.random.split(jax.random.key(0), 2)

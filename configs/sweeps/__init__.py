@@ -25,6 +25,7 @@ def build(runs: Mapping[str, Mapping[str, Any]], argument: str, base: str = "bra
 
     Raises:
       ValueError: an unknown run or base.
+      KeyError, TypeError: a run with a setting that the base does not have, or of another type.
     """
     run, _, named = argument.partition(",")
     if run not in runs:
@@ -33,6 +34,6 @@ def build(runs: Mapping[str, Mapping[str, Any]], argument: str, base: str = "bra
         module = importlib.import_module(f"configs.{named or base}")
     except ModuleNotFoundError as error:
         raise ValueError(f"there is no base configuration configs/{named or base}.py") from error
-    config = module.get_config()
+    config = module.get_config().lock()
     config.update_from_flattened_dict(dict(runs[run]))
     return config

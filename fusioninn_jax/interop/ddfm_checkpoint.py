@@ -104,7 +104,7 @@ def convert_ddfm(state: StateDict) -> tuple[ml_collections.ConfigDict, dict[str,
 
     Raises:
       KeyError: a key is missing.
-      ValueError: not such a network; a key too many; a shape that does not fit.
+      ValueError: not such a network; a shape that does not fit.
     """
     config = config_of(state)
     params = {}
@@ -114,8 +114,4 @@ def convert_ddfm(state: StateDict) -> tuple[ml_collections.ConfigDict, dict[str,
             raise ValueError(f"not a state dict of ddfm: {key} has shape {state[key].shape} where {expected} is "
                              "expected")
         params[path] = _our_axes(path, state[key])
-    extra = sorted(set(state) - {_key(path) for path in params})
-    if extra:
-        raise ValueError(f"not a state dict of ddfm: {extra[0]} ({len(extra)} such keys) has no place in an "
-                         "unconditional UNet; DDFM takes 256x256_diffusion_uncond.pt")
     return config, {"params": traverse_util.unflatten_dict(params)}

@@ -125,7 +125,7 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
             raise UserError(broken)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "weights_only" not in str(error) and "Weights only" not in str(error):
+        if "Weights only" not in str(error) or "Unsupported operand" in str(error):  # no pickle at all
             raise UserError(broken) from error
         raise UserError(f"{path}: holds more than weights, and unpickling it could run any code, so it is refused; "
                         "save model.state_dict() alone") from error

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import ml_collections
 
 from fusioninn_jax import checkpoint, evaluate, input_pipeline, models, score_table, train
+from fusioninn_jax.command_line import one_line
 from fusioninn_jax.errors import UserError
 from fusioninn_jax.models import FusionModel
 from fusioninn_jax.train_log import TRAIN_FILE, read_lines
@@ -65,6 +66,7 @@ def load_sweep(path: str) -> Any:
 
 def _override(config: ml_collections.ConfigDict, overrides: Iterable[str]) -> None:
     """Applies `--config.KEY=VALUE`, as the trainer's command line does."""
+    config.lock()
     for argument in overrides:
         key, _, text = argument.removeprefix("--config.").partition("=")
         try:
@@ -73,8 +75,8 @@ def _override(config: ml_collections.ConfigDict, overrides: Iterable[str]) -> No
             value = text
         try:
             config.update_from_flattened_dict({key: value})
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UserError(f"{argument}: {str(error).splitlines()[0]}; look at configs/default.py") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{argument}: {one_line(error)}") from error
 
 
 def train_missing(sweep: Any, names: Iterable[str], root: pathlib.Path, base: str,
@@ -113,25 +115,26 @@ def train_missing(sweep: Any, names: Iterable[str], root: pathlib.Path, base: st
     return workdirs
 
 
+def _settings(config: dict[str, Any]) -> dict[str, Any]:
+    """What makes a run that run: key -> value."""
+    name = config["model"]["name"]
+    parts = {f"model.{name}": config["model"].get(name, {}), "losses": config["losses"],
+             "optimizer": config["optimizer"]}
+    flat = {"model.name": name, "data.dataset": config["data"]["dataset"]}
+    flat |= {f"{part}.{key}": value for part, settings in parts.items() for key, value in settings.items()
+             if key != "permutations"}  # they follow from the others
+    return flat if config["train"]["epochs"] else flat | {"train.steps": config["train"]["steps"]}
+
+
 def _check_same_run(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
     """Raises UserError where `workdir` holds a run that was told something else than `config`."""
     file = workdir / "config.json"
     if not file.exists():
         return
-    saved, wanted = json.loads(file.read_text()), json.loads(config.to_json())
-    name = wanted["model"]["name"]
-    pairs = {"model.name": (saved["model"]["name"], name), "data.dataset": (saved["data"]["dataset"],
-                                                                            wanted["data"]["dataset"])}
-    for part, theirs, ours in (("losses", saved["losses"], wanted["losses"]),
-                               ("optimizer", saved["optimizer"], wanted["optimizer"]),
-                               (f"model.{name}", saved["model"].get(name, {}), wanted["model"][name])):
-        pairs |= {f"{part}.{key}": (theirs.get(key, value), value) for key, value in ours.items()
-                  if key != "permutations"}
-    if not wanted["train"]["epochs"]:
-        pairs["train.steps"] = (saved["train"]["steps"], wanted["train"]["steps"])
-    for key, (theirs, ours) in pairs.items():
-        if theirs != ours:
-            raise UserError(f"{workdir}: holds a run with {key}={theirs!r}, {ours!r} is asked for; "
+    saved = _settings(json.loads(file.read_text()))
+    for key, ours in _settings(json.loads(config.to_json())).items():
+        if saved.get(key, ours) != ours:
+            raise UserError(f"{workdir}: holds a run with {key}={saved[key]!r}, {ours!r} is asked for; "
                             "give another --root or that setting")
 
 

@@ -145,10 +145,10 @@ def test_the_authors_checkpoint_gives_the_authors_outputs(torch, reference, tmp_
         model = models.get("fusioninn", config.model.fusioninn)
         variables = jax.tree.map(lambda leaf: jnp.asarray(leaf, np.float64), variables)
         images = fusioninn_goldens.nhwc(numbers["input_nchw"], np.float64)
-        fused, latent = model.fuse(variables, images[..., :1], images[..., 1:])
+        fused, latent = jax.jit(model.fuse)(variables, images[..., :1], images[..., 1:])
         fresh = fusioninn_goldens.nhwc(numbers["latent_resampled"], np.float64)
         ours = {"fused": fused, "latent": latent,
-                "decomposed": jnp.concatenate(model.decompose(variables, fused, fresh), -1)}
+                "decomposed": jnp.concatenate(jax.jit(model.decompose)(variables, fused, fresh), -1)}
     for name, value in ours.items():
         expected = numbers[f"inn_pt_out:{name}"].transpose(0, 2, 3, 1)
         np.testing.assert_allclose(value, expected, atol=tolerances.GOLDEN_F64, err_msg=name)

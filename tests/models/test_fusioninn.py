@@ -75,6 +75,31 @@ def test_parameter_count_is_the_papers():
     assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == 17_564
 
 
+def test_the_official_formulation_brings_its_own_architecture():
+    sources = jnp.split(batch((1, 16, 16)), 2, -1)
+    shapes = jax.eval_shape(models.get("fusioninn", {"formulation": "official"}).init, jax.random.key(0), *sources)
+    assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == 17_564
+
+
+@pytest.mark.parametrize("levels,multiple", [((0, 1), 2), ((1, 0, 2), 4), ((0,), 1), ((2, 0, 3), 8)])
+@pytest.mark.parametrize("squeeze", ["haar", "pixel"])
+def test_blocks_at_any_levels(levels, multiple, squeeze):
+    with jax.enable_x64(True):
+        model = models.get("fusioninn", {"levels": levels, "squeeze": squeeze, "widths": (3,)})
+        assert model.multiple == multiple
+        sources = jnp.split(batch((2, 16, 24), dtype=jnp.float64), 2, -1)
+        variables = {"params": perturbed(jax.jit(model.init)(jax.random.key(0), *sources)["params"], 0.05)}
+        fused, latent = jax.jit(model.fuse)(variables, *sources)
+        assert float(jnp.abs(fused - sources[0]).max()) > 0.01 and latent.shape == fused.shape
+        for source, image in zip(sources, jax.jit(model.decompose)(variables, fused, latent), strict=True):
+            np.testing.assert_allclose(image, source, atol=tolerances.ROUND_TRIP_F64)
+
+
+def test_bad_levels_are_named():
+    with pytest.raises(ValueError, match="levels ≥ 0"):
+        models.get("fusioninn", {"levels": (0, -1)})
+
+
 def batch(shape, sources=2, dtype=jnp.float32):
     pairs = np.concatenate([portable_inputs.smooth(seed, *shape) for seed in range((sources + 1) // 2)], 1)
     return jnp.asarray(pairs[:, :sources].transpose(0, 2, 3, 1).astype(dtype))
@@ -113,7 +138,8 @@ def test_logit_model_gives_the_sources_back_with_the_true_latent(blocks):
 
 
 def test_sources_come_back_when_every_block_shrinks_as_far_as_it_may():
-    model = models.get("fusioninn", {"blocks": 8})
+    # pixels, not Haar coefficients, whose larger values round by some more
+    model = models.get("fusioninn", {"blocks": 8, "levels": (0, 1), "squeeze": "pixel", "widths": (32, 64)})
     sources = jnp.split(batch((1, 16, 16)), 2, -1)
     variables = jax.jit(model.init)(jax.random.key(0), *sources)
     def worst(path, leaf):
@@ -167,6 +193,8 @@ def test_bfloat16_conditioners_keep_the_flow_invertible():
 
 def test_permutations_follow_the_config():
     config = models.default_config("fusioninn")
+    assert [len(order) for order in make_permutations(config)] == [8, 32]
+    config.levels = (0, 1)
     assert make_permutations(config) == ((1, 0), (4, 5, 6, 7, 0, 1, 2, 3))
     config.permutation = "random"
     drawn = make_permutations(config)

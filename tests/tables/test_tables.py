@@ -1,0 +1,155 @@
+"""The tables: what they count, mark and print, and that runs are trained once and scored once."""
+import csv
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fusioninn_jax import evaluate, models, report, scoring, train
+from fusioninn_jax.errors import UserError
+from fusioninn_jax.tables import cost, published, render, systems, table1
+from tests import training_case
+
+SWEEP = """
+from tests import training_case
+RUNS = {{"deepfuse": {{"model.name": "deepfuse", "model.deepfuse.width": 2}}, "fusioninn": {{}},
+        "alpha": {{"losses.alpha": 0.2}}}}
+TABLE = {{"α (k = 3, λ = 0.8)": {{"0.2": "alpha", "0.5": "fusioninn"}}}}
+
+def get_config(argument):
+    config = training_case.config({path!r})
+    config.train.steps = config.train.eval_every = 2
+    config.update_from_flattened_dict(RUNS[argument])
+    return config
+"""
+
+
+@pytest.fixture(scope="module", name="sweep")
+def sweep_fixture(tmp_path_factory):
+    """A sweep file over the tiny dataset."""
+    data_dir = training_case.prepare(tmp_path_factory.mktemp("data"))
+    path = tmp_path_factory.mktemp("sweeps") / "tiny.py"
+    path.write_text(SWEEP.format(path=str(data_dir)))
+    return path
+
+
+@pytest.fixture(name="few_metrics")
+def few_metrics_fixture(monkeypatch):
+    """Metrics that compile quickly."""
+    monkeypatch.setitem(scoring.METRIC_SETS, "table1", ("q_ssim", "q_xy"))
+
+
+def forbidden(*arguments, **options):
+    raise AssertionError("done already")
+
+
+@pytest.mark.usefixtures("few_metrics")
+def test_table1_trains_scores_and_writes_then_takes_what_is_there(sweep, tmp_path, monkeypatch, capsys):
+    root = tmp_path / "runs"
+    command = ["table1", f"--sweep={sweep}", f"--root={root}", "--split=test", "--bounds=mean", f"--out={tmp_path}/out"]
+    assert report.main(command) == 0
+    text = (tmp_path / "out/table1.md").read_text()
+    assert "| UNet++ | not run | 0.937 |" in text and "FusionINN (alpha)" in text and "mean of the sources" in text
+    with (tmp_path / "out/table1.csv").open(newline="") as file:
+        records = {(row["system"], row["score"]): row for row in csv.DictReader(file)}
+    evaluate.main([f"--workdir={root}/deepfuse", "--split=test", "--metrics=ssim"])
+    summary = json.loads((root / "deepfuse/evaluation/test/summary.json").read_text())["systems"]["deepfuse"]
+    ours = records["deepfuse", "q_ssim"]
+    assert float(ours["mean"]) == pytest.approx(summary["overall"]["q_ssim"]["mean"], rel=1e-6)
+    assert ours["paper"] == "0.927" and float(ours["difference"]) != 0
+    state = jax.tree.leaves(models.get("deepfuse", {"width": 2}).init(jax.random.key(0), *[jnp.zeros((1, 8, 8, 1))] * 2)
+                            ["params"])
+    assert int(ours["parameters"]) == sum(leaf.size for leaf in state)
+    assert 0 < float(ours["training_seconds"]) < 600 and float(ours["gflops"]) > 0
+    for ending, start in ((".tex", r"\begin{table}"), (".html", "<!doctype html>")):
+        assert (tmp_path / f"out/table1{ending}").read_text().startswith(start)
+    monkeypatch.setattr(train, "train_and_evaluate", forbidden)
+    monkeypatch.setattr(evaluate, "score_model", forbidden)
+    assert report.main(command) == 0
+    assert report.main(["figures", "--workdirs", *[f"{root}/{run}" for run in ("deepfuse", "fusioninn", "alpha")],
+                        "--split=test", f"--out={tmp_path}/figures"]) == 0
+    names = {f"figure{number}.{ending}" for number in (3, 4, 5) for ending in ("png", "pdf")}
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == names
+    monkeypatch.undo()
+    assert report.main(["sweep", f"--sweep={sweep}", f"--root={root}", "--split=test"]) == 0
+    text = (root / "tiny.md").read_text()
+    line = next(line for line in text.splitlines() if line.startswith("| 0.2 |")).split(" | ")
+    assert line[2] == "0.903" and line[6] == "0.930" and "latent in the brain" in text
+    with pytest.raises(UserError, match="holds a run with losses.alpha=0.2, 0.9 is asked for; give another --root"):
+        report.main(["sweep", f"--sweep={sweep}", f"--root={root}", "--config.losses.alpha=0.9"])
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize("arguments,message", [
+    (["table1"], "nothing to compare"),
+    (["table1", "--sweep=none.py"], "none.py: no such sweep"),
+    (["table1", "--workdirs", "/nonexistent"], "no checkpoints there"),
+    (["table1", "--workdirs", "/nonexistent", "--split"], "expected one argument"),
+    (["figures", "--workdirs", "x", "--config.train.steps=3"], "figures are of trained runs"),
+    (["table2", "--base=nothing", "--root=x"], "no base configuration configs/nothing.py"),
+    (["table2", "--root=x", "--config.train.stepps=3"], 'Did you mean "steps"'),
+    (["table2", "--root=x", "--config.train.steps=many"], "--config.train.steps=many"),
+    (["run", "--workdir=x", "--config.train.steps=3"], "run takes no --config"),
+])
+def test_bad_arguments_are_named(arguments, message):
+    with pytest.raises(UserError, match=message):
+        report.main(arguments)
+
+
+def rows(label, offset, patients, slices=30):
+    """Q_SSIM of two systems on patients whose difference varies about `offset`."""
+    noise = np.random.default_rng(0).normal(0, 0.002, (patients, slices))
+    return [{"system": label, "subject": f"p{i}", "slice_index": j, "q_ssim": 0.9 + offset * (1 + noise[i, j])}
+            for i in range(patients) for j in range(slices)]
+
+
+@pytest.mark.parametrize("patients,offset,mark", [(12, 0.01, "*"), (2, 0.01, "†"), (12, 0.0, "")])
+def test_marks_tell_patients_from_slices(patients, offset, mark):
+    def scored(name, offset):
+        system = systems.System(name, name, None, {}, None, -1, None)
+        return table1.Scored(system, rows(name, offset, patients))
+    cell = table1._cell(scored("unet", offset), scored("fusioninn", 0.0), "q_ssim")
+    assert cell.endswith("]" + mark)
+
+
+def test_flops_count_the_repetitions_of_loops():
+    def product(x):
+        return x @ x
+
+    def repeated(x):
+        return jax.lax.scan(lambda carry, _: (product(carry), None), x, length=7)[0]
+
+    x = jnp.ones((16, 16))
+    once = cost.gflops(product, x)
+    assert once == pytest.approx(2 * 16**3 / 1e9)
+    assert cost.gflops(jax.jit(lambda x: repeated(jax.jit(repeated)(x))), x) == pytest.approx(14 * once, rel=1e-3)
+    assert 0 < cost.milliseconds(product, x) < 1000
+    assert cost.parameters({"params": {"a": x}, "batch_stats": {"b": x}}) == 256
+
+
+def test_tables_escape_what_their_formats_read():
+    table = render.Table("α & β", ["a_b", "x|y"], [["<i>", "50 %"]], "note")
+    assert r"a\_b" in render.latex([table]) and r"50 \%" in render.latex([table]) and r"\alpha" in render.latex([table])
+    assert "&lt;i&gt;" in render.html("t", [table])
+    assert r"x\|y" in render.markdown("t", [table])
+
+
+def test_the_published_tables_are_whole():
+    assert all(len(row) == 5 for row in published.TABLE1.values()) and len(published.TABLE1) == 8
+    assert [len(section) for section in published.TABLE2.values()] == [4, 4, 4, 4]
+    sweep = systems.load_sweep("configs/sweeps/table2.py")
+    assert {name: list(of) for name, of in sweep.TABLE.items()} == {name: list(of) for name, of in
+                                                                    published.TABLE2.items()}
+    assert set(sweep.RUNS) == {run for of in sweep.TABLE.values() for run in of.values()}
+    for run in sweep.RUNS:
+        assert sweep.get_config(f"{run},paper").model.fusioninn.formulation == "official"
+    assert sweep.get_config("blocks_4").model.fusioninn.blocks == 4
+
+
+@pytest.mark.parametrize("name", ["table1", "table1_laptop"])
+def test_sweeps_of_table1_hold_every_trained_system(name):
+    sweep = systems.load_sweep(f"configs/sweeps/{name}.py")
+    assert set(sweep.RUNS) == set(published.TABLE1) - {"ddfm"}
+    assert {sweep.get_config(run).model.name for run in sweep.RUNS} == set(sweep.RUNS)
