@@ -18,7 +18,7 @@ CHANGES: dict[str, dict[str, object]] = {
 }
 PUBLISHED = {"losses.alpha": 0.5, "losses.lam": 0.8}  # the paper's middle, whatever the base has
 RUNS = {name: PUBLISHED | changes for name, changes in CHANGES.items()}
-# Section -> row -> run; the same names as in fusioninn_jax.published.TABLE2, whose numbers stand beside ours.
+# Section -> row -> run; the same names as in fusioninn_jax.tables.published.TABLE2, whose numbers stand beside ours.
 TABLE = {
     "α (k = 3, λ = 0.8)": {"0.2": "alpha_0.2", "0.5": "default", "0.8": "alpha_0.8", "1": "alpha_1.0"},
     "λ (k = 3, α = 0.5)": {"0.8": "default", "0.9": "lambda_0.9", "0.99": "lambda_0.99", "0.999": "lambda_0.999"},

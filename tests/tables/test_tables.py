@@ -14,7 +14,7 @@ from tests import training_case
 
 SWEEP = """
 from tests import training_case
-RUNS = {{"deepfuse": {{"model.name": "deepfuse", "model.deepfuse.width": 2}}, "fusioninn": {{}}}}
+RUNS = {{"deepfuse": {{"model.name": "deepfuse", "model.deepfuse.width": 2}}, "fusioninn": {{"losses.alpha": 0.5}}}}
 TABLE = {{"α (k = 3, λ = 0.8)": {{"0.5": "fusioninn"}}}}
 
 def get_config(argument):
@@ -145,6 +145,7 @@ def test_the_published_tables_are_whole():
     for run in sweep.RUNS:
         assert sweep.get_config(f"{run},paper").model.fusioninn.formulation == "official"
     assert sweep.get_config("blocks_4").model.fusioninn.blocks == 4
+    assert sweep.get_config("lambda_0.9").losses.alpha == 0.5  # the paper's, whatever the base has
 
 
 @pytest.mark.parametrize("name", ["table1", "table1_laptop"])
