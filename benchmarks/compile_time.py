@@ -34,15 +34,17 @@ def main():
     args = parser.parse_args()
     jax.config.update("jax_enable_compilation_cache", False)
     print(f"jax {jax.__version__}, {jax.devices()[0].device_kind}; seconds to trace + to compile\n")
-    rows = []
-    for blocks in args.blocks:
-        found = []
-        for backward in BACKWARDS:
-            ours = Ours(configuration("logit", blocks=blocks, backward=backward), sources(4))
-            found.append(seconds(*ours.step_call()))
-        found.append(seconds(*ours.fuse_call()))
-        rows.append([blocks, *(f"{trace:.1f} + {compile_:.1f}" for trace, compile_ in found)])
-    timing.print_table(["k", *(f"step, {backward}" for backward in BACKWARDS), "fuse"], rows)
+
+    def rows():
+        for blocks in args.blocks:
+            found = []
+            for backward in BACKWARDS:
+                ours = Ours(configuration("logit", blocks=blocks, backward=backward), sources(4))
+                found.append(seconds(*ours.step_call()))
+            found.append(seconds(*ours.fuse_call()))
+            yield [blocks, *(f"{trace:.1f} + {compile_:.1f}" for trace, compile_ in found)]
+
+    timing.print_table(["k", *(f"step, {backward}" for backward in BACKWARDS), "fuse"], rows())
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # to run from a clone that is not installed
 
+import jax
+
 from benchmarks import timing
 from benchmarks.our_model import Ours, configuration, sources
 from fusioninn_jax.bijections.chain import BACKWARDS
@@ -22,10 +24,11 @@ def print_memory(backward, blocks, batch, size):
     """In a process of its own: planned MB, and MB at the peak of a step above those before it."""
     ours = Ours(configuration("logit", backward=backward, blocks=blocks), sources(batch, size))
     planned = ours.step_memory()
-    ours.step()
+    function, *arguments = ours.step_call()
+    compiled = function.lower(*arguments).compile()
     before = timing.resident_mb()
     timing.reset_peak()
-    ours.step()
+    jax.block_until_ready(compiled(*arguments))
     print(planned, timing.resident_mb(peak=True) - before)
 
 
@@ -41,14 +44,17 @@ def main():
         return 0
     print(f"batch {args.batch}, {args.size}x{args.size}, `logit`\n")
     fixed = ("--batch", str(args.batch), "--size", str(args.size))
-    found, rows = {}, []
-    for blocks in args.blocks:
-        for backward in BACKWARDS:
-            line = timing.child("--of", backward, "--blocks", str(blocks), *fixed)
-            found[backward, blocks] = [float(word) for word in line.split()]
-        rows.append([blocks, *(f"{mb:.0f}" for backward in BACKWARDS for mb in found[backward, blocks])])
+    found = {}
+
+    def rows():
+        for blocks in args.blocks:
+            for backward in BACKWARDS:
+                line = timing.child("--of", backward, "--blocks", str(blocks), *fixed)
+                found[backward, blocks] = [float(word) for word in line.split()]
+            yield [blocks, *(f"{mb:.0f}" for backward in BACKWARDS for mb in found[backward, blocks])]
+
     heads = [f"{backward}, {kind}, MB" for backward in BACKWARDS for kind in ("planned", "resident")]
-    timing.print_table(["k", *heads], rows)
+    timing.print_table(["k", *heads], rows())
     first, last = 3 if 3 in args.blocks else args.blocks[0], args.blocks[-1]
     growth = {backward: [b / a for a, b in zip(found[backward, first], found[backward, last], strict=True)]
               for backward in BACKWARDS}

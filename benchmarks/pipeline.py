@@ -70,7 +70,7 @@ def main():
     args = parser.parse_args()
     keep_freed_memory()  # as in training
     print(f"{args.dataset}, batch {args.batch}, {jax.devices()[0].device_kind}, pairs a second\n")
-    rows = [row(args, cache, crop) for crop in ((), (96, 96)) for cache in (False, True)]
+    rows = (row(args, cache, crop) for crop in ((), (96, 96)) for cache in (False, True))
     timing.print_table(["from", "size", "pipeline alone", "step fed by it", "step on one batch", "share"], rows)
 
 

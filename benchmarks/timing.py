@@ -6,7 +6,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,8 +71,8 @@ def child(*arguments: str) -> str:
     return done.stdout.strip().splitlines()[-1]
 
 
-def print_table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A Markdown table."""
-    print("| " + " | ".join(heads) + " |\n|" + "---|" * len(heads))
+def print_table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A Markdown table, row by row as they come."""
+    print("| " + " | ".join(heads) + " |\n|" + "---|" * len(heads), flush=True)
     for row in rows:
         print("| " + " | ".join(str(cell) for cell in row) + " |", flush=True)

@@ -20,6 +20,14 @@ def realdata() -> pathlib.Path:
     return pathlib.Path(folder)
 
 
+@pytest.fixture
+def three_levels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The UNets with three levels for five: the same code, compiled in a third of the time."""
+    from fusioninn_jax.models import half_unet, unet, unet_3plus, unet_plus_plus
+    for module in (half_unet, unet, unet_3plus, unet_plus_plus):
+        monkeypatch.setattr(module, "LEVELS", 3)
+
+
 @pytest.fixture(scope="session")
 def reference(realdata: pathlib.Path) -> pathlib.Path:
     """The golden numbers that hold pieces of real images; they lie beside the folder of real images."""

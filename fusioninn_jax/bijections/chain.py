@@ -85,9 +85,9 @@ def _rebuilding(bijections: Sequence[Bijection]) -> Run:
         g, g_log_det = cotangents
         g_params = []
         for bijection, own in zip(reversed(bijections), reversed(params), strict=True):
-            # without the barrier XLA may rebuild every input first, and keep them all
-            y, g = jax.lax.optimization_barrier((y, g))
-            y, g_own, g = _pullback(bijection)(own, y, (g, g_log_det))
+            # A member may not be rebuilt before the gradient has come down to it: XLA would rebuild them all first and
+            # keep them. Its CPU backend drops an optimization_barrier before it orders the work, so it is a sum.
+            y, g_own, g = _pullback(bijection)(own, y + 0 * g, (g, g_log_det))
             g_params.append(g_own)
         return g_params[::-1], g
 

@@ -11,7 +11,8 @@ from PIL import Image
 from fusioninn_jax import decompose, fuse, outputs
 from fusioninn_jax.errors import UserError
 from tests.studies import cases
-from tests.studies.test_nifti_round_trip import run_decompose, run_fuse
+from tests.studies.test_nifti_round_trip import RANGE, run_decompose, run_fuse
+from tests.tolerances import ROUND_TRIP_F32
 
 
 def flat(seed, dtype):
@@ -30,7 +31,7 @@ def test_pictures_and_arrays(tmp_path, model_folder, ending, dtype):
     read = {"png": lambda path: np.asarray(Image.open(path)), "tif": tifffile.imread, "npy": np.load}[ending]
     for image, name in zip(images, names[3:], strict=True):
         assert read(name).dtype == image.dtype
-        np.testing.assert_allclose(read(name), image, atol=0 if dtype != "f4" else 1e-3)
+        np.testing.assert_allclose(read(name), image, atol=RANGE * ROUND_TRIP_F32 if dtype == "f4" else 0)
     assert read(names[2]).shape == (7, 9)
 
 
