@@ -16,18 +16,6 @@ from tests.models.test_conv_blocks import SYSTEMS, TINY
 STEPS = 50
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compilations_fixture(tmp_path_factory):
-    """The runs of a system compile the same programs: keep them."""
-    previous = {name: getattr(jax.config, name) for name in ("jax_compilation_cache_dir",
-                                                             "jax_persistent_cache_min_compile_time_secs")}
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compilations")))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-    yield
-    for name, value in previous.items():
-        jax.config.update(name, value)
-
-
 @pytest.fixture(scope="module", name="data_dir")
 def data_dir_fixture(tmp_path_factory):
     return training_case.prepare(tmp_path_factory.mktemp("data"))
