@@ -40,7 +40,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.levels = ()  # how often each block's image is squeezed, block by block, repeated as needed
     config.widths = ()  # hidden channels of the conditioners, block by block, repeated as needed
     config.squeeze = ""  # "haar": cells of 2x2 pixels become Haar coefficients; "pixel": channels
-    config.clamp = 2.0  # bound of |s|; `logit` flows of more than 3 blocks take less, see `clamp_of`
+    config.clamp = 2.0  # bound of |s|; flows of more blocks than the paper's take less, see `clamp_of`
     config.actnorm = "identity"  # "batch": zero mean, unit deviation on the first batch, as the authors' code
     config.permutation = "swap"  # first half of the channels to the end; "random": drawn from permutation_seed
     config.permutation_seed = 0
@@ -90,9 +90,11 @@ def clamp_of(config: ml_collections.ConfigDict) -> float:
     """The bound of |s| in each block.
 
     A channel that every block shrinks by exp(-clamp) keeps exp(-clamp · k) of its digits, and float32 cannot give the
-    sources back. `logit` flows therefore share the bound of three blocks among however many more they have.
+    sources back. Deeper flows therefore share the bound of three blocks, `official` ones that of four, the deepest
+    that the paper has.
     """
-    return config.clamp if config.formulation == "official" else config.clamp * min(1.0, 3 / config.blocks)
+    published = {"logit": 3, "official": 4}[config.formulation]
+    return config.clamp * min(1.0, published / config.blocks)
 
 
 def setting(config: ml_collections.ConfigDict, name: str) -> Any:
