@@ -19,6 +19,7 @@ def configuration(formulation: str = "official", **model: Any) -> Any:
     config = train.default_config()
     config.optimizer.update(learning_rate=3e-4, schedule="constant", clip_norm=0.0)
     config.augment.flip = False
+    config.losses = objective.paper_config()
     if formulation == "official":
         config.model.fusioninn = official_config()
     config.model.fusioninn.update(model)

@@ -7,27 +7,27 @@ the one with latent 0 and of the mean over the samples; then brain pixels sorted
 ten equal parts, with the root of the mean squared error of the mean beside the spread of each part.
 """
 import argparse
+import dataclasses
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fusioninn_jax import checkpoint, input_pipeline, objective, storage
+from fusioninn_jax import checkpoint, input_pipeline, objective, storage, volumes
 from fusioninn_jax.ssim import ssim
 
 PARTS = 10
 
 
-def make_decompositions(model, samples):
-    """`(variables, stack, key) -> (fresh, zero, mean, spread)`, each (B, H, W, M)."""
-    def decompose(variables, stack, key):
-        fused, latent = model.fuse(variables, *objective.split_sources(stack))
-        stored = storage.store(fused, 8)
-        def one(latent):
-            return jnp.concatenate(model.decompose(variables, stored, latent), -1)
-        drawn = jax.lax.map(lambda k: one(jax.random.normal(k, latent.shape)), jax.random.split(key, samples))
-        return drawn[0], one(jnp.zeros_like(latent)), drawn.mean(0), drawn.std(0, ddof=1)
-    return jax.jit(decompose)
+def decompositions(model, variables, stack, key, samples):
+    """One with a fresh latent, the one with latent 0, mean and spread of `samples`, each (B, H, W, M)."""
+    fused, latent = jax.jit(model.fuse)(variables, *objective.split_sources(stack))
+    units = jnp.broadcast_to(jnp.array([0.0, 1.0]), (len(stack), stack.shape[-1], 2))
+    stored = volumes.FusedVolume(storage.store(fused[..., 0], 8), units, None, stack.shape[1:3])
+    fresh = volumes.decompose_volume(model, variables, stored, key=key)
+    zero = volumes.decompose_volume(model, variables, dataclasses.replace(stored, latent=jnp.zeros_like(latent)))
+    mean, spread = volumes.decompose_samples(model, variables, stored, key=key, samples=samples)
+    return [jnp.moveaxis(images, 0, -1) for images in (fresh, zero, mean, spread)]
 
 
 def main():
@@ -39,13 +39,12 @@ def main():
     args = parser.parse_args()
     model, variables, config, _ = checkpoint.load(args.workdir)
     prepared = input_pipeline.open_dataset(config.data)
-    decompositions = make_decompositions(model, args.samples)
     spreads, errors, scores = [], [], []
     for i, batch in enumerate(input_pipeline.evaluation_batches(prepared, config.data, args.split, batch_size=2,
                                                                 multiple=model.multiple, limit=args.limit)):
         stack, real = jnp.asarray(batch["sources"]), batch["weight"] > 0
         brain = objective.brain_mask(objective.split_sources(stack))
-        fresh, zero, mean, spread = decompositions(variables, stack, jax.random.key(i))
+        fresh, zero, mean, spread = decompositions(model, variables, stack, jax.random.key(i), args.samples)
         scores += [np.stack([[ssim(stack[..., m:m + 1], image[..., m:m + 1], mask=brain)[real]
                               for image in (fresh, zero, mean)] for m in range(stack.shape[-1])])]
         inside = np.asarray(brain[..., 0]) & real[:, None, None]

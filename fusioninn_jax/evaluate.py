@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from fusioninn_jax import checkpoint, image_io, input_pipeline, models, parallel, score_table, scoring, train
+from fusioninn_jax import checkpoint, image_io, input_pipeline, models, outputs, parallel, score_table, scoring, train
 from fusioninn_jax.errors import Parser, UserError, cli
 from fusioninn_jax.models import FusionModel, ddfm
 
@@ -98,9 +98,8 @@ def _save_fused(folder: pathlib.Path, batch: input_pipeline.Batch, fused: np.nda
     for i in np.flatnonzero(batch["weight"]):
         name = image_name(batch["subject"][i].decode(), int(batch["slice_index"][i]))
         levels = np.floor(np.clip(fused[i, ..., 0], 0, 1) * 255 + 0.5).astype(np.uint8)
-        temporary = folder / f".{name}.tmp.png"
-        Image.fromarray(levels).save(temporary)
-        temporary.rename(folder / f"{name}.png")
+        with outputs.new_files(folder / f"{name}.png") as (temporary,):
+            Image.fromarray(levels).save(temporary)
 
 
 def score_folder(system: str, folder: pathlib.Path, prepared: input_pipeline.Prepared,

@@ -66,6 +66,19 @@ def similarity_loss(pairs: Sequence[tuple[jax.Array, jax.Array]], *, weight: flo
     return terms.mean(axis=0) if reduction == "official" else terms.sum(axis=0)
 
 
+def _mmd(u: jax.Array, v: jax.Array, unit: float = 1.0) -> jax.Array:
+    """Biased MMD² of two (N, d) samples under the authors' kernels; squared distances count in units of `unit`."""
+    def kernel_mean(a: jax.Array, b: jax.Array) -> jax.Array:
+        distances = ((a * a).sum(1)[:, None] + (b * b).sum(1)[None, :]
+                     - 2 * jnp.einsum("id,jd->ij", a, b, precision="highest"))
+        if a is b:  # a row's distance to itself is 0; the difference of large sums above would miss it
+            distances = jnp.where(jnp.eye(len(a), dtype=bool), 0, distances)
+        distances = jnp.maximum(distances, 0) / unit
+        return jnp.stack([(width**2 / (width**2 + distances)).mean() for width in MMD_WIDTHS]).sum()
+
+    return kernel_mean(u, u) + kernel_mean(v, v) - 2 * kernel_mean(u, v)
+
+
 def mmd_official(latent: jax.Array, target: jax.Array) -> jax.Array:
     """Biased MMD² between two batches of images taken as vectors; the authors' latent loss.
 
@@ -80,18 +93,7 @@ def mmd_official(latent: jax.Array, target: jax.Array) -> jax.Array:
     Returns:
       a scalar.
     """
-    u, v = latent.reshape(len(latent), -1), target.reshape(len(target), -1)
-
-    def kernel_mean(a: jax.Array, b: jax.Array) -> jax.Array:
-        distances = ((a * a).sum(1)[:, None] + (b * b).sum(1)[None, :]
-                     - 2 * jnp.einsum("id,jd->ij", a, b, precision="highest"))
-        if a is b:  # an image's distance to itself is 0; the difference of large sums above would miss it
-            distances = jnp.where(jnp.eye(len(a), dtype=bool), 0, distances)
-        distances = jnp.maximum(distances, 0)
-        kernels = [(width**2 / (width**2 + distances)).mean() for width in MMD_WIDTHS]
-        return jnp.stack(kernels).sum()
-
-    return kernel_mean(u, u) + kernel_mean(v, v) - 2 * kernel_mean(u, v)
+    return _mmd(latent.reshape(len(latent), -1), target.reshape(len(target), -1))
 
 
 def _sorted_inside(values: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -212,13 +214,7 @@ def mmd_patch(latent: jax.Array, target: jax.Array, mask: jax.Array, *, patch: i
     order = jax.random.uniform(jax.random.key(0), mask.shape) + ~mask  # pixels inside first, in a random order
     places = jnp.argsort(order.ravel())[jnp.arange(count) % jnp.maximum(mask.sum(), 1)]
     u, v = patches(latent, places), patches(target, places)
-    scale = 2 * u.shape[-1]
-
-    def kernel_mean(a: jax.Array, b: jax.Array) -> jax.Array:
-        distances = jnp.maximum((a * a).sum(1)[:, None] + (b * b).sum(1)[None, :] - 2 * a @ b.T, 0)
-        return jnp.stack([(width**2 / (width**2 + distances / scale)).mean() for width in MMD_WIDTHS]).sum()
-
-    return kernel_mean(u, u) + kernel_mean(v, v) - 2 * kernel_mean(u, v)
+    return _mmd(u, v, unit=2 * u.shape[-1])
 
 
 def latent_loss(name: str, latent: jax.Array, target: jax.Array, mask: jax.Array | None = None) -> jax.Array:

@@ -62,8 +62,9 @@ def new_files(*outputs: pathlib.Path) -> Iterator[list[pathlib.Path]]:
     try:
         yield temporaries
         for temporary, output in zip(temporaries, outputs, strict=True):
-            _remove(output)
-            temporary.rename(output)
+            if temporary.is_dir() or output.is_dir():  # a file replaces a file in one step, a folder needs two
+                _remove(output)
+            temporary.replace(output)
     except OSError as error:
         raise _unwritable(outputs[0], error) from error
     finally:

@@ -3,13 +3,13 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import pathlib
 from collections.abc import Callable
 from typing import Any, TextIO
 
 import numpy as np
 
+from fusioninn_jax import outputs
 from fusioninn_jax.scoring import METRIC_SETS, STORAGE_BITS
 from fusioninn_jax.statistics import bootstrap_interval
 
@@ -55,10 +55,8 @@ def summarise(rows: list[Row]) -> dict[str, Any]:
 def write_atomically(path: pathlib.Path, write: Callable[[TextIO], Any]) -> None:
     """Calls `write(file)` on a temporary file beside `path`, then renames it, so no half file is ever there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", newline="") as file:
+    with outputs.new_files(path) as (temporary,), temporary.open("w", newline="") as file:
         write(file)
-    os.replace(temporary, path)
 
 
 def write_csv(path: pathlib.Path, rows: list[Row]) -> None:

@@ -18,7 +18,7 @@ from fusioninn_jax import checkpoint, input_pipeline, models, objective, paralle
 from fusioninn_jax.command_line import run_with_config
 from fusioninn_jax.errors import UserError
 from fusioninn_jax.evaluation import validate
-from fusioninn_jax.models.fusioninn import make_permutations
+from fusioninn_jax.models.fusioninn import settled
 from fusioninn_jax.train_log import TrainLog
 
 
@@ -55,7 +55,7 @@ def resolve(config: ml_collections.ConfigDict, prepared: input_pipeline.Prepared
         config.train.steps = max(1, config.train.epochs * prepared.sizes["train"] // config.train.batch_size)
     config.train.eval_batch_size = config.train.eval_batch_size or config.train.batch_size
     if config.model.name == "fusioninn":
-        config.model.fusioninn.permutations = make_permutations(config.model.fusioninn)
+        config.model.fusioninn = settled(config.model.fusioninn)
     wanted = models.get(config.model.name, config.model[config.model.name]).sources
     if wanted not in (None, len(prepared.modalities)):
         can_change = "sources" in config.model[config.model.name]

@@ -108,6 +108,14 @@ def block_levels(config: ml_collections.ConfigDict) -> tuple[int, ...]:
     return tuple(levels[block % len(levels)] for block in range(config.blocks))
 
 
+def settled(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+    """A copy that says what empty settings stand for, so that later defaults change nothing about the model."""
+    result = ml_collections.ConfigDict(config.to_dict())
+    result.update({name: setting(config, name) for name in ARCHITECTURE[config.formulation]})
+    result.permutations = make_permutations(config)
+    return result
+
+
 def _change_level(start: int, end: int, kind: str) -> list[Bijection]:
     """The squeezes, or their inverses, that lead from one level to another."""
     down, up = SQUEEZES[kind]

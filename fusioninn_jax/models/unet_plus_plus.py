@@ -46,11 +46,7 @@ class UNetPlusPlus(nn.Module):
 
 def default_config() -> ml_collections.ConfigDict:
     """The comparison's: no deep supervision."""
-    config = ml_collections.ConfigDict()
-    config.width = 64
-    config.deep_supervision = False
-    config.sources = 2
-    return config
+    return ml_collections.ConfigDict({"width": 64, "deep_supervision": False, "sources": 2})
 
 
 def unet_plus_plus(config: ml_collections.ConfigDict) -> FusionModel:

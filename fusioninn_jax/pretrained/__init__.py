@@ -68,9 +68,7 @@ def describe(config: ml_collections.ConfigDict, modalities: tuple[str, ...] = ()
     if name == "fusioninn":
         whole = fusioninn.default_config()
         whole.update(settings)
-        settings = json.loads(whole.to_json())
-        settings |= {key: fusioninn.setting(whole, key) for key in fusioninn.ARCHITECTURE[whole.formulation]}
-        settings["permutations"] = fusioninn.make_permutations(whole)
+        settings = json.loads(fusioninn.settled(whole).to_json())
     prior = config.prior if "prior" in config else config.losses.prior
     modalities = tuple(config.get("modalities", modalities))
     return ml_collections.ConfigDict({"model": {"name": name, name: settings}, "prior": prior,

@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from fusioninn_jax import input_pipeline, losses
+from fusioninn_jax import input_pipeline, losses, outputs
 from fusioninn_jax.errors import UserError
 from fusioninn_jax.ssim import ssim
 from fusioninn_jax.tables import published, systems
@@ -161,10 +161,9 @@ def save(figure: Figure, folder: pathlib.Path, stem: str) -> list[pathlib.Path]:
     """Writes PNG and PDF and closes the figure."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{stem}.{ending}" for ending in ("png", "pdf")]
-    for path in paths:
-        temporary = path.with_name(f".{path.name}")
-        figure.savefig(temporary, format=path.suffix[1:], dpi=200, bbox_inches="tight")
-        temporary.rename(path)
+    with outputs.new_files(*paths) as temporaries:
+        for temporary in temporaries:
+            figure.savefig(temporary, dpi=200, bbox_inches="tight")
     plt.close(figure)
     return paths
 
