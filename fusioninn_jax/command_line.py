@@ -3,14 +3,15 @@ from __future__ import annotations
 
 import pathlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ml_collections
 from absl import flags, logging
 from ml_collections import config_flags
 
-from fusioninn_jax.errors import UserError, cli
+from fusioninn_jax import distributed
+from fusioninn_jax.errors import UserError
 from fusioninn_jax.host_memory import keep_freed_memory
 
 _PROGRAM_DOC = "python -m fusioninn_jax.train --config=configs/phantom.py --workdir=runs/x [--config.key=value ...]"
@@ -21,9 +22,9 @@ def run_with_config(run: Callable[[ml_collections.ConfigDict, str], Any]) -> Non
     config_flag = config_flags.DEFINE_config_file("config", None, "the configuration file", lock_config=True)
     workdir_flag = flags.DEFINE_string("workdir", None, "the folder that the run writes to, and resumes from")
 
-    def main() -> None:
+    def main(arguments: Sequence[str]) -> None:
         keep_freed_memory()
-        _parse(sys.argv)
+        _parse([sys.argv[0], *arguments])
         if config_flag.value is None or workdir_flag.value is None:
             raise UserError(f"--config and --workdir are needed: {_PROGRAM_DOC}")
         file = config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")[0]  # FILE:ARGUMENT
@@ -35,7 +36,7 @@ def run_with_config(run: Callable[[ml_collections.ConfigDict, str], Any]) -> Non
         except ValueError as error:  # the library's own word for a bad setting
             raise UserError(one_line(error)) from error
 
-    cli(main)
+    distributed.cli(main)
 
 
 def one_line(error: BaseException) -> str:

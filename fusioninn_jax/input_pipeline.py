@@ -6,7 +6,7 @@ Order is a pure function of (seed, epoch), so training resumes by position alone
 from __future__ import annotations
 
 import logging
-import pathlib
+import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ import ml_collections
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from etils import epath
 
 from fusioninn_jax.errors import UserError
 
@@ -78,21 +79,21 @@ def open_dataset(config: ml_collections.ConfigDict) -> Prepared:
     Raises:
       UserError: it is not prepared; the message names the command that prepares it.
     """
-    folder = pathlib.Path(config.data_dir).expanduser() / config.dataset
+    folder = epath.Path(config.data_dir).expanduser() / config.dataset
     versions = sorted((path.parent for path in folder.glob("*/dataset_info.json")), key=_version_key)
     if not versions:
         name, _, of_config = config.dataset.partition("/")
         option = {"brain_phantom": f" --config={of_config}"}.get(name, f" --source=FOLDER --name={of_config}")
         raise UserError(f"{folder}: no prepared dataset there; "
                         f"run `python -m data.prepare {name}{option} --data_dir={config.data_dir}` first")
-    builder = tfds.builder_from_directory(str(versions[-1]))
+    builder = tfds.builder_from_directory(os.fspath(versions[-1]))
     channels = builder.info.features["sources"].shape[-1]
     named = (builder.info.metadata or {}).get("modalities") or [f"source {i + 1}" for i in range(channels)]
     sizes = {name: split.num_examples for name, split in builder.info.splits.items()}
     return Prepared(builder, tuple(named), sizes)
 
 
-def _version_key(folder: pathlib.Path) -> tuple[int, ...]:
+def _version_key(folder: epath.Path) -> tuple[int, ...]:
     return tuple(int(part) if part.isdigit() else 0 for part in folder.name.split("."))
 
 
@@ -204,7 +205,8 @@ def train_batches(prepared: Prepared, config: ml_collections.ConfigDict, *, batc
 
 
 def evaluation_batches(prepared: Prepared, config: ml_collections.ConfigDict, split: str, *, batch_size: int,
-                       multiple: int = 1, limit: int = 0) -> Iterator[Batch]:
+                       multiple: int = 1, limit: int = 0, process_index: int = 0,
+                       process_count: int = 1) -> Iterator[Batch]:
     """Every whole slice of a split once; a short batch is filled up with copies of its own images, of weight 0.
 
     Copies, not zeros, so that a statistic of the batch's latents is of real images.
@@ -213,9 +215,11 @@ def evaluation_batches(prepared: Prepared, config: ml_collections.ConfigDict, sp
       prepared: from `open_dataset`.
       config: as `default_config`.
       split: which one.
-      batch_size: images in every batch, the filled-up ones included. Slices of unlike size never share a batch.
-      limit: where above 0, every n-th slice only, n the smallest that leaves no more than this many.
+      batch_size: images in every global batch, the filled-up ones included. Slices of unlike size never share one.
       multiple: height and width are padded with zeros, at the bottom and right, to a multiple of this.
+      limit: where above 0, every n-th slice only, n the smallest that leaves no more than this many.
+      process_index: this process; it decodes its own rows of every global batch.
+      process_count: number of processes.
 
     Yields:
       `sources` (B, H, W, M), `mask` (B, H, W, 1), `subject` and `slice_index`, `number` and `weight` (B,): 1, or 0
@@ -224,26 +228,27 @@ def evaluation_batches(prepared: Prepared, config: ml_collections.ConfigDict, sp
     Raises:
       UserError: no such split.
     """
-    def prepare(number: tf.Tensor, example: dict[str, Any]) -> dict[str, Any]:
+    def prepare(number: tf.Tensor, example: dict[str, Any], weight: tf.Tensor) -> dict[str, Any]:
         example = _decode(prepared, config.normalisation, number, example)
         lack = -tf.shape(example["sources"])[:2] % multiple
         pad = [[0, lack[0]], [0, lack[1]], [0, 0]]
         return example | {"sources": tf.pad(example["sources"], pad), "mask": tf.pad(example["mask"], pad),
-                          "weight": 1.0}
+                          "weight": weight}
 
-    def size_key(example: dict[str, Any]) -> tf.Tensor:
-        height, width = tf.unstack(tf.shape(example["sources"], out_type=tf.int64)[:2])
+    def size_key(number: tf.Tensor, example: dict[str, Any]) -> tf.Tensor:
+        height, width = tf.unstack(tf.cast(example["sources"]["shape"][:2], tf.int64))
         return height * 2**31 + width
 
-    def fill_up(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        real = tf.shape(batch["weight"])[0]
-        filled = {name: tf.gather(values, tf.range(batch_size) % real) for name, values in batch.items()}
-        return filled | {"weight": tf.cast(tf.range(batch_size) < real, tf.float32)}
+    def own_rows(numbers: tf.Tensor, examples: dict[str, Any]) -> tf.data.Dataset:
+        real, rows = tf.shape(numbers)[0], tf.range(process_index * own, (process_index + 1) * own)
+        chosen = tf.nest.map_structure(lambda values: tf.gather(values, rows % real), (numbers, examples))
+        return tf.data.Dataset.from_tensor_slices((*chosen, tf.cast(rows < real, tf.float32)))
 
+    own = batch_size // process_count
     encoded = _encoded(prepared, split)
     if limit:
         every = -(-prepared.sizes[split] // limit)
         encoded = encoded.filter(lambda number, _: number % every == 0)
-    examples = encoded.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    batches = examples.group_by_window(size_key, lambda _, group: group.batch(batch_size), window_size=batch_size)
-    return iter(batches.map(fill_up).prefetch(tf.data.AUTOTUNE).as_numpy_iterator())
+    batches = encoded.group_by_window(size_key, lambda _, group: group.batch(batch_size), window_size=batch_size)
+    examples = batches.flat_map(own_rows).map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return iter(examples.batch(own).prefetch(tf.data.AUTOTUNE).as_numpy_iterator())

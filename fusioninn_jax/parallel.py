@@ -1,7 +1,8 @@
-"""The step on every device. pmap lives here, alone.
+"""The step on every device of every process. pmap lives here, alone.
 
-The state is one copy to the caller (no leading device axis); a batch is split over the devices along its first axis.
-Loss, gradients and every batch statistic are those of the global batch, however many devices share it.
+The state is one copy to the caller (no leading device axis); a batch is split over the devices along its first axis,
+and each process brings and gets the rows of its own devices. Loss, gradients and every batch statistic are those of
+the global batch, however many devices and processes share it.
 """
 from __future__ import annotations
 
@@ -22,12 +23,22 @@ from fusioninn_jax.train_state import TrainState
 AXIS = "devices"
 
 
-def check_batch(batch_size: int, devices: int) -> None:
+def check_batch(batch_size: int, devices: int, setting: str = "batch_size") -> None:
     """Raises UserError where the devices don't divide the batch."""
     if batch_size % devices:
         near = max(devices, batch_size - batch_size % devices)
-        raise UserError(f"train.batch_size={batch_size}: the {devices} devices don't divide it; "
-                        f"use --config.train.batch_size={near}")
+        raise UserError(f"train.{setting}={batch_size}: the {devices} devices don't divide it; "
+                        f"use --config.train.{setting}={near}")
+
+
+def all_devices() -> list[jax.Device]:
+    """The devices of all processes, process by process, so that a process's rows of a batch lie together."""
+    return sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+
+
+def own_devices(devices: list[jax.Device]) -> list[jax.Device]:
+    """Those of this process."""
+    return [device for device in devices if device.process_index == jax.process_index()]
 
 
 def split_batch(batch: Any, devices: int) -> Any:
@@ -41,8 +52,9 @@ def merge_batch(batch: Any) -> Any:
 
 
 def replicate(tree: Any, devices: list[jax.Device]) -> Any:
-    """Puts one copy on every device, laid out as the steps give it back; else the second step compiles anew."""
-    mesh = jax.sharding.Mesh(np.array(devices), (AXIS,))
+    """Puts one copy on each of this process's devices, laid out as the steps give it back; else the second step
+    compiles anew."""
+    mesh = jax.sharding.Mesh(np.array(own_devices(devices)), (AXIS,))
     return jax.device_put(tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
 
 
@@ -64,11 +76,11 @@ def make_train_step(model: FusionModel, optimizer: optax.GradientTransformation,
       model: the system.
       optimizer: from `train_state.make_optimizer`.
       config: the whole configuration; `losses` and `augment` are read.
-      devices: this process's devices.
+      devices: of all processes, process by process.
 
     Returns:
-      a function of the state (its buffers are donated), the (D, B/D, H, W, M) sources and the seed's key; its
-      metrics are scalars of the global batch.
+      a function of the state (its buffers are donated), this process's (D, B/D, H, W, M) sources and the seed's key;
+      its metrics are scalars of the global batch.
     """
     def step(state: TrainState, stack: jax.Array, key: jax.Array) -> tuple[TrainState, dict[str, jax.Array]]:
         keys = _example_keys(jax.random.fold_in(key, state.step), len(stack))
@@ -97,7 +109,9 @@ def make_train_step(model: FusionModel, optimizer: optax.GradientTransformation,
 
 def make_eval_step(model: FusionModel, config: ml_collections.ConfigDict, devices: list[jax.Device],
                    *, with_images: bool = False) -> Callable[..., Any]:
-    """The evaluation step, `(variables, sources, numbers, key) -> per-image results`, all (D, B/D, ...).
+    """The evaluation step, `(variables, sources, numbers, key) -> per-image results`.
+
+    Batches and results are this process's, (D, B/D, ...).
 
     The noise of an image is folded from its number, so it depends neither on the devices nor on the batch size.
 
@@ -121,7 +135,7 @@ def make_eval_step(model: FusionModel, config: ml_collections.ConfigDict, device
 
 
 def make_map(function: Callable[..., Any], devices: list[jax.Device]) -> Callable[..., Any]:
-    """`function(constant, *batches)` on every device: one constant for all, batches and results (D, B/D, ...)."""
+    """`function(constant, *batches)` on this process's devices: one constant; batches and results (D, B/D, ...)."""
     compiled = {}
 
     def call(constant: Any, *batches: Any) -> Any:

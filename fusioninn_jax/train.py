@@ -1,10 +1,11 @@
 """Training: `python -m fusioninn_jax.train --config=configs/phantom.py --workdir=runs/x [--config.key=value ...]`.
 
-The same command again resumes where the last checkpoint left off, exactly. SIGTERM saves and exits 0.
+The same command again resumes where the last checkpoint left off, exactly. SIGTERM saves and exits 0. The same command
+on every host of a TPU pod or of a Slurm step trains on all of them; docs/SCALING.md has the flags for other machines.
 """
 from __future__ import annotations
 
-import signal
+import contextlib
 import time
 from typing import Any
 
@@ -14,7 +15,16 @@ import ml_collections
 import numpy as np
 from tqdm import tqdm
 
-from fusioninn_jax import checkpoint, input_pipeline, models, objective, parallel, train_state
+from fusioninn_jax import (
+    checkpoint,
+    distributed,
+    input_pipeline,
+    models,
+    objective,
+    parallel,
+    run_lock,
+    train_state,
+)
 from fusioninn_jax.command_line import run_with_config
 from fusioninn_jax.errors import UserError
 from fusioninn_jax.evaluation import validate
@@ -66,24 +76,6 @@ def resolve(config: ml_collections.ConfigDict, prepared: input_pipeline.Prepared
     return config
 
 
-class Stop:
-    """Remembers that SIGTERM came, so that the loop can save at the end of the step."""
-
-    def __init__(self) -> None:
-        self.requested = False
-        self._previous: Any = None
-
-    def __enter__(self) -> Stop:
-        self._previous = signal.signal(signal.SIGTERM, self._request)
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        signal.signal(signal.SIGTERM, self._previous)
-
-    def _request(self, number: int, frame: Any) -> None:
-        self.requested = True
-
-
 def initial_state(model: models.FusionModel, optimizer: Any, config: ml_collections.ConfigDict,
                   prepared: input_pipeline.Prepared) -> train_state.TrainState:
     """The state before step 0; what adapts to data adapts to the whole first global batch."""
@@ -99,15 +91,27 @@ def initial_state(model: models.FusionModel, optimizer: Any, config: ml_collecti
     return train_state.create(variables, optimizer, config.optimizer)
 
 
+def _start(workdir: str, model: models.FusionModel, optimizer: Any, config: ml_collections.ConfigDict,
+           prepared: input_pipeline.Prepared) -> tuple[train_state.TrainState, bool]:
+    """The state to go on from, process 0's on every process, and whether its evaluation is done."""
+    state = initial_state(model, optimizer, config, prepared)
+    restored = checkpoint.restore_latest(workdir, state, config) if distributed.is_first() else None
+    state, evaluated = distributed.broadcast(restored or checkpoint.Restored(state, np.bool_(False)))
+    return state, bool(evaluated)
+
+
 def _check_finite(metrics: dict[str, jax.Array], step: int, numbers: np.ndarray) -> None:
     if not np.isfinite(float(metrics["loss"])) or not np.isfinite(float(metrics["gradient_norm"])):
+        of_all = [number for of_process in distributed.gather(numbers.tolist()) for number in of_process]
         raise UserError(f"step {step}: the loss is {float(metrics['loss'])}, its gradient's norm "
-                        f"{float(metrics['gradient_norm'])}, on the training slices numbered {numbers.tolist()}; "
+                        f"{float(metrics['gradient_norm'])}, on the training slices numbered {of_all}; "
                         "look at those slices, or lower --config.optimizer.learning_rate")
 
 
 def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str) -> train_state.TrainState:
-    """Trains until `config.train.steps`, from the newest checkpoint in `workdir` where there is one.
+    """Trains until `config.train.steps`, from the newest intact checkpoint in `workdir` where there is one.
+
+    All processes call it; the result does not depend on how many they are.
 
     Args:
       config: as `default_config`.
@@ -118,42 +122,55 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str) -> train
       the last state.
 
     Raises:
-      UserError: bad settings or data, a checkpoint of another architecture, or a loss that is not finite.
+      UserError: bad settings or data, a checkpoint of another architecture, another run in `workdir`, a loss that is
+        not finite, or a last checkpoint that could not be written.
     """
-    devices = jax.local_devices()
+    devices = parallel.all_devices()
     parallel.check_batch(config.train.batch_size, len(devices))
     prepared = input_pipeline.open_dataset(config.data)
     config = resolve(config, prepared)
-    parallel.check_batch(config.train.eval_batch_size, len(devices))
+    parallel.check_batch(config.train.eval_batch_size, len(devices), "eval_batch_size")
     model = models.get(config.model.name, config.model[config.model.name])
     optimizer = train_state.make_optimizer(config.optimizer, config.train.steps)
-    state = initial_state(model, optimizer, config, prepared)
-    train_step = parallel.make_train_step(model, optimizer, config, devices)
-    with checkpoint.make_manager(workdir, config.checkpoint) as manager, Stop() as stop:
-        state = parallel.replicate(checkpoint.restore_latest(manager, state, config) or state, devices)
-        step, key = int(state.step), jax.random.key(config.seed)
-        batches = input_pipeline.train_batches(prepared, config.data, batch_size=config.train.batch_size,
-                                               seed=config.seed, first_step=step)
-        log = TrainLog(workdir, config, prepared.modalities, step)
-        bar = tqdm(total=config.train.steps * config.train.batch_size, initial=step * config.train.batch_size,
-                   unit=" images", unit_scale=True, desc="training", dynamic_ncols=True)
-        with bar, log:
-            while step < config.train.steps and not stop.requested:
-                batch = next(batches)
-                state, metrics = train_step(state, parallel.split_batch(batch["sources"], len(devices)), key)
-                step += 1
-                _check_finite(metrics, step, batch["number"])
-                bar.update(config.train.batch_size)
-                log.step(step, metrics, bar)
-                if step % config.train.eval_every == 0 or step == config.train.steps:
-                    started = time.time()
-                    results = validate(model, state.evaluated, prepared, config, devices)
-                    state = train_state.after_evaluation(state, results.means["loss"], config.optimizer)
-                    log.evaluation(step, results, time.time() - started)
-                    checkpoint.save(manager, state, config, results.means["loss"])
-            if stop.requested:
-                checkpoint.save(manager, state, config)
-                bar.write(f"stopped by SIGTERM at step {step}; the same command resumes there")
+    with run_lock.hold(workdir) if distributed.is_first() else contextlib.nullcontext():
+        state, evaluated = _start(workdir, model, optimizer, config, prepared)
+        return _train(config, workdir, model, optimizer, prepared, devices, state, evaluated)
+
+
+def _train(config: ml_collections.ConfigDict, workdir: str, model: models.FusionModel, optimizer: Any,
+           prepared: input_pipeline.Prepared, devices: list[jax.Device], state: train_state.TrainState,
+           evaluated: bool) -> train_state.TrainState:
+    """The loop, from `state` on."""
+    state, step, key = parallel.replicate(state, devices), int(state.step), jax.random.key(config.seed)
+    train_step, own = parallel.make_train_step(model, optimizer, config, devices), len(parallel.own_devices(devices))
+    batches = input_pipeline.train_batches(prepared, config.data, batch_size=config.train.batch_size, seed=config.seed,
+                                           first_step=step, process_index=jax.process_index(),
+                                           process_count=jax.process_count())
+    log = TrainLog(workdir, config, prepared.modalities, step, evaluated)
+    bar = tqdm(total=config.train.steps * config.train.batch_size, initial=step * config.train.batch_size,
+               unit=" images", unit_scale=True, desc="training", dynamic_ncols=True, disable=not distributed.is_first())
+    with checkpoint.managed(workdir, config.checkpoint) as manager, distributed.Stop() as stop, bar, log:
+        while True:
+            due = step > 0 and (step % config.train.eval_every == 0 or step == config.train.steps)
+            if due and not evaluated:
+                started = time.time()
+                results = validate(model, state.evaluated, prepared, config, devices, interrupted=stop.requested)
+                if results is None:
+                    break
+                state = train_state.after_evaluation(state, results.means["loss"], config.optimizer)
+                log.evaluation(step, results, time.time() - started)
+                checkpoint.save(manager, state, config, results.means["loss"])
+            if step >= config.train.steps or stop.requested():
+                break
+            batch = next(batches)
+            state, metrics = train_step(state, parallel.split_batch(batch["sources"], own), key)
+            step, evaluated = step + 1, False
+            _check_finite(metrics, step, batch["number"])
+            bar.update(config.train.batch_size)
+            log.step(step, metrics, bar)
+        if stop.requested():
+            checkpoint.save(manager, state, config)
+            bar.write(f"stopped by SIGTERM at step {step}; the same command resumes there")
     return state
 
 

@@ -35,9 +35,9 @@ class Tiny(tfds.core.GeneratorBasedBuilder):
                       "subject": f"{split}{i // 2}", "slice_index": i, "spacing": np.ones(2, np.float32)}
 
 
-def prepare(data_dir: pathlib.Path) -> pathlib.Path:
+def prepare(data_dir: pathlib.Path, builder_cls: type[tfds.core.GeneratorBasedBuilder] = Tiny) -> pathlib.Path:
     """Writes the dataset as `tiny/default` below data_dir, where `open_dataset` finds it."""
-    builder = Tiny(data_dir=str(data_dir / "made"))
+    builder = builder_cls(data_dir=str(data_dir / "made"))
     builder.download_and_prepare()
     target = data_dir / "tiny" / "default" / "1.0.0"
     target.parent.mkdir(parents=True)
