@@ -218,6 +218,7 @@ def _read(folder: epath.Path, state: TrainState, config: ml_collections.ConfigDi
 
 def _reader() -> ocp.Checkpointer:
     """Reads checkpoints on this process without the others."""
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # what fails is told by the caller, in one line
     alone = ocp.options.MultiprocessingOptions(primary_host=jax.process_index(),
                                                active_processes={jax.process_index()})
     return ocp.Checkpointer(ocp.CompositeCheckpointHandler(state=ocp.StandardCheckpointHandler(),

@@ -1,0 +1,75 @@
+"""Many processes: the same curve whatever their number, an end for all when one dies, an agreed end on SIGTERM."""
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from fusioninn_jax import checkpoint, distributed, train
+from fusioninn_jax.errors import UserError
+from tests import many_processes, tiny_config, tolerances, training_case
+
+BOUND = 60  # seconds from the death of one process to the end of the others
+
+
+@pytest.fixture(scope="module", name="data_dir")
+def data_dir_fixture(tmp_path_factory):
+    return training_case.prepare(tmp_path_factory.mktemp("data"))
+
+
+@pytest.mark.slow
+def test_processes_share_one_training_through_every_end(data_dir, tmp_path):
+    """2 processes x 2 devices, one killed; 4 x 1, one terminated; 1 x 8 to the end: the curve of 1 x 8 alone."""
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    config = tiny_config.get_config(str(data_dir))
+    config.model.fusioninn.blocks, config.optimizer.learning_rate = 1, 3e-4
+    settings = ["--config.model.fusioninn.blocks=1", "--config.optimizer.learning_rate=3e-4"]
+    train.train_and_evaluate(config, str(whole))
+
+    running = many_processes.train(broken, data_dir, 2, 2, *settings)
+    many_processes.wait_for_step(running, broken, 13)
+    running[1].send_signal(signal.SIGKILL)
+    died = time.monotonic()
+    (code, said), _ = many_processes.end(running)
+    assert time.monotonic() - died < BOUND
+    assert code == distributed.PEER_LOST and "stops: another process ended or cannot be reached" in said
+    assert checkpoint.newest_step(broken) >= 12
+
+    running = many_processes.train(broken, data_dir, 4, 1, *settings)
+    many_processes.wait_for_step(running, broken, 26)
+    running[2].send_signal(signal.SIGTERM)
+    ended = many_processes.end(running)
+    assert [code for code, _ in ended] == [0] * 4, ended
+    assert "stopped by SIGTERM at step" in ended[0][1] and not any("training" in said for _, said in ended[1:])
+    assert checkpoint.newest_step(broken) == many_processes.losses(broken)[-1][0] < 60
+
+    train.train_and_evaluate(config, str(broken))
+    steps, expected = zip(*many_processes.losses(whole), strict=True)
+    resumed, found = zip(*many_processes.losses(broken), strict=True)
+    assert resumed == steps
+    np.testing.assert_allclose(found, expected, rtol=tolerances.DEVICES)
+
+
+def test_one_process_broadcasts_and_gathers_to_itself():
+    tree = {"a": np.float32(-0.0), "b": [np.arange(3, dtype=np.int8)]}
+    same = distributed.broadcast(tree)
+    assert np.signbit(same["a"]) and same["b"][0].dtype == np.int8
+    assert distributed.gather({"x": 1}) == [{"x": 1}]
+
+
+@pytest.mark.parametrize("arguments,message", [
+    (("localhost:1", None, None), "belong together"),
+    ((None, 2, 0), "belong together"),
+    (("localhost:1", 2, 2), "--process_id=2: with --num_processes=2 it is 0 to 1"),
+])
+def test_incomplete_flags_are_named(arguments, message):
+    with pytest.raises(UserError, match=message):
+        distributed.start(*arguments)
+
+
+def test_the_flags_are_taken_out_of_the_command_line(monkeypatch):
+    started = {}
+    monkeypatch.setattr(distributed, "start", lambda **options: started.update(options))
+    rest = distributed._join(["--workdir=x", "--num_processes=2", "--process_id=1", "--coordinator_address=a:1", "y"])
+    assert rest == ["--workdir=x", "y"]
+    assert started == {"coordinator_address": "a:1", "num_processes": 2, "process_id": 1}
