@@ -20,12 +20,13 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # to run from a clone that is not installed
 
+import jax
 import numpy as np
 
 from benchmarks import timing
 from fusioninn_jax import checkpoint, train
 from fusioninn_jax.models.fusioninn import settled
-from fusioninn_jax.train_log import TRAIN_FILE, read_lines
+from fusioninn_jax.train_log import TRAIN_FILE
 from tests import many_processes, training_case
 
 MOMENTS = ("start-up", "training", "save")
@@ -145,8 +146,6 @@ def drill(folder, data_dir, args, rng):
 
 def damage_copies(config, workdir, count, seed, results):
     """Restores `count` damaged copies in this (child) process; puts how many were found, harmless and unnoticed."""
-    import jax
-
     from fusioninn_jax import input_pipeline, models, train_state
     config = train.resolve(config, input_pipeline.open_dataset(config.data))
     config.model.fusioninn = settled(config.model.fusioninn)
@@ -214,7 +213,8 @@ def main():
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder / "cache"))
+        jax.config.update("jax_compilation_cache_dir", str(folder / "cache"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
         data_dir = folder / "data"
         child(prepare, data_dir).join(DEADLINE)  # TensorFlow starts threads, which a fork would lose
         records, finished, workdir = drill(folder, data_dir, args, np.random.default_rng(args.seed))

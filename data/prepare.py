@@ -46,12 +46,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         if manual_dir:
             layouts.find_subjects(pathlib.Path(manual_dir))  # before TFDS meets a missing or empty folder
-        prepare(builder_cls, config, manual_dir, data_dir)
+        prepare(builder_cls, config, manual_dir, data_dir, getattr(args, "beam_pipeline_options", None))
     _summarise(args.dataset, name, final, data_dir, time.monotonic() - started)
     return 0
 
 
-def prepare(builder_cls: Any, config: Any, manual_dir: str | None, data_dir: pathlib.Path) -> pathlib.Path:
+def prepare(builder_cls: Any, config: Any, manual_dir: str | None, data_dir: pathlib.Path,
+            beam_options: str | None = None) -> pathlib.Path:
     """Builds into a hidden folder of data_dir, then renames; replaces what is already there.
 
     Args:
@@ -59,6 +60,7 @@ def prepare(builder_cls: Any, config: Any, manual_dir: str | None, data_dir: pat
       config: a BuilderConfig, or the name of one of the class's.
       manual_dir: the folder that the builder reads, None where it needs none.
       data_dir: where prepared datasets lie.
+      beam_options: of a Beam pipeline, as `_beam_options` takes them; None: all in this process.
 
     Returns:
       The folder of the prepared dataset.
@@ -74,7 +76,8 @@ def prepare(builder_cls: Any, config: Any, manual_dir: str | None, data_dir: pat
         shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
         staging.mkdir(parents=True)
         builder = builder_cls(data_dir=staging, config=config)
-        download = tfds.download.DownloadConfig(manual_dir=manual_dir)
+        builder.use_beam = beam_options is not None
+        download = tfds.download.DownloadConfig(manual_dir=manual_dir, beam_options=_beam_options(beam_options))
         with contextlib.redirect_stdout(io.StringIO()):
             builder.download_and_prepare(download_dir=staging / "downloads", download_config=download)
         _make_canonical(pathlib.Path(builder.data_dir))
@@ -89,6 +92,22 @@ def prepare(builder_cls: Any, config: Any, manual_dir: str | None, data_dir: pat
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return final
+
+
+def _beam_options(text: str | None) -> Any:
+    """`runner=DataflowRunner,project=P,...`, as TFDS' own command takes them -> Beam's options.
+
+    Raises:
+      UserError: Beam is not installed.
+    """
+    if text is None:
+        return None
+    try:
+        from apache_beam.options.pipeline_options import PipelineOptions
+    except ImportError as error:
+        raise errors.UserError("--beam_pipeline_options: needs Apache Beam; pip install 'fusioninn_jax[beam]'"
+                               ) from error
+    return PipelineOptions(flags=[f"--{option}" for option in _names(text)])
 
 
 def _make_canonical(folder: pathlib.Path) -> None:
@@ -120,7 +139,7 @@ def _request(args: argparse.Namespace, builder_cls: Any) -> tuple[Any, str | Non
             raise errors.UserError(f"--config={args.config}: unknown; choose {known}")
         return args.config, None, None
     own = {key: value for key, value in vars(args).items()
-           if key not in ("dataset", "source", "data_dir", "name", "overwrite")}
+           if key not in ("dataset", "source", "data_dir", "name", "overwrite", "beam_pipeline_options")}
     sources = [str(pathlib.Path(source).resolve()) for source in args.source]
     if args.dataset == "image_pairs":
         own["sources"] = tuple(sources)
@@ -232,6 +251,9 @@ def _brats_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--validation_subjects", type=_names, default="", help="likewise")
     parser.add_argument("--skip_bad", action="store_true", help="leave bad subjects out instead of failing")
     parser.add_argument("--strict", action="store_true", help="negative voxels are an error")
+    parser.add_argument("--beam_pipeline_options", metavar="KEY=VALUE,...",
+                        help="write by Apache Beam, e.g. runner=DirectRunner,direct_num_workers=8; data_dir and source "
+                        "must then be a file system that all workers see")
 
 
 def _pairs_options(parser: argparse.ArgumentParser) -> None:

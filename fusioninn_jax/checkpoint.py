@@ -223,7 +223,7 @@ def _reader() -> ocp.Checkpointer:
                                                active_processes={jax.process_index()})
     return ocp.Checkpointer(ocp.CompositeCheckpointHandler(state=ocp.StandardCheckpointHandler(),
                                                            meta=ocp.JsonCheckpointHandler(),
-                                                           metrics=ocp.JsonCheckpointHandler()),
+                                                           metrics=ocp.JsonCheckpointHandler(filename="metrics")),
                             multiprocessing_options=alone)
 
 

@@ -1,11 +1,13 @@
 """Evaluation: `python -m fusioninn_jax.evaluate --workdir=runs/x [--split=test]`.
 
 Scores a trained model, training-free systems (`--model=mean`) and folders of images that other methods fused
-(`--fused-dir=NAME=FOLDER`), all on the same split, into one table: CSV, JSON and Markdown.
+(`--fused-dir=NAME=FOLDER`), all on the same split, into one table: CSV, JSON and Markdown. Several processes
+(docs/SCALING.md) share the slices; the table does not depend on how many they are.
 """
 from __future__ import annotations
 
 import argparse
+import os
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,11 +15,23 @@ from typing import Any
 import jax
 import ml_collections
 import numpy as np
+from etils import epath
 from PIL import Image
 from tqdm import tqdm
 
-from fusioninn_jax import checkpoint, image_io, input_pipeline, models, outputs, parallel, score_table, scoring, train
-from fusioninn_jax.errors import Parser, UserError, cli
+from fusioninn_jax import (
+    checkpoint,
+    distributed,
+    image_io,
+    input_pipeline,
+    models,
+    outputs,
+    parallel,
+    score_table,
+    scoring,
+    train,
+)
+from fusioninn_jax.errors import Parser, UserError
 from fusioninn_jax.models import FusionModel, ddfm
 
 IMAGE_ENDINGS = (".png", ".tif", ".tiff")
@@ -55,30 +69,41 @@ def image_name(subject: str, slice_index: int) -> str:
 
 
 def _batches(prepared: input_pipeline.Prepared, config: ml_collections.ConfigDict, args: argparse.Namespace,
-             multiple: int) -> Iterator[input_pipeline.Batch]:
-    return input_pipeline.evaluation_batches(prepared, config.data, args.split, batch_size=args.batch_size,
-                                             multiple=multiple, limit=args.limit)
+             multiple: int, system: str) -> Iterator[input_pipeline.Batch]:
+    """This process's rows of every batch, under a progress bar."""
+    batches = input_pipeline.evaluation_batches(
+        prepared, config.data, args.split, batch_size=args.batch_size, multiple=multiple, limit=args.limit,
+        process_index=jax.process_index(), process_count=jax.process_count())
+    return iter(tqdm(batches, desc=system, unit=" batches", disable=not distributed.is_first()))
 
 
-def _rows(system: str, batch: input_pipeline.Batch, results: dict[str, np.ndarray]) -> list[score_table.Row]:
-    """A row for each real image of a batch."""
+def _rows(system: str, batch: input_pipeline.Batch,
+          results: dict[str, np.ndarray]) -> list[tuple[int, score_table.Row]]:
+    """The number in the split and the scores of each real image of a batch."""
     scores = {name: values for name, values in results.items() if values.ndim == 1}
-    return [{"system": system, "subject": batch["subject"][i].decode(), "slice_index": int(batch["slice_index"][i]),
-             **{name: float(values[i]) for name, values in scores.items()}}
+    return [(int(batch["number"][i]),
+             {"system": system, "subject": batch["subject"][i].decode(), "slice_index": int(batch["slice_index"][i]),
+              **{name: float(values[i]) for name, values in scores.items()}})
             for i in np.flatnonzero(batch["weight"])]
+
+
+def _of_all(rows: list[tuple[int, score_table.Row]]) -> list[score_table.Row]:
+    """The rows of all processes, in the order of the split."""
+    everyone = [numbered for of_process in distributed.gather(rows) for numbered in of_process]
+    return [row for _, row in sorted(everyone, key=lambda numbered: numbered[0])]
 
 
 def score_model(system: str, model: FusionModel, variables: Any, prepared: input_pipeline.Prepared,
                 config: ml_collections.ConfigDict, args: argparse.Namespace) -> tuple[list[score_table.Row], Any]:
-    """Scores a model over the split on all local devices; returns (rows, moments of the latent or {})."""
+    """Scores a model over the split on all devices; returns (rows, moments of the latent or {}) of all processes."""
     devices = jax.local_devices()
-    parallel.check_batch(args.batch_size, len(devices))
+    parallel.check_batch(args.batch_size, jax.device_count(), "--batch-size")
     names = scoring.METRIC_SETS[args.metrics]
     step = parallel.make_map(scoring.make_score(model, names, config.losses.prior), devices)
     key = jax.random.fold_in(jax.random.key(config.seed), EVALUATION_FOLD)
-    rows: list[score_table.Row] = []
+    rows: list[tuple[int, score_table.Row]] = []
     moments = {"brain": scoring.LatentMoments(), "background": scoring.LatentMoments()}
-    for batch in tqdm(_batches(prepared, config, args, model.multiple), desc=system, unit=" batches"):
+    for batch in _batches(prepared, config, args, model.multiple, system):
         split = parallel.split_batch((batch["sources"], batch["number"].astype(np.uint32)), len(devices))
         results = parallel.merge_batch(step((variables, key), *split))
         rows += _rows(system, batch, results)
@@ -89,8 +114,16 @@ def score_model(system: str, model: FusionModel, variables: Any, prepared: input
             moments["background"].add(results["latent"][real], ~brain[real])
         if args.save_fused:
             _save_fused(pathlib.Path(args.save_fused) / system, batch, results["fused"])
-    summaries = {where: of_where.summary() for where, of_where in moments.items()}
-    return rows, {where: summary for where, summary in summaries.items() if summary}
+    summaries = {where: _merged(of_where).summary() for where, of_where in moments.items()}
+    return _of_all(rows), {where: summary for where, summary in summaries.items() if summary}
+
+
+def _merged(moments: scoring.LatentMoments) -> scoring.LatentMoments:
+    """Those of all processes together."""
+    total = scoring.LatentMoments()
+    for sums in distributed.gather(moments.sums()):
+        total.add_sums(sums)
+    return total
 
 
 def _save_fused(folder: pathlib.Path, batch: input_pipeline.Batch, fused: np.ndarray) -> None:
@@ -114,12 +147,13 @@ def score_folder(system: str, folder: pathlib.Path, prepared: input_pipeline.Pre
     names = scoring.METRIC_SETS[args.metrics]
     score = jax.jit(lambda stack, fused: scoring.fusion_scores(
         tuple(stack[..., i:i + 1] for i in range(stack.shape[-1])), fused, names))
-    rows: list[score_table.Row] = []
-    for batch in tqdm(_batches(prepared, config, args, 1), desc=system, unit=" batches"):
+    parallel.check_batch(args.batch_size, jax.process_count(), "--batch-size")
+    rows: list[tuple[int, score_table.Row]] = []
+    for batch in _batches(prepared, config, args, 1, system):
         fused = np.stack([_read_fused(folder, subject.decode(), int(index), stack.shape[:2]) for subject, index, stack
                           in zip(batch["subject"], batch["slice_index"], batch["sources"], strict=True)])
         rows += _rows(system, batch, jax.tree.map(np.asarray, score(batch["sources"], fused)))
-    return rows
+    return _of_all(rows)
 
 
 def _read_fused(folder: pathlib.Path, subject: str, slice_index: int, size: tuple[int, ...]) -> np.ndarray:
@@ -153,7 +187,8 @@ def _load(args: argparse.Namespace) -> tuple[dict[str, tuple[FusionModel, Any]],
         if args.sampling_steps:
             model = _with_steps(config, args.sampling_steps)
         systems[f"{config.model.name}"] = (model, variables)
-        print(f"{args.workdir}: {args.checkpoint} checkpoint, step {step}")
+        if distributed.is_first():
+            print(f"{args.workdir}: {args.checkpoint} checkpoint, step {step}")
     for name in args.model:
         model = models.get(name)
         if not model.training_free:
@@ -164,6 +199,14 @@ def _load(args: argparse.Namespace) -> tuple[dict[str, tuple[FusionModel, Any]],
         config.data.dataset = args.dataset or config.data.dataset
         config.data.data_dir = args.data_dir or config.data.data_dir
     return systems, config
+
+
+def _write(out: epath.Path, rows: list[score_table.Row], report: dict[str, Any]) -> None:
+    text = score_table.markdown(report)
+    score_table.write_csv(out / "scores.csv", rows)
+    score_table.write_json(out / "summary.json", report)
+    score_table.write_atomically(out / "summary.md", lambda file: file.write(text))
+    print(f"{text}\nwritten: {out}/scores.csv, summary.json, summary.md")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -186,14 +229,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         of_system = score_folder(name or pathlib.Path(folder).name, pathlib.Path(folder), prepared, config, args)
         report["systems"][name or pathlib.Path(folder).name] = score_table.summarise(of_system)
         rows += of_system
-    out = pathlib.Path(args.out) if args.out else pathlib.Path(args.workdir) / "evaluation" / args.split
-    score_table.write_csv(out / "scores.csv", rows)
-    score_table.write_json(out / "summary.json", report)
-    text = score_table.markdown(report)
-    score_table.write_atomically(out / "summary.md", lambda file: file.write(text))
-    print(f"{text}\nwritten: {out}/scores.csv, summary.json, summary.md")
+    if distributed.is_first():
+        _write(epath.Path(args.out or os.path.join(args.workdir, "evaluation", args.split)), rows, report)
     return 0
 
 
 if __name__ == "__main__":
-    cli(main)
+    distributed.cli(main)

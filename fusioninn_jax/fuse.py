@@ -2,7 +2,8 @@
 
 `python -m fusioninn_jax.decompose` gives the series back: from the fused image alone nearly, with the latent to float
 precision, from `--lossless` bit for bit. Whole folders of studies:
-`python -m fusioninn_jax.fuse --studies FOLDER --match '*t1c*.nii.gz' '*flair*.nii.gz' -o FOLDER`.
+`python -m fusioninn_jax.fuse --studies FOLDER --match '*t1c*.nii.gz' '*flair*.nii.gz' -o FOLDER`; several processes
+(docs/SCALING.md) deal the studies out.
 """
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fusioninn_jax import outputs
-from fusioninn_jax.errors import Parser, UserError, cli
+from fusioninn_jax import distributed, outputs
+from fusioninn_jax.errors import Parser, UserError
 from fusioninn_jax.studies import archive, batch, files, fusion, nifti, resampling
 from fusioninn_jax.studies import record as records
 from fusioninn_jax.studies.series import Series, check_same_grid
@@ -146,8 +147,10 @@ def _fuse_all(args: argparse.Namespace) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses the command line and fuses; returns the exit code."""
     args = _arguments(argv)
-    return _fuse_all(args) if args.studies else _fuse_one(args)
+    if args.studies:
+        return _fuse_all(args)
+    return _fuse_one(args) if distributed.is_first() else 0  # one study is not shared out
 
 
 if __name__ == "__main__":
-    cli(main)
+    distributed.cli(main)

@@ -1,4 +1,4 @@
-"""What a checkpoint must be before anything is trained or scored with it: undamaged, and of the run that asks for it."""
+"""What a checkpoint must be before it is used: undamaged, and of the run that asks for it."""
 from __future__ import annotations
 
 import json

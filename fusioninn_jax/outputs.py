@@ -29,15 +29,22 @@ def check(outputs: Sequence[pathlib.Path], *, inputs: Sequence[pathlib.Path] = (
 
 
 def _check_folder(output: pathlib.Path) -> None:
-    """The folder can be made, or is there, and takes files."""
+    """The folder, or the nearest one above it that is there, takes files; nothing is made yet."""
     folder = output.absolute().parent
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    probe = _temporary(there / output.name)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = _temporary(output)
         probe.touch()
         probe.unlink()
     except OSError as error:
         raise _unwritable(output, error) from error
+
+
+def _make_folder(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Makes a folder and those above it; returns the ones that were missing, the deepest first."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    return missing
 
 
 def _temporary(output: pathlib.Path) -> pathlib.Path:
@@ -53,23 +60,31 @@ def _unwritable(output: pathlib.Path, error: OSError) -> UserError:
 def new_files(*outputs: pathlib.Path) -> Iterator[list[pathlib.Path]]:
     """Temporary paths, with the outputs' endings, that are renamed to the outputs where the block succeeds.
 
-    What is there under an output's name is replaced, a folder too; `check` is what guards it.
+    What is there under an output's name is replaced, a folder too; `check` is what guards it. Folders above the outputs
+    are made, and removed again where the block fails.
 
     Raises:
       UserError: the disk is full, or the folder cannot be written to.
     """
     temporaries = [_temporary(output) for output in outputs]
+    made: list[pathlib.Path] = []
     try:
+        for temporary in temporaries:
+            made += _make_folder(temporary.parent)
         yield temporaries
         for temporary, output in zip(temporaries, outputs, strict=True):
             if temporary.is_dir() or output.is_dir():  # a file replaces a file in one step, a folder needs two
                 _remove(output)
             temporary.replace(output)
+        made.clear()
     except OSError as error:
         raise _unwritable(outputs[0], error) from error
     finally:
         for temporary in temporaries:
             _remove(temporary)
+        for folder in made:
+            with contextlib.suppress(OSError):  # another process writes there
+                folder.rmdir()
 
 
 def _remove(path: pathlib.Path) -> None:

@@ -23,12 +23,11 @@ from fusioninn_jax.train_state import TrainState
 AXIS = "devices"
 
 
-def check_batch(batch_size: int, devices: int, setting: str = "batch_size") -> None:
+def check_batch(batch_size: int, devices: int, flag: str = "--config.train.batch_size") -> None:
     """Raises UserError where the devices don't divide the batch."""
     if batch_size % devices:
         near = max(devices, batch_size - batch_size % devices)
-        raise UserError(f"train.{setting}={batch_size}: the {devices} devices don't divide it; "
-                        f"use --config.train.{setting}={near}")
+        raise UserError(f"{flag}={batch_size}: the {devices} devices don't divide it; use {flag}={near}")
 
 
 def all_devices() -> list[jax.Device]:

@@ -54,7 +54,6 @@ def summarise(rows: list[Row]) -> dict[str, Any]:
 
 def write_atomically(path: pathlib.Path, write: Callable[[TextIO], Any]) -> None:
     """Calls `write(file)` on a temporary file beside `path`, then renames it, so no half file is ever there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with outputs.new_files(path) as (temporary,), temporary.open("w", newline="") as file:
         write(file)
 

@@ -110,6 +110,15 @@ class LatentMoments:
             a, b = latent.take(first, axis)[both], latent.take(second, axis)[both]
             self._pairs += [a.size, a.sum(), b.sum(), (a * a).sum(), (b * b).sum(), (a * b).sum()]
 
+    def sums(self) -> list[list[float]]:
+        """What was added up so far, to be sent to another process."""
+        return [self._powers.tolist(), self._pairs.tolist()]
+
+    def add_sums(self, sums: list[list[float]]) -> None:
+        """Adds what another process added up."""
+        self._powers += sums[0]
+        self._pairs += sums[1]
+
     def summary(self) -> dict[str, float]:
         """Mean, standard deviation, skewness, excess kurtosis and correlation of neighbours; {} without pixels."""
         if not self._powers[0]:

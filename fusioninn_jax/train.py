@@ -129,7 +129,7 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str) -> train
     parallel.check_batch(config.train.batch_size, len(devices))
     prepared = input_pipeline.open_dataset(config.data)
     config = resolve(config, prepared)
-    parallel.check_batch(config.train.eval_batch_size, len(devices), "eval_batch_size")
+    parallel.check_batch(config.train.eval_batch_size, len(devices), "--config.train.eval_batch_size")
     model = models.get(config.model.name, config.model[config.model.name])
     optimizer = train_state.make_optimizer(config.optimizer, config.train.steps)
     with run_lock.hold(workdir) if distributed.is_first() else contextlib.nullcontext():

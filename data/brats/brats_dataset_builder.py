@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First version."}
     BUILDER_CONFIGS = [BratsConfig(name="default", description="T1-Gd and FLAIR, labels 1 and 2, split by patient.")]
+    use_beam = False  # set on a builder: subjects are read and written by the workers of a Beam pipeline
     MANUAL_DOWNLOAD_INSTRUCTIONS = "Unpack the data, which needs registration, and give its folder; see README.md."
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -65,21 +66,32 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return self.dataset_info_from_configs(features=example_features(len(modalities)),
                                               metadata=tfds.core.MetadataDict(modalities=list(modalities)))
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[Any]]:
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         root = pathlib.Path(dl_manager.manual_dir)
         plan = make_plan(root, self.builder_config)
         self.info.metadata.update(plan.metadata, settings=self.builder_config.settings(str(root.resolve())))
         return {split: self._generate_examples(plan, split) for split in plan.metadata["counts"]["slices"]}
 
-    def _generate_examples(self, plan: Plan, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _generate_examples(self, plan: Plan, split: str) -> Any:
+        """The examples of a split: an iterator, or a Beam transform that gives them."""
         modalities = layouts.parse_modalities(self.builder_config.modalities)
         subjects = [s for s in plan.subjects if s.name in plan.metadata["subjects"][split]]
-        for subject in tqdm.tqdm(subjects, desc=f"writing {split}", unit="subject", disable=None):
-            for block in reading.read_slices(subject, modalities, strict=False):
-                for row, name in enumerate(block.subjects):
-                    index = block.first + row
-                    if plan.split_of.get((subject.name, index)) == split:
-                        yield f"{name}/{index:05d}", _example(block, row)
+        of_split = {place for place, where in plan.split_of.items() if where == split}
+        if self.use_beam:
+            beam = tfds.core.lazy_imports.apache_beam
+            return beam.Create(subjects) | beam.FlatMap(_examples, modalities, of_split)
+        shown = tqdm.tqdm(subjects, desc=f"writing {split}", unit="subject", disable=None)
+        return (example for subject in shown for example in _examples(subject, modalities, of_split))
+
+
+def _examples(subject: layouts.Subject, modalities: Sequence[str],
+              of_split: set[tuple[str, int]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(key, example) of each slice of a subject that belongs to the split."""
+    for block in reading.read_slices(subject, modalities, strict=False):
+        for row, name in enumerate(block.subjects):
+            index = block.first + row
+            if (subject.name, index) in of_split:
+                yield f"{name}/{index:05d}", _example(block, row)
 
 
 def _example(block: reading.Slices, row: int) -> dict[str, Any]:

@@ -5,8 +5,10 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import jax
 from tqdm import tqdm
 
+from fusioninn_jax import distributed
 from fusioninn_jax.errors import UserError
 
 
@@ -49,21 +51,26 @@ def sources(study: Study, patterns: Sequence[str]) -> list[pathlib.Path]:
 def run(studies: Sequence[Study], is_done: Callable[[Study], bool], process: Callable[[Study], None]) -> int:
     """Processes the studies that are not done; prints what failed and a summary.
 
+    Several processes deal them out; each says what failed of its own, and the first the summary of all.
+
     Returns:
       the exit code: 1 where a study failed, else 0.
     """
-    left = [study for study in studies if not is_done(study)]
-    failed = []
-    bar = tqdm(left, unit=" studies", dynamic_ncols=True)
+    own = studies[jax.process_index()::jax.process_count()]
+    left = [study for study in own if not is_done(study)]
+    failed = 0
+    bar = tqdm(left, unit=" studies", dynamic_ncols=True, disable=not distributed.is_first())
     for study in bar:
         try:
             process(study)
         except UserError as error:
-            failed.append(study)
+            failed += 1
             bar.write(f"failed: {error}")
         except Exception as error:  # whatever one study does, the others go on
-            failed.append(study)
+            failed += 1
             bar.write(f"failed: {study.folder}: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
-    print(f"{len(left) - len(failed)} studies fused, {len(studies) - len(left)} were there already, {len(failed)} "
-          "failed")
+    fused, there, failed = (sum(of) for of in zip(*distributed.gather([len(left) - failed, len(own) - len(left),
+                                                                       failed]), strict=True))
+    if distributed.is_first():
+        print(f"{fused} studies fused, {there} were there already, {failed} failed")
     return 1 if failed else 0

@@ -63,6 +63,7 @@ def test_a_batch_goes_on_and_resumes(tmp_path, model_folder, capsys):
     said = "".join(capsys.readouterr())
     assert "2 studies fused, 0 were there already, 2 failed" in said
     assert "p2_flair.nii.gz: not a readable NIfTI" in said and "p3: 0 series match *_t1.nii.gz" in said
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["p1", "p4"]  # no folder without a result
     done = tmp_path / "out" / "p1" / "fused.nii.gz"
     before = done.stat().st_mtime_ns
     cases.save(tmp_path / "in" / "p2" / "p2_flair.nii.gz", cases.voxels(3, (6, 4, 3)))
