@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import pathlib
 import shutil
@@ -42,13 +43,13 @@ def _check_folder(output: pathlib.Path) -> None:
 
 def _make_folder(folder: pathlib.Path) -> list[pathlib.Path]:
     """Makes a folder and those above it; returns the ones that were missing, the deepest first."""
-    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    missing = list(itertools.takewhile(lambda place: not place.exists(), (folder, *folder.parents)))
     folder.mkdir(parents=True, exist_ok=True)
     return missing
 
 
 def _temporary(output: pathlib.Path) -> pathlib.Path:
-    return output.absolute().with_name(f".writing-{os.getpid()}-{output.name}")
+    return output.with_name(f".writing-{os.getpid()}-{output.name}")
 
 
 def _unwritable(output: pathlib.Path, error: OSError) -> UserError:

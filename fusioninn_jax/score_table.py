@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import pathlib
 from collections.abc import Callable
@@ -53,9 +54,11 @@ def summarise(rows: list[Row]) -> dict[str, Any]:
 
 
 def write_atomically(path: pathlib.Path, write: Callable[[TextIO], Any]) -> None:
-    """Calls `write(file)` on a temporary file beside `path`, then renames it, so no half file is ever there."""
-    with outputs.new_files(path) as (temporary,), temporary.open("w", newline="") as file:
-        write(file)
+    """Calls `write(file)`, writes that beside `path`, then renames it, so no half file is ever there."""
+    text = io.StringIO(newline="")
+    write(text)
+    with outputs.new_files(path) as (temporary,):
+        temporary.write_bytes(text.getvalue().encode())
 
 
 def write_csv(path: pathlib.Path, rows: list[Row]) -> None:
