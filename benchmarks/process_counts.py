@@ -18,13 +18,14 @@ from tests import many_processes, training_case
 
 LAYOUTS = ((1, 4), (2, 2), (4, 1))
 TOLERANCE = 1e-5
+DEADLINE = 1200  # seconds for a run
 
 
 def curves(folder, data_dir, layout, args):
     """(training losses, validation losses) by step."""
     workdir = folder / "x".join(map(str, layout))
     settings = [f"--config.train.steps={args.steps}", f"--config.train.eval_every={args.steps // 4}"]
-    ended = many_processes.end(many_processes.train(workdir, data_dir, *layout, *settings, *args.setting))
+    ended = many_processes.end(many_processes.train(workdir, data_dir, *layout, *settings, *args.setting), DEADLINE)
     if any(code for code, _ in ended):
         raise SystemExit(f"{layout}: {ended}")
     evaluations = [record["loss"] for record in read_lines(workdir / METRICS_FILE)]

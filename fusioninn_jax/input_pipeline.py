@@ -193,7 +193,8 @@ def train_batches(prepared: Prepared, config: ml_collections.ConfigDict, *, batc
     stream = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max).flat_map(epoch).skip(offset)
     stream = tf.data.Dataset.zip(tf.data.Dataset.range(start, np.iinfo(np.int64).max), stream)
     own = batch_size // process_count
-    stream = stream.filter(lambda position, _: (position % batch_size) // own == process_index)
+    if process_count > 1:  # other processes' rows are skipped without a look at them
+        stream = stream.batch(own, drop_remainder=True).shard(process_count, process_index).unbatch()
 
     def prepare(position: tf.Tensor, numbered: tuple[tf.Tensor, dict[str, Any]]) -> dict[str, Any]:
         example = _decode(prepared, config.normalisation, *numbered)

@@ -41,9 +41,9 @@ def train(workdir: pathlib.Path, data_dir: pathlib.Path, processes: int, devices
                   *settings], processes, devices)
 
 
-def end(running: Sequence[subprocess.Popen[str]]) -> list[tuple[int, str]]:
+def end(running: Sequence[subprocess.Popen[str]], deadline: float = DEADLINE) -> list[tuple[int, str]]:
     """Waits; (exit code, what was said) of each."""
-    said = [process.communicate(timeout=DEADLINE) for process in running]
+    said = [process.communicate(timeout=deadline) for process in running]
     return [(process.returncode, out + err) for process, (out, err) in zip(running, said, strict=True)]
 
 
