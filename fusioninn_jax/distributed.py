@@ -46,13 +46,15 @@ def start(coordinator_address: str | None = None, num_processes: int | None = No
                         f"{(num_processes or 1) - 1}")
     try:
         jax.distributed.initialize(coordinator_address, num_processes, process_id)
+        if jax.process_count() > 1:  # gloo connects at the first collective, and waits 30 seconds only: do it here, where
+            multihost_utils.sync_global_devices("start")  # all have just met, not where one compiles longer than another
     except ValueError:  # no cluster was detected
         if any(given):
             raise
     except RuntimeError as error:
-        raise UserError(f"--coordinator_address={coordinator_address}: the {num_processes} processes did not find one "
-                        f"another ({errors.first_line(error)}); check address and firewall, and that all were started"
-                        ) from error
+        raise UserError(f"--coordinator_address={coordinator_address or 'detected'}: the processes did not find one "
+                        f"another ({errors.first_line(error)}); check address and firewall, and that all were started; "
+                        "--num_processes=1 works alone") from error
 
 
 def is_first() -> bool:

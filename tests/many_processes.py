@@ -66,4 +66,6 @@ def wait_for_step(running: Sequence[subprocess.Popen[str]], workdir: pathlib.Pat
         if any(process.poll() is not None for process in running):
             raise RuntimeError(f"the run ended by itself: {end(running)}")
         time.sleep(0.02)
+    for process in running:
+        process.kill()
     raise RuntimeError("the run took too long")
