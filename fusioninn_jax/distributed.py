@@ -46,8 +46,10 @@ def start(coordinator_address: str | None = None, num_processes: int | None = No
                         f"{(num_processes or 1) - 1}")
     try:
         jax.distributed.initialize(coordinator_address, num_processes, process_id)
-        if jax.process_count() > 1:  # gloo connects at the first collective, and waits 30 seconds only: do it here, where
-            multihost_utils.sync_global_devices("start")  # all have just met, not where one compiles longer than another
+        if jax.process_count() > 1:
+            # gloo connects at the first collective and waits 30 seconds only: here, where all have just met, not later,
+            # where one may compile for longer than another
+            multihost_utils.sync_global_devices("start")
     except ValueError:  # no cluster was detected
         if any(given):
             raise

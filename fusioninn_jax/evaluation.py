@@ -88,7 +88,8 @@ def validate(model: FusionModel, variables: Any, prepared: input_pipeline.Prepar
         if interrupted():
             return None
     means = _means({name: _whole_batches(values) for name, values in columns.items()})
-    parts = losses.LossParts(*[jnp.float32(means[name]) for name in ("fusion", "decomposition", "latent_loss")])
+    names = ("fusion", "decomposition", "latent_loss", "background")
+    parts = losses.LossParts(*[jnp.float32(means[name]) for name in names])
     return Results({"loss": float(objective.per_image_loss(model, parts, config.losses)), **means}, examples)
 
 
