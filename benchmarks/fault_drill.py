@@ -199,8 +199,8 @@ def print_stops(records, finished):
                 good &= not any(lost) and not any(record["code"] for record in of)
             rows.append([moment, name, len(of), sum(record["in a save"] for record in of), f"{exact} / {len(of)}",
                          max(lost, default="-"), sum(record["code"] == 0 for record in of)])
-    timing.print_table(["stopped in", "by", "times", "half-written save left", "resumed exactly", "most steps lost",
-                        "exit code 0"], rows)
+    timing.print_table(["stopped in", "by", "times", "half-written save in the folder", "resumed exactly",
+                        "most steps lost", "exit code 0"], rows)
     return good
 
 
