@@ -67,11 +67,7 @@ def make_manager(workdir: Folder, config: ml_collections.ConfigDict) -> ocp.Chec
 
 @contextlib.contextmanager
 def managed(workdir: Folder, config: ml_collections.ConfigDict) -> Iterator[ocp.CheckpointManager]:
-    """A manager whose last save is waited for at the end of the block, but not by a process that fails among several.
-
-    Raises:
-      UserError: the last save failed.
-    """
+    """A manager whose last save is waited for at the end of the block, but not by a process that fails among several."""
     manager = make_manager(workdir, config)
     try:
         yield manager
@@ -80,11 +76,8 @@ def managed(workdir: Folder, config: ml_collections.ConfigDict) -> Iterator[ocp.
             finish(manager)
             manager.close()
         raise
-    whole = finish(manager)
+    finish(manager)
     manager.close()
-    if not whole:
-        raise UserError(f"{manager.directory}: the last checkpoint could not be written; make room there, then the "
-                        "same command goes on from the one before")
 
 
 def _folder(workdir: Folder) -> epath.Path:
@@ -134,14 +127,12 @@ def _on_all_processes(state: TrainState) -> TrainState:
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(everywhere, np.asarray(x)), state)
 
 
-def finish(manager: ocp.CheckpointManager) -> bool:
-    """Waits for the save under way; False where it failed."""
+def finish(manager: ocp.CheckpointManager) -> None:
+    """Waits for the save under way, and says so where it failed."""
     try:
         manager.wait_until_finished()
     except Exception as error:
         _tell_failure(manager, error)
-        return False
-    return True
 
 
 def _tell_failure(manager: ocp.CheckpointManager, error: Exception) -> None:
@@ -238,6 +229,14 @@ def _read_meta(reader: ocp.Checkpointer, folder: epath.Path) -> dict[str, Any]:
 def newest_step(workdir: Folder) -> int | None:
     """The step of the newest complete checkpoint, or None where there is none."""
     return max(_steps(_folder(workdir)), default=None)
+
+
+def check_written(workdir: Folder, step: int) -> None:
+    """Raises UserError where the newest checkpoint is not the one of `step`, the last."""
+    newest = newest_step(workdir)
+    if step and newest != step:
+        raise UserError(f"{_folder(workdir)}: the last checkpoint, of step {step}, could not be written; make room "
+                        f"there, then the same command goes on from step {newest or 0}")
 
 
 def load(workdir: Folder, which: str = "best") -> tuple[FusionModel, Any, ml_collections.ConfigDict, int]:

@@ -171,6 +171,7 @@ def _train(config: ml_collections.ConfigDict, workdir: str, model: models.Fusion
         if stop.requested():
             checkpoint.save(manager, state, config)
             bar.write(f"stopped by SIGTERM at step {step}; the same command resumes there")
+    checkpoint.check_written(workdir, step)
     return state
 
 
