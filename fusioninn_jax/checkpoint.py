@@ -67,7 +67,7 @@ def make_manager(workdir: Folder, config: ml_collections.ConfigDict) -> ocp.Chec
 
 @contextlib.contextmanager
 def managed(workdir: Folder, config: ml_collections.ConfigDict) -> Iterator[ocp.CheckpointManager]:
-    """A manager whose last save is waited for at the end of the block, but not by a process that fails among several."""
+    """A manager whose last save is waited for at the end of the block; one process that fails of several waits not."""
     manager = make_manager(workdir, config)
     try:
         yield manager

@@ -5,8 +5,9 @@ import time
 import numpy as np
 import pytest
 
-from fusioninn_jax import checkpoint, distributed, train
+from fusioninn_jax import checkpoint, distributed, evaluate, scoring, train
 from fusioninn_jax.errors import UserError
+from fusioninn_jax.studies import batch
 from tests import many_processes, tiny_config, tolerances, training_case
 
 BOUND = 60  # seconds from the death of one process to the end of the others
@@ -73,3 +74,31 @@ def test_the_flags_are_taken_out_of_the_command_line(monkeypatch):
     rest = distributed._join(["--workdir=x", "--num_processes=2", "--process_id=1", "--coordinator_address=a:1", "y"])
     assert rest == ["--workdir=x", "y"]
     assert started == {"coordinator_address": "a:1", "num_processes": 2, "process_id": 1}
+
+
+def test_scores_of_two_processes_are_one_table(monkeypatch):
+    shares = [[(0, {"subject": "a"}), (3, {"subject": "b"})], [(1, {"subject": "a"}), (2, {"subject": "b"})]]
+    monkeypatch.setattr(distributed, "gather", lambda own: shares)
+    assert evaluate._of_all(shares[0]) == [shares[0][0][1], shares[1][0][1], shares[1][1][1], shares[0][1][1]]
+    latents = np.random.default_rng(0).standard_normal((4, 5, 6, 1))
+    inside = np.ones((4, 5, 6, 1), bool)
+    whole, parts = scoring.LatentMoments(), [scoring.LatentMoments(), scoring.LatentMoments()]
+    whole.add(latents, inside)
+    for part, rows in zip(parts, (np.s_[:1], np.s_[1:]), strict=True):
+        part.add(latents[rows], inside[rows])
+    monkeypatch.setattr(distributed, "gather", lambda own: [part.sums() for part in parts])
+    for name, value in whole.summary().items():
+        np.testing.assert_allclose(evaluate._merged(parts[0]).summary()[name], value, rtol=tolerances.GOLDEN_F64)
+
+
+@pytest.mark.parametrize("index,own", [(0, ["a", "c"]), (1, ["b"])])
+def test_studies_are_dealt_out(monkeypatch, capsys, index, own):
+    monkeypatch.setattr(batch.jax, "process_index", lambda: index)
+    monkeypatch.setattr(batch.jax, "process_count", lambda: 2)
+    monkeypatch.setattr(distributed, "gather", lambda counts: [counts, [4, 2, 1]])
+    done = []
+    assert batch.run([batch.Study(name, []) for name in "abc"], lambda study: False,
+                     lambda study: done.append(study.folder)) == 1  # the other process says that one failed
+    assert done == own
+    said = capsys.readouterr().out
+    assert said == ("6 studies fused, 2 were there already, 1 failed\n" if index == 0 else "")
