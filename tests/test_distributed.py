@@ -23,8 +23,10 @@ def test_processes_share_one_training_through_every_end(data_dir, tmp_path):
     """2 processes x 2 devices, one killed; 4 x 1, one terminated; 1 x 8 to the end: the curve of 1 x 8 alone."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     config = tiny_config.get_config(str(data_dir))
-    config.model.fusioninn.blocks, config.optimizer.learning_rate = 1, 3e-4
-    settings = ["--config.model.fusioninn.blocks=1", "--config.optimizer.learning_rate=3e-4"]
+    changed = {"model.fusioninn.blocks": 1, "optimizer.learning_rate": 3e-4, "losses.latent": "mmd_official",
+               "losses.storage.kind": "float"}  # nothing discontinuous, which would let rounding differences grow
+    config.update_from_flattened_dict(changed)
+    settings = [f"--config.{name}={value}" for name, value in changed.items()]
     train.train_and_evaluate(config, str(whole))
 
     running = many_processes.train(broken, data_dir, 2, 2, *settings)
