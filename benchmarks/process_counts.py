@@ -1,8 +1,8 @@
 """The loss curve of one training as 1 process x 4 devices, 2 x 2 and 4 x 1: `python benchmarks/process_counts.py`.
 
 Prints a Markdown table of the largest relative difference from the curve of one process, and exits 1 where it is above
-1e-5. Everything runs on this machine, on simulated devices and the tiny dataset of the tests, with the paper's loss and
-rate: the default's rounding to 8 bits and its sorting are discontinuous, and make rounding differences of float32 grow.
+1e-5. Everything runs on this machine, on simulated devices and the tiny dataset of the tests, with the paper's loss
+and rate: the default's rounding to 8 bits and its sorting are discontinuous, and make rounding differences grow.
 """
 import argparse
 import pathlib
@@ -28,7 +28,8 @@ def curves(folder, data_dir, layout, args):
     """(training losses, validation losses) by step."""
     workdir = folder / "x".join(map(str, layout))
     settings = [f"--config.train.steps={args.steps}", f"--config.train.eval_every={args.steps // 4}"]
-    ended = many_processes.end(many_processes.train(workdir, data_dir, *layout, *settings, *PAPER, *args.setting), DEADLINE)
+    running = many_processes.train(workdir, data_dir, *layout, *settings, *PAPER, *args.setting)
+    ended = many_processes.end(running, DEADLINE)
     if any(code for code, _ in ended):
         raise SystemExit(f"{layout}: {ended}")
     evaluations = [record["loss"] for record in read_lines(workdir / METRICS_FILE)]
