@@ -8,7 +8,7 @@ import optax
 import pytest
 
 from fusioninn_jax import models
-from fusioninn_jax.models.fusioninn import make_flow, make_permutations, official_config
+from fusioninn_jax.models.fusioninn import clip_inward, make_flow, make_permutations, official_config
 from tests import tolerances
 from tests.golden import fusioninn_goldens, portable_inputs
 
@@ -178,6 +178,14 @@ def test_logit_model_starts_as_a_permutation():
     fused, _ = model.fuse(jax.jit(model.init)(jax.random.key(0), *sources), *sources)
     errors = [float(jnp.abs(fused - source).max()) for source in sources]
     assert min(errors) < tolerances.ROUND_TRIP_F32
+
+
+def test_a_source_thrown_out_of_the_range_is_pulled_back_in():
+    x = jnp.array([-0.2, -0.2, 0.4, 0.4, 1.3, 1.3])
+    g = jnp.array([1.0, -1.0, 1.0, -1.0, 1.0, -1.0])
+    value, pull = jax.vjp(clip_inward, x)
+    np.testing.assert_array_equal(value, jnp.clip(x, 0, 1))
+    np.testing.assert_array_equal(pull(g)[0], [0, -1, 1, -1, 1, 0])
 
 
 def test_bfloat16_conditioners_keep_the_flow_invertible():
