@@ -4,7 +4,8 @@
 
 The fused image is stored in 8 bits. Per modality: SSIM inside the brain of one decomposition with a fresh latent, of
 the one with latent 0 and of the mean over the samples; then brain pixels sorted by their spread over the samples into
-ten equal parts, with the root of the mean squared error of the mean beside the spread of each part.
+ten equal parts, with the root of the mean squared error of the mean beside the spread of each part. The ratio of the
+two over all pixels is the factor that makes the spread an error bar; the nearer each part's own ratio, the better.
 """
 import argparse
 import dataclasses
@@ -65,6 +66,9 @@ def main():
         cells = [f"{np.sqrt((values[order[part], m]**2).mean()):.4f}" for m, order in enumerate(orders)
                  for values in (spread, error)]
         print(f"| {part + 1} | " + " | ".join(cells) + " |")
+    factors = np.sqrt((error**2).mean(0) / (spread**2).mean(0))
+    print("\nerror / spread: " + ", ".join(f"{name} {factor:.2f}" for name, factor in zip(prepared.modalities, factors,
+                                                                                       strict=True)))
 
 
 if __name__ == "__main__":

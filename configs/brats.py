@@ -9,7 +9,8 @@ from configs import phantom
 
 
 def get_config() -> ml_collections.ConfigDict:
-    """As for the phantom, on real slices."""
+    """As for the phantom, on real slices, and longer."""
     config = phantom.get_config()
+    config.train.steps = 3000
     config.data.dataset = "brats/t1gd_flair"
     return config

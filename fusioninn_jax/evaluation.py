@@ -73,5 +73,6 @@ def validate(model: FusionModel, variables: Any, prepared: input_pipeline.Prepar
     means = {name: float(np.average(np.concatenate(values), weights=weight)) for name, values in columns.items()}
     if full_weight.any():  # copies in a filled-up batch would be mistaken for a property of the latent
         means["latent_loss"] = float(np.average(np.concatenate(columns["latent_loss"]), weights=full_weight))
-    parts = losses.LossParts(*[jnp.float32(means[name]) for name in ("fusion", "decomposition", "latent_loss")])
+    names = ("fusion", "decomposition", "latent_loss", "background")
+    parts = losses.LossParts(*[jnp.float32(means[name]) for name in names])
     return Results({"loss": float(objective.per_image_loss(model, parts, config.losses)), **means}, examples)

@@ -21,11 +21,12 @@ from fusioninn_jax.ssim import Moments, moments, ssim
 def default_config() -> ml_collections.ConfigDict:
     """Settings of the loss; the evidence for those that depart from the paper is in docs/RESULTS.md."""
     config = ml_collections.ConfigDict()
-    config.alpha = 0.2  # α of eq. 5: fusion against decomposition; the paper: 0.5
+    config.alpha = 0.1  # α of eq. 5: fusion against decomposition; the paper: 0.5
     config.lam = 0.8  # λ of eqs. 3-4: SSIM against l2
     config.reduction = "official"  # or "paper"; see fusioninn_jax.losses
     config.latent = "white"  # see fusioninn_jax.losses.LATENT_LOSSES; the authors: "mmd_official"
-    config.latent_weight = 0.5  # of the latent loss beside the fusion loss; the paper: 1
+    config.latent_weight = 1.0  # of the latent loss beside the fusion loss, as in the paper
+    config.background_weight = 10.0  # of losses.background_excess, for FusionINN alone; the paper: 0
     config.prior = "normal"  # see fusioninn_jax.losses.LATENT_PRIORS
     config.storage = storage.default_config()  # what happens to the fused image before it is decomposed
     return config
@@ -35,6 +36,7 @@ def paper_config() -> ml_collections.ConfigDict:
     """The published settings (paper, section 2 and Table 2), the fused image in float."""
     config = default_config()
     config.alpha, config.latent, config.latent_weight, config.storage.kind = 0.5, "mmd_official", 1.0, "float"
+    config.background_weight = 0.0
     return config
 
 
@@ -110,7 +112,7 @@ def loss_parts(model: FusionModel, variables: Variables, sources: tuple[jax.Arra
     """
     if model.train_loss is not None:
         own = model.train_loss(variables, sources, keys)
-        return losses.LossParts(own, jnp.zeros_like(own), jnp.zeros((), own.dtype)), {}, {}
+        return losses.LossParts(own, jnp.zeros_like(own), jnp.zeros((), own.dtype), jnp.zeros_like(own)), {}, {}
     if train:
         fused, latent, batch_stats = model.fuse_train(variables, *sources, gather=gather)
     else:
@@ -124,7 +126,8 @@ def loss_parts(model: FusionModel, variables: Variables, sources: tuple[jax.Arra
                         for output in (fused, *sides)]).mean(0)
     images: dict[str, Any] = {"fused": fused}
     if latent is None or model.decompose is None:
-        return losses.LossParts(fusion, jnp.zeros_like(fusion), jnp.zeros((), fused.dtype)), images, batch_stats
+        nothing = jnp.zeros_like(fusion)
+        return losses.LossParts(fusion, nothing, jnp.zeros((), fused.dtype), nothing), images, batch_stats
     target_keys, fresh_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
     target = draw_latents(target_keys, config.prior, latent)
     latent_part = losses.latent_loss(config.latent, gather(latent), gather(target), gather(brain_mask(sources)))
@@ -132,14 +135,16 @@ def loss_parts(model: FusionModel, variables: Variables, sources: tuple[jax.Arra
     decomposed = model.decompose(variables, stored, draw_latents(fresh_keys, config.prior, latent))
     images |= {"latent": latent, "decomposed": decomposed}
     decomposition = similarity(decomposed, [moments(image) for image in decomposed])
-    return losses.LossParts(fusion, decomposition, latent_part), images, batch_stats
+    background = losses.background_excess(fused, ~brain_mask(sources))
+    return losses.LossParts(fusion, decomposition, latent_part, background), images, batch_stats
 
 
 def per_image_loss(model: FusionModel, parts: losses.LossParts, config: ml_collections.ConfigDict) -> jax.Array:
     """The total loss per image, (B,); a system that cannot decompose is trained on the part `fusion` alone."""
     if not model.decompose:
         return parts.fusion
-    return losses.total_loss(parts, alpha=config.alpha, latent_weight=config.latent_weight)
+    return losses.total_loss(parts, alpha=config.alpha, latent_weight=config.latent_weight,
+                             background_weight=config.background_weight)
 
 
 def scores(sources: tuple[jax.Array, ...], images: dict[str, Any]) -> dict[str, jax.Array]:

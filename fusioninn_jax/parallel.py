@@ -109,7 +109,7 @@ def make_eval_step(model: FusionModel, config: ml_collections.ConfigDict, device
         sources = objective.split_sources(stack)
         parts, images, _ = objective.loss_parts(model, variables, sources, keys, config.losses, train=False,
                                                 gather=_gather)
-        result = {"fusion": parts.fusion, "decomposition": parts.decomposition,
+        result = {"fusion": parts.fusion, "decomposition": parts.decomposition, "background": parts.background,
                   "latent_loss": jnp.broadcast_to(parts.latent, len(stack)), **objective.scores(sources, images)}
         if with_images:
             if "decomposed" in images:

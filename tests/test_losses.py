@@ -110,6 +110,16 @@ def test_priors(prior, mean, std):
 def test_total_loss_is_equation_5():
     parts = losses.LossParts(jnp.array([1.0, 2.0]), jnp.array([3.0, 4.0]), jnp.array(0.5))
     np.testing.assert_allclose(losses.total_loss(parts, alpha=0.2), 0.2 * np.array([1.5, 2.5]) + 0.8 * np.array([3, 4]))
+    more = parts._replace(background=jnp.array([0.25, 0.0]))
+    np.testing.assert_allclose(losses.total_loss(more, background_weight=4.0) - losses.total_loss(parts), [1, 0])
+
+
+def test_background_excess_counts_what_a_file_would_keep_of_the_background_alone():
+    fused = jnp.full((2, 4, 5, 1), -0.01).at[0, 0, 0].set(0.5).at[0, 1:].set(0.7)
+    background = jnp.zeros((2, 4, 5, 1), bool).at[:, 0].set(True)
+    np.testing.assert_allclose(losses.background_excess(fused, background), [(0.5 - losses.BLACK) / 20, 0])
+    gradient = jax.grad(lambda fused: losses.background_excess(fused, background).sum())(fused)
+    assert np.count_nonzero(gradient) == 1 and gradient[0, 0, 0] > 0
 
 
 @pytest.mark.parametrize("call", [

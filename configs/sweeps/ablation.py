@@ -11,27 +11,30 @@ from configs import sweeps
 
 AUTHORS = {"model.fusioninn.formulation": "official", "model.fusioninn.actnorm": "batch",
            "model.fusioninn.permutation": "random", "losses.alpha": 0.5, "losses.latent": "mmd_official",
-           "losses.latent_weight": 1.0, "losses.storage.kind": "float"}
+           "losses.latent_weight": 1.0, "losses.background_weight": 0.0, "losses.storage.kind": "float"}
 RUNS = {
     "ours": {},
     **{f"authors_{rate}": AUTHORS | {"optimizer.learning_rate": rate} for rate in (3e-4, 1e-3, 2e-3)},
     **{f"latent_{name}": {"losses.latent": name}
-       for name in ("mmd_official", "mmd_patch", "wasserstein", "sliced_wasserstein")},
+       for name in ("none", "mmd_official", "mmd_patch", "wasserstein", "sliced_wasserstein")},
     **{f"storage_{kind}": {"losses.storage.kind": kind} for kind in ("float", "dither", "jpeg")},
-    "storage_16bit": {"losses.storage.bits": 16},
+    **{f"storage_{bits}bit": {"losses.storage.bits": bits} for bits in (10, 12, 16)},
     "squeeze_pixel": {"model.fusioninn.squeeze": "pixel"},
     "levels_paper": {"model.fusioninn.levels": (0, 1, 0), "model.fusioninn.widths": (32, 64, 32)},
     "levels_101": {"model.fusioninn.levels": (1, 0, 1), "model.fusioninn.widths": (64, 32, 64)},
-    "alpha_0.5": {"losses.alpha": 0.5, "losses.latent_weight": 0.2},
-    "ema": {"optimizer.ema": 0.995},
+    "widths_96": {"model.fusioninn.widths": (96, 128, 96)},
     "blocks_5": {"model.fusioninn.blocks": 5},
+    **{f"alpha_{alpha}": {"losses.alpha": alpha, "losses.latent_weight": 0.1 / alpha} for alpha in (0.2, 0.5)},
+    "latent_weight_0.3": {"losses.latent_weight": 0.3},
+    "background_0": {"losses.background_weight": 0.0},
+    "ema": {"optimizer.ema": 0.995},
+    "rate_0.002": {"optimizer.learning_rate": 2e-3},
+    "no_clipping": {"optimizer.clip_norm": 0.0},
 }
 TABLE = {"the authors' form, by learning rate": {str(rate): f"authors_{rate}" for rate in (3e-4, 1e-3, 2e-3)},
          "ours, and one change": {name: name for name in RUNS if not name.startswith("authors")}}
 
 
 def get_config(argument: str = "ours") -> ml_collections.ConfigDict:
-    """`RUN` or `RUN,BASE`: 1500 steps of batch 8."""
-    config = sweeps.build(RUNS, argument)
-    config.train.steps, config.train.eval_every = 1500, 500
-    return config
+    """`RUN` or `RUN,BASE`."""
+    return sweeps.build(RUNS, argument)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import sys
 from typing import Any
 
 import nibabel as nib
@@ -79,7 +80,19 @@ def _datasets(path: pathlib.Path) -> list[Any]:
     series = {str(dataset.get("SeriesInstanceUID", "")) for dataset in found}
     if len(series) > 1:
         raise UserError(f"{path}: holds {len(series)} series; give the folder of one series")
+    _tell_missing(path, found)
     return sorted(found, key=lambda dataset: int(dataset.get("InstanceNumber", 0) or 0))
+
+
+def _tell_missing(path: pathlib.Path, datasets: list[Any]) -> None:
+    """A note where the header counts more images than there are: slices missing at an end leave no gap to see.
+
+    No error, since an acquisition may have been split into several series.
+    """
+    claimed = int(datasets[0].get("ImagesInAcquisition") or 0)
+    if claimed > len(datasets) and "NumberOfFrames" not in datasets[0]:
+        print(f"{path}: {len(datasets)} images, its header counts {claimed} in the acquisition; if that was one "
+              "series, export it anew", file=sys.stderr)
 
 
 def _frames(path: pathlib.Path, datasets: list[Any]) -> list[dict[str, Any]]:

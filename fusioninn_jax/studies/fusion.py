@@ -4,6 +4,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
+import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -48,6 +49,9 @@ def load_system(checkpoint: str | None) -> System:
         return as_system(*pretrained.load(checkpoint))
     from fusioninn_jax import checkpoint as checkpoints  # Orbax takes seconds to import
     model, variables, config, _ = checkpoints.load(checkpoint)
+    if config.data.get("normalisation", "minmax") != "minmax":
+        print(f"{checkpoint}: trained on intensities scaled by {config.data.normalisation}; here each slice is "
+              "scaled by its own minimum and maximum, from which it comes back whole", file=sys.stderr)
     return as_system(model, jax.tree.map(np.asarray, variables), pretrained.describe(config))
 
 

@@ -11,6 +11,7 @@ from fusioninn_jax.tables import published, render, systems
 
 Summary = dict[str, Any]
 STORED = ("decomposition_ssim_1_8bit", "decomposition_ssim_2_8bit")  # the fused image kept as a PNG
+LATENT = ("mean", "std", "excess_kurtosis", "autocorrelation")
 SSIMS = (*published.SSIMS, *STORED)
 
 
@@ -20,7 +21,7 @@ def _header(modalities: list[str], with_paper: bool) -> list[str]:
         modality = modalities[int(score.removeprefix("decomposition_").split("_")[1]) - 1]
         kind = "fusion" if score.startswith("ssim") else "from 8 bits" if score in STORED else "decomposition"
         header += [f"{kind}, {modality}", *(["paper"] if with_paper and score in published.SSIMS else [])]
-    return [*header, "latent in the brain: mean, std"]
+    return [*header, "latent in the brain: mean, std, excess kurtosis, neighbour correlation"]
 
 
 def _row(label: str, summary: Summary, ending: str, theirs: tuple[float, ...] | None, with_paper: bool) -> list[str]:
@@ -30,7 +31,7 @@ def _row(label: str, summary: Summary, ending: str, theirs: tuple[float, ...] | 
         if with_paper and score in published.SSIMS:
             row.append(f"{theirs[i]:.3f}" if theirs else "")
     moments = summary["latent"].get("brain")
-    return [*row, f"{moments['mean']:.2f}, {moments['std']:.2f}" if moments else "—"]
+    return [*row, ", ".join(f"{moments[name]:.2f}" for name in LATENT) if moments else "—"]
 
 
 def tables(sections: dict[str, dict[str, str]], summaries: dict[str, Summary],

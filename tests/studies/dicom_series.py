@@ -38,7 +38,7 @@ def write(folder: pathlib.Path, voxels: np.ndarray, *, slopes: np.ndarray | None
             continue
         image = dataset(series, study, frame)
         image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID = generate_uid()
-        image.InstanceNumber = len(voxels) - z
+        image.InstanceNumber, image.ImagesInAcquisition = len(voxels) - z, len(voxels)
         image.Rows, image.Columns = voxels[z].shape
         image.ImagePositionPatient = [-10.0, -20.0, 30.0 + STEP * z]
         image.ImageOrientationPatient = [f"{x:.12g}"[:16] for x in DIRECTION]

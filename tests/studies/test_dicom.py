@@ -104,6 +104,13 @@ def test_a_sagittal_series_is_cut_into_axial_slices(tmp_path):
     np.testing.assert_array_equal(series.stored, slices(0).transpose(1, 2, 0)[::-1])
 
 
+def test_slices_missing_at_an_end_are_noticed(tmp_path, capsys):
+    assert len(dicom.read(dicom_series.write(tmp_path / "whole", slices(0))).stored) == 5
+    assert capsys.readouterr().err == ""
+    assert len(dicom.read(dicom_series.write(tmp_path / "short", slices(0), leave_out=(4,))).stored) == 4
+    assert "4 images, its header counts 5" in capsys.readouterr().err
+
+
 def test_bad_series_are_one_line(tmp_path):
     def changed(name, change):
         folder = dicom_series.write(tmp_path / name, slices(0))

@@ -169,3 +169,15 @@ def test_real_series(tmp_path, realdata, model_folder):
         assert np.abs(cases.stored(copy).astype(int) - cases.stored(path)).max() <= 1
         assert nib.load(copy).get_data_dtype() == nib.load(path).get_data_dtype()
         np.testing.assert_array_equal(nib.load(copy).affine, nib.load(path).affine)
+
+
+def test_a_model_of_other_intensities_says_so(monkeypatch, capsys, tmp_path):
+    from fusioninn_jax import checkpoint, pretrained, train
+    from fusioninn_jax.studies import fusion
+    model, variables, _ = pretrained.load()
+    for normalisation, told in (("minmax", False), ("percentile", True)):
+        config = train.default_config()
+        config.data.normalisation = normalisation
+        monkeypatch.setattr(checkpoint, "load", lambda workdir, config=config: (model, variables, config, 1))
+        fusion.load_system(str(tmp_path))
+        assert ("scaled by percentile" in capsys.readouterr().err) == told
