@@ -9,7 +9,6 @@ clamp · 0.636 · atan(s), so |s| < clamp (FrEIA's "ATAN"; 0.636 ≈ 2/π).
 """
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -38,8 +37,10 @@ def _atan(x: jax.Array) -> jax.Array:
         return jnp.atan(x)
     inside = jnp.abs(x) <= 1
     t = jnp.where(inside, x, 1 / x)
-    value = t * functools.reduce(lambda total, coefficient: total * (t * t) + coefficient, _ATAN[::-1])
-    return jnp.where(inside, value, jnp.copysign(jnp.float32(jnp.pi / 2), x) - value)
+    ratio = jnp.full_like(t, _ATAN[-1])
+    for coefficient in _ATAN[-2::-1]:
+        ratio = ratio * (t * t) + coefficient
+    return jnp.where(inside, t * ratio, jnp.copysign(jnp.float32(jnp.pi / 2), x) - t * ratio)
 
 
 _atan.defjvps(lambda tangent, _, x: tangent / (1 + x * x))
