@@ -50,7 +50,7 @@ def default_config() -> ml_collections.ConfigDict:
     # sigmoid flatter at its ends, and float32 less of what the inverse needs.
     config.shrinkage = 0.01
     # "rebuilt": gradients without stored activations (bijections.chain), memory that does not grow with the blocks,
-    # a quarter more time. At 3 blocks the loss needs more memory than the flow, so nothing is gained there.
+    # a quarter more time.
     config.backward = "stored"
     config.dtype = "float32"  # of the conditioners' convolutions; the flow itself keeps its inputs' precision
     return config
