@@ -46,9 +46,10 @@ def table(batch, repeats):
     every = ours | theirs
     difference = check(ours["ours, official"], theirs["eager"])
     given = {name: side.fuse() for name, side in every.items()}
-    fuse = timing.interleaved({name: side.fuse for name, side in every.items()}, repeats)
-    decompose = timing.interleaved({name: (lambda side=side, images=given[name]: side.decompose(*images))
-                                    for name, side in every.items()}, repeats)
+    with timing.watched():
+        fuse = timing.interleaved({name: side.fuse for name, side in every.items()}, repeats)
+        decompose = timing.interleaved({name: (lambda side=side, images=given[name]: side.decompose(*images))
+                                        for name, side in every.items()}, repeats)
     reference = {"fuse": fuse["ours, official"], "decompose": decompose["ours, official"]}
     rows = [[name, *(f"{1e3 * of[name] / batch:.2f}" for of in (fuse, decompose)),
              *(f"{of[name] / reference[kind]:.2f}" for kind, of in (("fuse", fuse), ("decompose", decompose)))]

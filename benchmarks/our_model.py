@@ -61,12 +61,6 @@ class Ours:
         """The same of `fuse`."""
         return self._fuse, self.variables, *self.pairs
 
-    def step_memory(self) -> float:
-        """MB of temporary buffers in XLA's plan of the step."""
-        function, *arguments = self.step_call()
-        compiled = function.lower(*arguments).compile()
-        return compiled.memory_analysis().temp_size_in_bytes / 2**20
-
     def fuse(self) -> Any:
         return jax.block_until_ready(self._fuse(self.variables, *self.pairs))
 

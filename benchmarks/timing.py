@@ -1,12 +1,14 @@
 """What the benchmarks share: synthetic brains, interleaved timing, memory, Markdown."""
 from __future__ import annotations
 
+import contextlib
+import os
 import pathlib
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,6 +51,22 @@ def _seconds(call: Callable[[], Any]) -> float:
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
+
+
+def others_seconds() -> float:
+    """Processor seconds that all but this process took since the system started, stolen ones included (Linux)."""
+    fields = [int(word) for word in pathlib.Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    idle = sum(fields[3:5])
+    return (sum(fields) - idle) / os.sysconf("SC_CLK_TCK") - time.process_time()
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[None]:
+    """Says at the end how much of the cores others took meanwhile: above a few percent the times are not ours alone."""
+    start, others = time.perf_counter(), others_seconds()
+    yield
+    share = (others_seconds() - others) / (time.perf_counter() - start) / len(os.sched_getaffinity(0))
+    print(f"(other processes took {max(share, 0):.0%} of the cores meanwhile)\n", flush=True)
 
 
 def reset_peak() -> None:

@@ -1,6 +1,6 @@
 """A training step beside the same step in PyTorch: `python benchmarks/train_step.py`.
 
-Prints a Markdown table of milliseconds per 240x240 pair and of the memory a step needs. Model (k = 3), weights, loss
+Prints Markdown tables of milliseconds per 240x240 pair and of the memory a step needs. Model (k = 3), weights, loss
 (SSIM + l2 + MMD) and optimiser (Adam) are the same on both sides, and so are threads and precision (float32). PyTorch
 runs in each form of torch_model.FORMS, `eager` being the authors'; ours in both formulations, `official` being the
 like one. Calls are interleaved; medians. Needs `pip install -e '.[bench]'`; PyTorch compiles for some minutes.
@@ -59,15 +59,24 @@ def print_memory(side, batch):
 
 def table(batch, repeats):
     sides = {name: make(name, batch) for name in names()}
-    seconds = timing.interleaved({name: side.step for name, side in sides.items()}, repeats)
+    for side in sides.values():
+        side.step()  # compiles
+    with timing.watched():
+        seconds = timing.interleaved({name: side.step for name, side in sides.items()}, repeats)
     ours = seconds[OURS + "official"]
     best = min((value, name) for name, value in seconds.items() if not name.startswith(OURS))[1]
-    rows = [[name + (" (PyTorch's best)" if name == best else ""), f"{1e3 * value / batch:.1f}",
-             f"{value / ours:.2f}", f"{float(timing.child('--memory-of', name, '--batches', str(batch))):.0f}"]
-            for name, value in seconds.items()]
-    timing.print_table([f"batch {batch}", "ms per pair", "times ours, official", "MB"], rows)
+    timing.print_table([f"batch {batch}", "ms per pair", "times ours, official"], (
+        [name + (" (PyTorch's best)" if name == best else ""), f"{1e3 * value / batch:.1f}", f"{value / ours:.2f}"]
+        for name, value in seconds.items()))
     print(f"\nours, official: {seconds['eager'] / ours:.2f} times as fast as the authors' form, "
-          f"{seconds[best] / ours:.2f} times as fast as PyTorch's best\n")
+          f"{seconds[best] / ours:.2f} times as fast as PyTorch's best\n", flush=True)
+
+
+def memory_table(batches):
+    def mb(name, batch):
+        return f"{float(timing.child('--memory-of', name, '--batches', str(batch))):.0f}"
+    timing.print_table(["memory of a step", *(f"batch {batch}, MB" for batch in batches)],
+                       ([name, *(mb(name, batch) for batch in batches)] for name in names()))
 
 
 def main():
@@ -88,6 +97,7 @@ def main():
     print(f"loss on the same weights: ours {ours:.5f}, PyTorch {theirs:.5f}\n")
     for batch in args.batches:
         table(batch, args.repeats)
+    memory_table(args.batches)
 
 
 if __name__ == "__main__":

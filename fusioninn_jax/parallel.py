@@ -123,7 +123,7 @@ def make_eval_step(model: FusionModel, config: ml_collections.ConfigDict, device
         parts, images, _ = objective.loss_parts(model, variables, sources, keys, config.losses, train=False,
                                                 gather=_gather)
         result = {"fusion": parts.fusion, "decomposition": parts.decomposition,
-                  "background": jnp.asarray(parts.background),
+                  "background": jnp.broadcast_to(parts.background, len(stack)),
                   "latent_loss": jnp.broadcast_to(parts.latent, len(stack)), **objective.scores(sources, images)}
         if with_images:
             if "decomposed" in images:

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 Offsets = list[tuple[int, int]]
 OFFSETS: Offsets = [(row, column) for row in range(3) for column in range(3)]
@@ -46,39 +45,95 @@ def _by_convolutions(weights: ConvPair, x: jax.Array) -> jax.Array:
 
 @jax.custom_vjp
 def _by_products(weights: ConvPair, x: jax.Array) -> jax.Array:
-    return _in_chunks(weights, x, strips=1)
+    batch, height, width, _ = x.shape
+    together = _images_together(x)
+    planes = jnp.moveaxis(x, -1, 0)  # (c, B, H, W)
+
+    def body(i: jax.Array, out: jax.Array) -> jax.Array:
+        images = _images(planes, i * together, together)
+        return jax.lax.dynamic_update_slice_in_dim(out, _products_of_chunk(weights, images, None), i * together, 1)
+
+    filled = _to_fill(x, (weights.bias2.size, batch, height, width))
+    return jnp.moveaxis(jax.lax.fori_loop(0, batch // together, body, filled), 0, -1)
 
 
 def _by_products_bwd(residuals: tuple[ConvPair, jax.Array], g: jax.Array) -> tuple[ConvPair, jax.Array]:
-    strips = -(-(g.shape[1] * g.shape[2]) // STRIP_PIXELS)
-    return jax.vjp(functools.partial(_in_chunks, strips=strips), *residuals)[1](g)
+    weights, x = residuals
+    strips = -(-(x.shape[1] * x.shape[2]) // STRIP_PIXELS)
+    backward = _backward_of_images if strips == 1 else functools.partial(_backward_of_strips, strips=strips)
+    g_weights, g_planes = backward(weights, x, jnp.moveaxis(g, -1, 0))
+    return g_weights, jnp.moveaxis(g_planes, 0, -1)
 
 
 _by_products.defvjp(lambda weights, x: (_by_products(weights, x), (weights, x)), _by_products_bwd)
 
 
-def _in_chunks(weights: ConvPair, x: jax.Array, *, strips: int) -> jax.Array:
-    """(B, H, W, c) -> (B, H, W, o), some whole images or one strip of an image at a time."""
+def _images_together(x: jax.Array) -> int:
+    """How many whole images of (B, H, W, c) are taken at a time: a divisor of the batch."""
     batch, height, width, _ = x.shape
-    together = math.gcd(batch, max(1, CHUNK_PIXELS // (height * width)))
+    return math.gcd(batch, max(1, CHUNK_PIXELS // (height * width)))
+
+
+def _images(planes: jax.Array, first: jax.Array, count: int) -> jax.Array:
+    """`count` images of (c, B, H, W)."""
+    return jax.lax.dynamic_slice_in_dim(planes, first, count, axis=1)
+
+
+def _to_fill(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """An array whose every value a loop will replace.
+
+    It holds one of `x`'s values, so that XLA makes it after `x`. Zeros for all loops of a deep flow would be made when
+    the program starts, and kept until each loop runs.
+    """
+    return jnp.broadcast_to(x.ravel()[0], shape)
+
+
+def _backward_of_images(weights: ConvPair, x: jax.Array, g: jax.Array) -> tuple[ConvPair, jax.Array]:
+    """Cotangents of the weights and of the (c, B, H, W) planes, for (B, H, W, c) `x` and (o, B, H, W) `g`.
+
+    Some whole images at a time.
+    """
+    planes, together = jnp.moveaxis(x, -1, 0), _images_together(x)
+
+    def body(i: jax.Array, carry: tuple[ConvPair, jax.Array]) -> tuple[ConvPair, jax.Array]:
+        g_weights, g_planes = carry
+        images, g_images = (_images(of_all, i * together, together) for of_all in (planes, g))
+        g_own, g_images = jax.vjp(lambda w, x: _products_of_chunk(w, x, None), weights, images)[1](g_images)
+        return (jax.tree.map(jnp.add, g_weights, g_own),
+                jax.lax.dynamic_update_slice_in_dim(g_planes, g_images, i * together, 1))
+
+    start = jax.tree.map(jnp.zeros_like, weights), _to_fill(x, planes.shape)
+    return jax.lax.fori_loop(0, len(x) // together, body, start)
+
+
+def _backward_of_strips(weights: ConvPair, x: jax.Array, g: jax.Array, *, strips: int) -> tuple[ConvPair, jax.Array]:
+    """As `_backward_of_images`, one strip of rows of one image at a time.
+
+    A strip's input has two more rows on each side, so four rows get their cotangent from two strips.
+    """
+    batch, height, width, channels = x.shape
     rows = -(-height // strips)
-    planes = jnp.moveaxis(x, -1, 1)  # (B, c, H, W)
-    if strips == 1:
-        chunks, inside = planes[:, None], None
-    else:
-        padded = jnp.pad(planes, [(0, 0), (0, 0), (2, strips * rows - height + 2), (0, 0)])
-        chunks = jnp.stack([padded[:, :, i * rows:(i + 1) * rows + 4] for i in range(strips)], 1)
-        inside = jnp.asarray(np.tile(_rows_inside(height, strips, rows), (batch // together, 1)))
-    chunks = chunks.reshape(-1, together, *chunks.shape[2:]).swapaxes(1, 2)  # (n, c, b, rows, W)
-    out = jax.lax.map(jax.checkpoint(lambda chunk: _products_of_chunk(weights, *chunk)), (chunks, inside))
-    out = jnp.moveaxis(out.swapaxes(1, 2).reshape(batch, strips, -1, rows, width), 2, -1)
-    return out.reshape(batch, strips * rows, width, -1)[:, :height]
+    margins = [(0, 0), (0, 0), (2, strips * rows - height + 2), (0, 0)]
+    planes = jnp.pad(jnp.moveaxis(x, -1, 0), margins)
+    g = jnp.pad(g, [(0, 0), (0, 0), (0, strips * rows - height), (0, 0)])
 
+    def body(i: jax.Array, carry: tuple[ConvPair, jax.Array, jax.Array]) -> tuple[ConvPair, jax.Array, jax.Array]:
+        g_weights, g_planes, from_above = carry
+        image, strip = i // strips, i % strips
+        start = (0, image, strip * rows, 0)
+        position = strip * rows - 1 + jnp.arange(rows + 2)  # of the hidden rows
+        inside = (position >= 0) & (position < height)
+        own = jax.lax.dynamic_slice(planes, start, (channels, 1, rows + 4, width))
+        g_out = jax.lax.dynamic_slice(g, start, (len(g), 1, rows, width))
+        g_own, g_strip = jax.vjp(lambda w, x: _products_of_chunk(w, x, inside), weights, own)[1](g_out)
+        g_strip += jnp.pad(jnp.where(strip > 0, from_above, 0), [(0, 0), (0, 0), (0, rows), (0, 0)])
+        return (jax.tree.map(jnp.add, g_weights, g_own), jax.lax.dynamic_update_slice(g_planes, g_strip, start),
+                g_strip[:, :, -4:])
 
-def _rows_inside(height: int, strips: int, rows: int) -> np.ndarray:
-    """(strips, rows + 2), false where a strip's hidden row lies above or below the image."""
-    position = np.arange(strips)[:, None] * rows + np.arange(rows + 2) - 1
-    return (position >= 0) & (position < height)
+    start = (jax.tree.map(jnp.zeros_like, weights), _to_fill(x, planes.shape),
+             jnp.zeros((channels, 1, 4, width), x.dtype))
+    g_weights, g_planes, _ = jax.lax.fori_loop(0, batch * strips, body, start)
+    return g_weights, g_planes[:, :, 2:height + 2]
 
 
 def _products_of_chunk(weights: ConvPair, x: jax.Array, inside: jax.Array | None) -> jax.Array:

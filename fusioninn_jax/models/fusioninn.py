@@ -50,7 +50,7 @@ def default_config() -> ml_collections.ConfigDict:
     # sigmoid flatter at its ends, and float32 less of what the inverse needs.
     config.shrinkage = 0.01
     # "rebuilt": gradients without stored activations (bijections.chain), memory that does not grow with the blocks,
-    # a quarter more time. At 3 blocks the loss needs more memory than the flow, so nothing is gained there.
+    # a quarter more time.
     config.backward = "stored"
     config.dtype = "float32"  # of the conditioners' convolutions; the flow itself keeps its inputs' precision
     return config
@@ -192,11 +192,29 @@ def fusioninn(config: ml_collections.ConfigDict | None = None) -> FusionModel:
 
     def decompose(variables: Variables, fused: jax.Array, latent: jax.Array) -> tuple[jax.Array, ...]:
         x, _ = flow.inverse(variables["params"], jnp.concatenate([fused_to_flow(fused), latent], axis=-1))
-        decomposed = jnp.clip(from_flow(x), 0, 1)
+        decomposed = clip_inward(from_flow(x))
         return tuple(jnp.split(decomposed, config.sources, axis=-1))
 
     multiple = 2 ** max(block_levels(config))
     return FusionModel(init, fuse, fuse_train, decompose, sources=config.sources, multiple=multiple)
+
+
+@jax.custom_vjp
+def clip_inward(x: jax.Array) -> jax.Array:
+    """x clipped to [0, 1], with a gradient outside wherever following it leads back in.
+
+    With the gradient of a plain clip a flow whose first steps throw a source out of the range never gets it back: every
+    gradient is 0 then.
+    """
+    return jnp.clip(x, 0, 1)
+
+
+def _clip_inward_bwd(x: jax.Array, g: jax.Array) -> tuple[jax.Array]:
+    outward = ((x < 0) & (g > 0)) | ((x > 1) & (g < 0))  # a minimiser moves against g
+    return (jnp.where(outward, 0, g),)
+
+
+clip_inward.defvjp(lambda x: (clip_inward(x), x), _clip_inward_bwd)
 
 
 def _links(config: ml_collections.ConfigDict) -> tuple[Any, Any, Any]:

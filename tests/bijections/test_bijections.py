@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from fusioninn_jax import bijections as bj
+from fusioninn_jax.bijections.coupling import _atan
 from fusioninn_jax.models.conditioners import conv_conditioner
 from tests import tolerances
 
@@ -187,3 +188,13 @@ def test_haar_gives_the_mean_and_the_details_of_each_cell():
         bj.haar_forward(jnp.zeros((1, 3, 2, 1)))
     with pytest.raises(ValueError, match="4C"):
         bj.haar_inverse(jnp.zeros((1, 3, 2, 6)))
+
+
+def test_the_arc_tangent_of_the_clamp():
+    x = np.concatenate([np.linspace(-3, 3, 4001), np.logspace(-30, 38, 200), [-0.0, -1.0, np.inf, -np.inf]])
+    x = x.astype(np.float32)
+    value, slope = jax.jit(jax.vmap(jax.value_and_grad(_atan)))(x)
+    exact = x.astype(float)
+    np.testing.assert_allclose(value, np.arctan(exact), rtol=tolerances.ATAN_F32)
+    np.testing.assert_allclose(slope, 1 / (1 + exact**2), rtol=tolerances.ATAN_F32, atol=np.finfo(np.float32).tiny)
+    assert np.isnan(_atan(jnp.float32(jnp.nan)))

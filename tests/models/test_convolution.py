@@ -11,7 +11,8 @@ from tests import tolerances
 @pytest.mark.parametrize("shape,channels,strip_pixels", [
     ((4, 6, 5), (1, 3, 2), 10_000),  # whole images together
     ((2, 11, 6), (3, 4, 8), 24),  # three strips that the height does not fill
-    ((1, 8, 4), (2, 3, 2), 16),  # strips that fill it
+    ((1, 8, 4), (2, 3, 2), 16),  # two strips that fill it
+    ((1, 5, 4), (2, 3, 2), 4),  # strips of one row, of which several overlap
 ])
 def test_products_are_the_convolutions(monkeypatch, shape, channels, strip_pixels):
     monkeypatch.setattr(convolution, "STRIP_PIXELS", strip_pixels)

@@ -7,8 +7,9 @@ import numpy as np
 import optax
 import pytest
 
-from fusioninn_jax import models
-from fusioninn_jax.models.fusioninn import make_flow, make_permutations, official_config
+from fusioninn_jax import models, objective
+from fusioninn_jax.models import convolution
+from fusioninn_jax.models.fusioninn import clip_inward, make_flow, make_permutations, official_config
 from tests import tolerances
 from tests.golden import fusioninn_goldens, portable_inputs
 
@@ -180,6 +181,14 @@ def test_logit_model_starts_as_a_permutation():
     assert min(errors) < tolerances.ROUND_TRIP_F32
 
 
+def test_a_source_thrown_out_of_the_range_is_pulled_back_in():
+    x = jnp.array([-0.2, -0.2, 0.4, 0.4, 1.3, 1.3])
+    g = jnp.array([1.0, -1.0, 1.0, -1.0, 1.0, -1.0])
+    value, pull = jax.vjp(clip_inward, x)
+    np.testing.assert_array_equal(value, jnp.clip(x, 0, 1))
+    np.testing.assert_array_equal(pull(g)[0], [0, -1, 1, -1, 1, 0])
+
+
 def test_bfloat16_conditioners_keep_the_flow_invertible():
     model = models.get("fusioninn", {"dtype": "bfloat16"})
     sources = jnp.split(batch((2, 12, 12)), 2, -1)
@@ -203,6 +212,28 @@ def test_permutations_follow_the_config():
     assert make_permutations(config) != drawn
     config.permutations = ((0, 1), tuple(range(8)))
     assert make_permutations(config) == ((0, 1), tuple(range(8)))
+
+
+def test_memory_of_a_rebuilt_step_does_not_grow_with_depth(monkeypatch):
+    """In XLA's plan: less than one map of the flow for a further block; stored, a block takes a dozen."""
+    monkeypatch.setattr(convolution, "CHUNK_PIXELS", 1)  # loops over images, and over strips in the larger blocks,
+    monkeypatch.setattr(convolution, "STRIP_PIXELS", 32 * 32 // 2)  # as whole slices have them
+    image, config = jax.ShapeDtypeStruct((2, 64, 64, 1), jnp.float32), objective.default_config()
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 2))
+
+    def planned(blocks):
+        model = models.get("fusioninn", {"blocks": blocks, "widths": (4,), "backward": "rebuilt"})
+        def loss(variables, *sources_and_keys):
+            *sources, keys = sources_and_keys
+            parts, _, _ = objective.loss_parts(model, variables, tuple(sources), keys, config, train=True,
+                                               gather=lambda x: x)
+            return objective.per_image_loss(model, parts, config).mean()
+        variables = jax.eval_shape(model.init, jax.random.key(0), image, image)
+        compiled = jax.jit(jax.grad(loss)).lower(variables, image, image, keys).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    a_map = 4 * 2 * image.size
+    assert planned(6) - planned(3) < 3 * a_map
 
 
 @pytest.mark.parametrize("settings,match", [
