@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from fusioninn_jax.train_log import TRAIN_FILE, read_lines
 
 ROOT = pathlib.Path(__file__).parents[1]
-DEADLINE = 240  # seconds, on a busy machine
+DEADLINE = 600  # seconds, on a busy machine
 
 
 def free_port() -> int:
