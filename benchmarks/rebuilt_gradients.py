@@ -3,8 +3,9 @@
     python benchmarks/rebuilt_gradients.py --dataset=brats/t1gd_flair --data-dir=runs/data
 
 For k = 1 ... 32 blocks of the `logit` model, trained briefly: the difference of its gradients from plain autodiff's
-(norm of the difference over the norm; float64, float32), which must stay below `BOUNDS` up to k = 16; and the drift in
-float32, the largest difference between the flow's input and the input rebuilt from its output.
+(norm of the difference over the norm; float64, float32), which must stay below `BOUNDS`, up to k = 16, since beyond it
+the four gradients take many minutes to compile; and the drift in float32, the largest difference between the flow's
+input and the input rebuilt from its output.
 """
 import argparse
 import pathlib
@@ -70,9 +71,10 @@ def main():
         for blocks in args.blocks:
             config.model.fusioninn.update(blocks=blocks, backward="stored")
             _, variables = train_briefly(config, stacks, args.steps)
-            found = {dtype: difference(config, variables, whole, dtype) for dtype in BOUNDS}
-            kept.append(blocks > BOUNDED_DEPTH or all(found[dtype] <= bound for dtype, bound in BOUNDS.items()))
-            yield [blocks, *(f"{value:.1e}" for value in found.values()), f"{drift(config, variables, whole):.1e}"]
+            found = {dtype: difference(config, variables, whole, dtype) for dtype in BOUNDS if blocks <= BOUNDED_DEPTH}
+            kept.append(all(value <= BOUNDS[dtype] for dtype, value in found.items()))
+            cells = [f"{found[dtype]:.1e}" if dtype in found else "" for dtype in BOUNDS]
+            yield [blocks, *cells, f"{drift(config, variables, whole):.1e}"]
 
     timing.print_table(["k", "gradient, float64", "gradient, float32", "drift, float32"], rows())
     print(f"\nwithin the bounds up to k = {BOUNDED_DEPTH}: {'yes' if all(kept) else 'NO'}")
