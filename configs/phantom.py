@@ -13,7 +13,6 @@ def get_config() -> ml_collections.ConfigDict:
     config = default.get_config()
     config.data.dataset = "brain_phantom/default"
     config.data.crop = (96, 96)
-    config.optimizer.learning_rate = 4e-3
     config.train.batch_size = 8
     config.train.steps = 1000
     return config
