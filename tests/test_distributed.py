@@ -11,7 +11,8 @@ from fusioninn_jax.studies import batch
 from tests import many_processes, tiny_config, tolerances, training_case
 
 BOUND = 180  # seconds from the death of one process to the end of the others; JAX misses its heartbeat after 100
-STOPPED = ("stops: another process ended or cannot be reached", "Terminating process because the JAX distributed service")
+STOPPED = ("stops: another process ended or cannot be reached",
+           "Terminating process because the JAX distributed service")
 
 
 @pytest.fixture(scope="module", name="data_dir")
