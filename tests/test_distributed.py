@@ -1,4 +1,5 @@
 """Many processes: the same curve whatever their number, an end for all when one dies, an agreed end on SIGTERM."""
+import os
 import signal
 import time
 
@@ -20,19 +21,50 @@ def data_dir_fixture(tmp_path_factory):
     return training_case.prepare(tmp_path_factory.mktemp("data"))
 
 
+def training(data_dir, workdir, steps):
+    """Trains on this process; returns the settings that make other processes train the same."""
+    changed = {"model.fusioninn.blocks": 1, "optimizer.learning_rate": 3e-4, "losses.latent": "mmd_official",
+               "losses.storage.kind": "float", "train.steps": steps}  # nothing discontinuous, which would let rounding
+    config = tiny_config.get_config(str(data_dir))  # differences grow
+    config.update_from_flattened_dict(changed)
+    train.train_and_evaluate(config, str(workdir))
+    return [f"--config.{name}={value}" for name, value in changed.items()]
+
+
+def check_same_curve(found, expected):
+    """The training losses of two workdirs, step by step."""
+    steps, values = zip(*many_processes.losses(expected), strict=True)
+    other_steps, other_values = zip(*many_processes.losses(found), strict=True)
+    assert other_steps == steps
+    np.testing.assert_allclose(other_values, values, rtol=tolerances.DEVICES)
+
+
+@pytest.fixture(scope="module", name="alone")
+def alone_fixture(data_dir, tmp_path_factory):
+    """(workdir, settings) of a short training by one process on all devices."""
+    workdir = tmp_path_factory.mktemp("alone")
+    return workdir, training(data_dir, workdir, steps=24)
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("processes,devices", [(2, 2), (4, 1)])
+def test_the_curve_is_that_of_one_process(data_dir, alone, tmp_path, processes, devices):
+    whole, settings = alone
+    ended = many_processes.end(many_processes.train(tmp_path, data_dir, processes, devices, *settings))
+    assert [code for code, _ in ended] == [0] * processes, ended
+    assert not any("training" in said for _, said in ended[1:])  # process 0 alone has a bar
+    check_same_curve(tmp_path, whole)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("FUSIONINN_DRILL" not in os.environ, reason="minutes, most of them waiting: set FUSIONINN_DRILL=1")
 def test_processes_share_one_training_through_every_end(data_dir, tmp_path):
     """2 processes x 2 devices, one killed; 4 x 1, one terminated; 1 x 8 to the end: the curve of 1 x 8 alone."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    config = tiny_config.get_config(str(data_dir))
-    changed = {"model.fusioninn.blocks": 1, "optimizer.learning_rate": 3e-4, "losses.latent": "mmd_official",
-               "losses.storage.kind": "float"}  # nothing discontinuous, which would let rounding differences grow
-    config.update_from_flattened_dict(changed)
-    settings = [f"--config.{name}={value}" for name, value in changed.items()]
-    train.train_and_evaluate(config, str(whole))
+    settings = training(data_dir, whole, steps=60)
 
     running = many_processes.train(broken, data_dir, 2, 2, *settings)
-    many_processes.wait_for_step(running, broken, 13)
+    many_processes.wait_for_step(running, broken, 20)  # by then the checkpoint of step 12 is whole
     running[1].send_signal(signal.SIGKILL)
     died = time.monotonic()
     (code, said), _ = many_processes.end(running)
@@ -41,18 +73,15 @@ def test_processes_share_one_training_through_every_end(data_dir, tmp_path):
     assert checkpoint.newest_step(broken) >= 12
 
     running = many_processes.train(broken, data_dir, 4, 1, *settings)
-    many_processes.wait_for_step(running, broken, 26)
+    many_processes.wait_for_step(running, broken, 30)
     running[2].send_signal(signal.SIGTERM)
     ended = many_processes.end(running)
     assert [code for code, _ in ended] == [0] * 4, ended
     assert "stopped by SIGTERM at step" in ended[0][1] and not any("training" in said for _, said in ended[1:])
     assert checkpoint.newest_step(broken) == many_processes.losses(broken)[-1][0] < 60
 
-    train.train_and_evaluate(config, str(broken))
-    steps, expected = zip(*many_processes.losses(whole), strict=True)
-    resumed, found = zip(*many_processes.losses(broken), strict=True)
-    assert resumed == steps
-    np.testing.assert_allclose(found, expected, rtol=tolerances.DEVICES)
+    assert training(data_dir, broken, steps=60) == settings
+    check_same_curve(broken, whole)
 
 
 def test_one_process_broadcasts_and_gathers_to_itself():
