@@ -200,10 +200,7 @@ def _read(folder: epath.Path, state: TrainState, config: ml_collections.ConfigDi
     integrity.check_same_model(meta["config"]["model"], json.loads(config.to_json())["model"], folder.parent)
     if "arrays" in meta:
         integrity.check_same_shapes(meta["arrays"], state, folder.parent)
-    target = jax.tree.map(lambda x: np.empty(np.shape(x), x.dtype), state)
-    read = reader.restore(folder, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))).state
-    if "arrays" in meta:
-        integrity.check(read, meta["arrays"])
+    read = _read_state(reader, folder, meta, state)
     return Restored(read, np.bool_(meta.get(BEST_METRIC) is not None or "arrays" not in meta))
 
 
@@ -224,6 +221,15 @@ def _read_meta(reader: ocp.Checkpointer, folder: epath.Path) -> dict[str, Any]:
     if integrity.SEAL in meta or "arrays" in meta:
         integrity.check_seal(meta)
     return meta
+
+
+def _read_state(reader: ocp.Checkpointer, folder: epath.Path, meta: dict[str, Any], like: Any) -> Any:
+    """The arrays of a checkpoint, in a tree like `like`, checked against its record's checksums where it has them."""
+    target = jax.tree.map(lambda array: np.empty(array.shape, array.dtype), like)
+    read = reader.restore(folder, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))).state
+    if "arrays" in meta:
+        integrity.check(read, meta["arrays"])
+    return read
 
 
 def newest_step(workdir: Folder) -> int | None:
@@ -262,11 +268,7 @@ def load(workdir: Folder, which: str = "best") -> tuple[FusionModel, Any, ml_col
         if loss < math.inf and meta.get(BEST_METRIC, loss) != loss:
             raise integrity.Damaged("its validation loss is not the one that was saved")
         saved = reader.metadata(folder / str(step)).item_metadata["state"].tree
-        target = jax.tree.map(lambda array: np.empty(array.shape, array.dtype), saved)
-        read = reader.restore(folder / str(step), args=ocp.args.Composite(
-            state=ocp.args.StandardRestore(target))).state
-        if "arrays" in meta:
-            integrity.check(read, meta["arrays"])
+        read = _read_state(reader, folder / str(step), meta, saved)
     except Exception as error:
         raise UserError(f"{folder / str(step)}: damaged ({_short(error)}); choose another by --checkpoint, or resume "
                         "the training, which goes on from the one before") from error

@@ -112,7 +112,7 @@ def loss_parts(model: FusionModel, variables: Variables, sources: tuple[jax.Arra
     """
     if model.train_loss is not None:
         own = model.train_loss(variables, sources, keys)
-        return losses.LossParts(own, jnp.zeros_like(own), jnp.zeros((), own.dtype), jnp.zeros_like(own)), {}, {}
+        return losses.LossParts(own, jnp.zeros_like(own), jnp.zeros((), own.dtype)), {}, {}
     if train:
         fused, latent, batch_stats = model.fuse_train(variables, *sources, gather=gather)
     else:
@@ -126,16 +126,16 @@ def loss_parts(model: FusionModel, variables: Variables, sources: tuple[jax.Arra
                         for output in (fused, *sides)]).mean(0)
     images: dict[str, Any] = {"fused": fused}
     if latent is None or model.decompose is None:
-        nothing = jnp.zeros_like(fusion)
-        return losses.LossParts(fusion, nothing, jnp.zeros((), fused.dtype), nothing), images, batch_stats
+        return losses.LossParts(fusion, jnp.zeros_like(fusion), jnp.zeros((), fused.dtype)), images, batch_stats
     target_keys, fresh_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
     target = draw_latents(target_keys, config.prior, latent)
-    latent_part = losses.latent_loss(config.latent, gather(latent), gather(target), gather(brain_mask(sources)))
+    brain = brain_mask(sources)
+    latent_part = losses.latent_loss(config.latent, gather(latent), gather(target), gather(brain))
     stored = storage.simulate(fused, jax.vmap(lambda key: jax.random.fold_in(key, 2))(keys), config.storage)
     decomposed = model.decompose(variables, stored, draw_latents(fresh_keys, config.prior, latent))
     images |= {"latent": latent, "decomposed": decomposed}
     decomposition = similarity(decomposed, [moments(image) for image in decomposed])
-    background = losses.background_excess(fused, ~brain_mask(sources))
+    background = losses.background_excess(fused, ~brain)
     return losses.LossParts(fusion, decomposition, latent_part, background), images, batch_stats
 
 

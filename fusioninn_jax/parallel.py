@@ -93,7 +93,7 @@ def make_train_step(model: FusionModel, optimizer: optax.GradientTransformation,
                 gather=_gather)
             per_image = objective.per_image_loss(model, parts, config.losses)
             metrics = {"loss": per_image, **parts._asdict()}
-            metrics = {name: jax.lax.pmean(value.mean(), AXIS) for name, value in metrics.items()}
+            metrics = {name: jax.lax.pmean(jnp.mean(value), AXIS) for name, value in metrics.items()}
             return metrics["loss"], (metrics, jax.lax.pmean(batch_stats, AXIS))
 
         gradients, (metrics, batch_stats) = jax.grad(loss, has_aux=True)(state.variables["params"])

@@ -54,18 +54,24 @@ def default_config() -> ml_collections.ConfigDict:
     return config
 
 
+def settle(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+    """A copy with the model's settings as training records them."""
+    config = ml_collections.ConfigDict(config.to_dict())
+    if config.model.name == "fusioninn":
+        config.model.fusioninn = settled(config.model.fusioninn)
+    return config
+
+
 def resolve(config: ml_collections.ConfigDict, prepared: input_pipeline.Prepared) -> ml_collections.ConfigDict:
     """Fills in what follows from other settings and from the data, so that a checkpoint records it.
 
     Raises:
       UserError: the data has other modalities than the model takes, or too few slices.
     """
-    config = ml_collections.ConfigDict(config.to_dict())
+    config = settle(config)
     if config.train.epochs:
         config.train.steps = max(1, config.train.epochs * prepared.sizes["train"] // config.train.batch_size)
     config.train.eval_batch_size = config.train.eval_batch_size or config.train.batch_size
-    if config.model.name == "fusioninn":
-        config.model.fusioninn = settled(config.model.fusioninn)
     wanted = models.get(config.model.name, config.model[config.model.name]).sources
     if wanted not in (None, len(prepared.modalities)):
         can_change = "sources" in config.model[config.model.name]

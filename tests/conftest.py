@@ -20,6 +20,13 @@ def realdata() -> pathlib.Path:
     return pathlib.Path(folder)
 
 
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """The tiny dataset of `training_case`, prepared."""
+    from tests import training_case
+    return training_case.prepare(tmp_path_factory.mktemp("data"))
+
+
 @pytest.fixture
 def three_levels(monkeypatch: pytest.MonkeyPatch) -> None:
     """The UNets with three levels for five: the same code, compiled in a third of the time."""

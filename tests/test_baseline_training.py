@@ -16,11 +16,6 @@ from tests.models.test_conv_blocks import SYSTEMS, TINY
 STEPS = 50
 
 
-@pytest.fixture(scope="module", name="data_dir")
-def data_dir_fixture(tmp_path_factory):
-    return training_case.prepare(tmp_path_factory.mktemp("data"))
-
-
 def tiny(data_dir, name):
     config = training_case.config(data_dir)
     config.model.name = name

@@ -26,11 +26,6 @@ def small(data_dir):
     return config
 
 
-@pytest.fixture(scope="module", name="data_dir")
-def data_dir_fixture(tmp_path_factory):
-    return training_case.prepare(tmp_path_factory.mktemp("data"))
-
-
 @pytest.fixture(scope="module", name="whole")
 def whole_fixture(data_dir, tmp_path_factory):
     """(workdir of a finished run, its last state)."""

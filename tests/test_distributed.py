@@ -9,16 +9,11 @@ import pytest
 from fusioninn_jax import checkpoint, distributed, evaluate, scoring, train
 from fusioninn_jax.errors import UserError
 from fusioninn_jax.studies import batch
-from tests import many_processes, tiny_config, tolerances, training_case
+from tests import many_processes, tiny_config, tolerances
 
 BOUND = 180  # seconds from the death of one process to the end of the others; JAX misses its heartbeat after 100
 STOPPED = ("stops: another process ended or cannot be reached",
            "Terminating process because the JAX distributed service")
-
-
-@pytest.fixture(scope="module", name="data_dir")
-def data_dir_fixture(tmp_path_factory):
-    return training_case.prepare(tmp_path_factory.mktemp("data"))
 
 
 def training(data_dir, workdir, steps):

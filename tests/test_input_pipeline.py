@@ -8,11 +8,6 @@ from fusioninn_jax.errors import UserError
 from tests import training_case
 
 
-@pytest.fixture(scope="module", name="data_dir")
-def data_dir_fixture(tmp_path_factory):
-    return training_case.prepare(tmp_path_factory.mktemp("data"))
-
-
 @pytest.fixture(name="config")
 def config_fixture(data_dir):
     return training_case.config(data_dir).data

@@ -15,14 +15,10 @@ from fusioninn_jax import checkpoint, evaluate, report, train
 from fusioninn_jax.errors import UserError
 from fusioninn_jax.train_log import METRICS_FILE, TRAIN_FILE, read_lines
 from tests import training_case
+from tests.many_processes import losses
 
 ROOT = pathlib.Path(__file__).parents[1]
 DEADLINE = 240  # seconds for a subprocess, on a busy machine
-
-
-@pytest.fixture(scope="module", name="data_dir")
-def data_dir_fixture(tmp_path_factory):
-    return training_case.prepare(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module", name="whole_run")
@@ -30,10 +26,6 @@ def whole_run_fixture(data_dir, tmp_path_factory):
     """(workdir, last state) of an uninterrupted run."""
     workdir = tmp_path_factory.mktemp("whole")
     return workdir, train.train_and_evaluate(training_case.config(data_dir), str(workdir))
-
-
-def losses(workdir):
-    return [(record["step"], record["loss"]) for record in read_lines(workdir / TRAIN_FILE)]
 
 
 def test_a_run_leaves_its_records(whole_run):

@@ -16,7 +16,7 @@ import ml_collections
 from fusioninn_jax import checkpoint, evaluate, input_pipeline, models, score_table, train
 from fusioninn_jax.command_line import one_line
 from fusioninn_jax.errors import UserError
-from fusioninn_jax.models import FusionModel, fusioninn
+from fusioninn_jax.models import FusionModel
 from fusioninn_jax.train_log import TRAIN_FILE, read_lines
 
 
@@ -131,11 +131,8 @@ def _check_same_run(workdir: pathlib.Path, config: ml_collections.ConfigDict) ->
     file = workdir / "config.json"
     if not file.exists():
         return
-    config = ml_collections.ConfigDict(config.to_dict())
-    if config.model.name == "fusioninn":  # as training records it
-        config.model.fusioninn = fusioninn.settled(config.model.fusioninn)
     saved = _settings(json.loads(file.read_text()))
-    for key, ours in _settings(json.loads(config.to_json())).items():
+    for key, ours in _settings(json.loads(train.settle(config).to_json())).items():
         if saved.get(key, ours) != ours:
             raise UserError(f"{workdir}: holds a run with {key}={saved[key]!r}, {ours!r} is asked for; "
                             "give another --root or that setting")

@@ -82,11 +82,6 @@ def test_any_size_is_fused_each_image_by_itself(quick, channels):
     np.testing.assert_allclose(fuse(variables, *padded)[0][:, 1:10], fused, atol=1 / 254)
 
 
-@pytest.fixture(scope="module", name="data_dir")
-def data_dir_fixture(tmp_path_factory):
-    return training_case.prepare(tmp_path_factory.mktemp("data"))
-
-
 def settings(data_dir):
     config = training_case.config(data_dir)
     config.model.name = "ddfm"
