@@ -15,14 +15,7 @@ from tests.data import synthetic
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-@pytest.fixture
-def source(tmp_path):
-    for seed, name in enumerate(("p1", "p2", "p3")):
-        synthetic.brats(tmp_path / "in", name, seed=seed)
-    return tmp_path / "in"
-
-
-def _fails(source, tmp_path, message, *options):
+def fails(source, tmp_path, message, *options):
     """Preparing must raise one line that matches, and leave the data folder as it was."""
     with pytest.raises(UserError, match=message) as caught:
         prepare.main(["brats", f"--source={source}", f"--data_dir={tmp_path}/out", *options])
@@ -34,15 +27,15 @@ def _fails(source, tmp_path, message, *options):
 
 
 def test_no_folder_and_no_subject(tmp_path):
-    assert "no such folder; give" in _fails(tmp_path / "none", tmp_path, "none: no such folder")
+    assert "no such folder; give" in fails(tmp_path / "none", tmp_path, "none: no such folder")
     (tmp_path / "in").mkdir()
-    line = _fails(tmp_path / "in", tmp_path, "no subject found; understood are")
+    line = fails(tmp_path / "in", tmp_path, "no subject found; understood are")
     assert all(naming in line for naming in ("_{t1,t1ce,", "-{t1n,t1c,", "imagesTr/", "train_data.h5"))
 
 
 def test_a_missing_modality_names_what_is_there(source, tmp_path):
     (source / "p2" / "p2_flair.nii.gz").unlink()
-    _fails(source, tmp_path, r"p2 has no flair; it has p2_seg.nii.gz, p2_t1ce.nii.gz; add the file.*--skip_bad")
+    fails(source, tmp_path, r"p2 has no flair; it has p2_seg.nii.gz, p2_t1ce.nii.gz; add the file.*--skip_bad")
 
 
 def _truncate(folder):
@@ -91,7 +84,7 @@ BAD = [(_truncate, "p2_t1ce.nii.gz: truncated or corrupt"), (_shape, "p2_flair.n
 @pytest.mark.parametrize("spoil, message", BAD, ids=[spoil.__name__[1:] for spoil, _ in BAD])
 def test_a_bad_subject_stops_the_run_or_is_skipped_with_its_reason(source, tmp_path, capsys, spoil, message):
     spoil(source / "p2")
-    line = _fails(source, tmp_path, message)
+    line = fails(source, tmp_path, message)
     assert prepare.main(["brats", f"--source={source}", f"--data_dir={tmp_path}/out", "--skip_bad"]) == 0
     assert f"skipped p2: {line}\n" in capsys.readouterr().out
     metadata = json.loads(next((tmp_path / "out").rglob("metadata.json")).read_text())
@@ -102,22 +95,22 @@ def test_a_bad_subject_stops_the_run_or_is_skipped_with_its_reason(source, tmp_p
 def test_all_bad(source, tmp_path):
     for folder in source.iterdir():
         (folder / f"{folder.name}_flair.nii.gz").unlink()
-    _fails(source, tmp_path, "all 3 subjects are bad, the first one: .* p1 has no flair", "--skip_bad")
+    fails(source, tmp_path, "all 3 subjects are bad, the first one: .* p1 has no flair", "--skip_bad")
 
 
 def test_negative_voxels_under_strict(source, tmp_path):
     synthetic.save(source / "p2" / "p2_flair.nii.gz", synthetic.volume(0) - 1)
-    _fails(source, tmp_path, r"p2_flair.nii.gz: \d+ negative voxels; .*--strict", "--strict")
+    fails(source, tmp_path, r"p2_flair.nii.gz: \d+ negative voxels; .*--strict", "--strict")
 
 
 def test_the_same_subject_twice(source, tmp_path):
     synthetic.brats(source / "LGG", "p1")
-    _fails(source, tmp_path, "subject p1 is found twice, in .*in/p1 and in .*LGG/p1|in .*LGG/p1 and in .*in/p1")
+    fails(source, tmp_path, "subject p1 is found twice, in .*in/p1 and in .*LGG/p1|in .*LGG/p1 and in .*in/p1")
 
 
 def test_the_same_file_packed_and_unpacked(source, tmp_path):
     synthetic.save(source / "p1" / "p1_flair.nii", synthetic.volume(1))
-    _fails(source, tmp_path, "p1 has this file twice, also as p1_flair.nii")
+    fails(source, tmp_path, "p1 has this file twice, also as p1_flair.nii")
 
 
 @pytest.mark.parametrize("option, message", [
@@ -138,24 +131,24 @@ def test_options(source, tmp_path, option, message):
         assert prepare.main(["brats", f"--source={source}", f"--data_dir={tmp_path}/out", option]) == 0
         assert (tmp_path / "out" / "brats" / "default" / "1.0.0" / "metadata.json").exists()
         return
-    _fails(source, tmp_path, message, option)
+    fails(source, tmp_path, message, option)
 
 
 def test_contradicting_options(source, tmp_path):
-    _fails(source, tmp_path, "also among validation_subjects", "--test_subjects=p1", "--validation_subjects=p1")
-    _fails(source, tmp_path, "together with a fraction", "--test_subjects=p1", "--test_fraction=0.2")
-    _fails(source, tmp_path, "stands for the default settings", "--name=default", "--seed=4")
-    _fails(source, tmp_path, "give it once", f"--source={source}")
+    fails(source, tmp_path, "also among validation_subjects", "--test_subjects=p1", "--validation_subjects=p1")
+    fails(source, tmp_path, "together with a fraction", "--test_subjects=p1", "--test_fraction=0.2")
+    fails(source, tmp_path, "stands for the default settings", "--name=default", "--seed=4")
+    fails(source, tmp_path, "give it once", f"--source={source}")
 
 
 def test_a_named_subject_without_slices(source, tmp_path):
     synthetic.save(source / "p1" / "p1_seg.nii.gz", synthetic.annotation() * 0)
-    _fails(source, tmp_path, r"test_subjects: p1 keeps no slice \(all filtered out\)", "--test_subjects=p1")
+    fails(source, tmp_path, r"test_subjects: p1 keeps no slice \(all filtered out\)", "--test_subjects=p1")
 
 
 def test_one_subject_leaves_nothing_to_train_on(tmp_path):
     synthetic.brats(tmp_path / "in", "p1")
-    _fails(tmp_path / "in", tmp_path, "of 1, 1 would go to validation .*'train' empty")
+    fails(tmp_path / "in", tmp_path, "of 1, 1 would go to validation .*'train' empty")
 
 
 @pytest.mark.parametrize("channels, labels, message", [
@@ -165,21 +158,21 @@ def test_one_subject_leaves_nothing_to_train_on(tmp_path):
                                       "3": "enhancing tumour"}, "labels are .*'2': 'edema'.* where .*expected")])
 def test_msd_json_that_names_other_channels_or_labels(tmp_path, channels, labels, message):
     synthetic.msd(tmp_path / "in", 1, channels=channels, labels=labels)
-    _fails(tmp_path / "in", tmp_path, "dataset.json: " + message, "--skip_bad")
+    fails(tmp_path / "in", tmp_path, "dataset.json: " + message, "--skip_bad")
 
 
 def test_msd_broken_json_and_wrong_files(tmp_path):
     synthetic.msd(tmp_path / "in", 1)
     (tmp_path / "in" / "dataset.json").write_text('{"modality": 3}')
-    _fails(tmp_path / "in", tmp_path, "'modality' and 'labels' cannot be read")
+    fails(tmp_path / "in", tmp_path, "'modality' and 'labels' cannot be read")
     (tmp_path / "in" / "dataset.json").unlink()
     image = tmp_path / "in" / "imagesTr" / "BRATS_001.nii.gz"
     synthetic.save(image, np.stack([synthetic.volume(0)] * 3, axis=-1))
-    _fails(tmp_path / "in", tmp_path, "BRATS_001.nii.gz: 3 channels where 4 are expected")
+    fails(tmp_path / "in", tmp_path, "BRATS_001.nii.gz: 3 channels where 4 are expected")
     synthetic.save(image, synthetic.volume(0))
-    _fails(tmp_path / "in", tmp_path, "BRATS_001.nii.gz: 3-D file of shape .* where a 4-D one|1 channels where 4")
+    fails(tmp_path / "in", tmp_path, "BRATS_001.nii.gz: 3-D file of shape .* where a 4-D one|1 channels where 4")
     image.unlink()
-    _fails(tmp_path / "in", tmp_path, "no image of the same name in imagesTr")
+    fails(tmp_path / "in", tmp_path, "no image of the same name in imagesTr")
 
 
 def test_bad_hdf5(tmp_path):
@@ -187,21 +180,21 @@ def test_bad_hdf5(tmp_path):
     path.parent.mkdir()
     with h5py.File(path, "w") as file:
         file["images"] = np.zeros((2, 4, 240, 240))
-    _fails(path.parent, tmp_path, "no dataset named 'data' .found: images.")
+    fails(path.parent, tmp_path, "no dataset named 'data' .found: images.")
     with h5py.File(path, "w") as file:
         file["data"] = np.zeros((2, 240, 240, 4))
-    _fails(path.parent, tmp_path, r"shape \(2, 240, 240, 4\) where numbers of shape \(N, 4, 240, 240\)")
+    fails(path.parent, tmp_path, r"shape \(2, 240, 240, 4\) where numbers of shape \(N, 4, 240, 240\)")
     synthetic.hdf5(path, 3)
-    _fails(path.parent, tmp_path, "which channel is t2 is not known", "--modalities=t1gd,t2")
+    fails(path.parent, tmp_path, "which channel is t2 is not known", "--modalities=t1gd,t2")
     path.rename(path.with_name("test_data.h5"))
-    _fails(path.parent, tmp_path, "'train' would be empty")
+    fails(path.parent, tmp_path, "'train' would be empty")
     synthetic.brats(path.parent, "p1")
-    _fails(path.parent, tmp_path, "both the authors' HDF5 files and NIfTI")
+    fails(path.parent, tmp_path, "both the authors' HDF5 files and NIfTI")
 
 
 def test_pediatric_annotations_are_refused(tmp_path):
     synthetic.brats(tmp_path / "in", "BraTS-PED-00001-000", kinds=("t1c", "t2f", "seg"), separator="-")
-    _fails(tmp_path / "in", tmp_path, "numbering of BraTS-PED's labels")
+    fails(tmp_path / "in", tmp_path, "numbering of BraTS-PED's labels")
 
 
 def test_preparing_twice(source, tmp_path, capsys):
@@ -288,18 +281,3 @@ def test_the_phantom_is_prepared_by_the_same_command(tmp_path, capsys):
     assert prepare.main(["brain_phantom", f"--data_dir={tmp_path}/out", "--config=tiny"]) == 0
     assert (tmp_path / "out" / "brain_phantom" / "tiny" / "1.0.0" / "metadata.json").exists()
     assert "--config=configs/phantom.py --config.data.dataset=brain_phantom/tiny" in capsys.readouterr().out
-
-
-def test_beam_that_is_missing_is_named(source, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "apache_beam.options.pipeline_options", None)
-    _fails(source, tmp_path, r"needs Apache Beam; pip install .fusioninn_jax\[beam\]",
-           "--beam_pipeline_options=runner=DirectRunner")
-
-
-def test_beam_writes_the_same_bytes(source, tmp_path):
-    pytest.importorskip("apache_beam")
-    for folder, options in (("one", []), ("beam", ["--beam_pipeline_options=runner=DirectRunner"])):
-        assert prepare.main(["brats", f"--source={source}", f"--data_dir={tmp_path / folder}", *options]) == 0
-    one, beam = ({path.name: path.read_bytes() for path in (tmp_path / folder).rglob("*.tfrecord*")}
-                 for folder in ("one", "beam"))
-    assert one and one == beam
