@@ -26,7 +26,7 @@ demo: setup
 	$(BIN)/python -m fusioninn_jax.report run --workdir=$(DEMO)
 
 test: setup
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .
