@@ -42,7 +42,7 @@ class TrainState:
 def default_config() -> ml_collections.ConfigDict:
     """Settings of the optimiser."""
     config = ml_collections.ConfigDict()
-    config.learning_rate = 2e-3
+    config.learning_rate = 3e-3
     config.schedule = "cosine"  # to 0 at the last step; "plateau": as the authors'; "constant"
     config.warmup_steps = 0  # linear from 0
     config.clip_norm = 1.0  # of the global gradient; 0: no clipping

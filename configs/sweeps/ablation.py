@@ -28,7 +28,7 @@ RUNS = {
     "latent_weight_0.3": {"losses.latent_weight": 0.3},
     "background_0": {"losses.background_weight": 0.0},
     "ema": {"optimizer.ema": 0.995},
-    "rate_0.004": {"optimizer.learning_rate": 4e-3},
+    **{f"rate_{rate}": {"optimizer.learning_rate": rate} for rate in (2e-3, 4e-3)},
     "no_clipping": {"optimizer.clip_norm": 0.0},
 }
 TABLE = {"the authors' form, by learning rate": {str(rate): f"authors_{rate}" for rate in (3e-4, 1e-3, 2e-3)},

@@ -14,7 +14,7 @@ import ml_collections
 from configs import sweeps
 
 WIDTHS = {"deepfuse": 8, "funfusean": 8, "half_unet": 16, "unet": 8, "unet_plus_plus": 8, "unet_3plus": 8}
-COMMON = {"train.batch_size": 8, "train.steps": 1000, "train.eval_every": 1000}
+COMMON = {"train.batch_size": 8, "train.steps": 1000, "train.eval_every": 1000, "optimizer.learning_rate": 2e-3}
 RUNS = {name: COMMON | {"model.name": name, f"model.{name}.width": width} for name, width in WIDTHS.items()}
 RUNS["fusioninn"] = COMMON | {"model.name": "fusioninn"}
 
