@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+import jax
 import ml_collections
 
 from fusioninn_jax import checkpoint, evaluate, input_pipeline, models, score_table, train
@@ -112,6 +113,7 @@ def train_missing(sweep: Any, names: Iterable[str], root: pathlib.Path, base: st
                 train.train_and_evaluate(config, str(workdirs[name]))
             except ValueError as error:
                 raise UserError(str(error)) from error
+            jax.clear_caches()  # else the code compiled for some thirty runs uses up a process's memory maps
     return workdirs
 
 
@@ -208,6 +210,7 @@ def scores(system: System, prepared: input_pipeline.Prepared, data: ml_collectio
     config = ml_collections.ConfigDict(system.config)
     config.data = data.data
     rows, latent = evaluate.score_model(system.label, system.model, system.variables, prepared, config, args)
+    jax.clear_caches()  # as in train_missing
     score_table.write_csv(table, rows)
     score_table.write_json(record, {"of": key, "latent": latent})
     return rows, latent
