@@ -169,7 +169,8 @@ def _train(config: ml_collections.ConfigDict, workdir: str, model: models.Fusion
             if step >= config.train.steps or stop.requested():
                 break
             batch = next(batches)
-            state, metrics = train_step(state, parallel.split_batch(batch["sources"], own), key)
+            slices = objective.Slices(batch["sources"], batch["levels"], batch.get("target"))
+            state, metrics = train_step(state, parallel.split_batch(slices, own), key)
             step, evaluated = step + 1, False
             _check_finite(metrics, step, batch["number"])
             bar.update(config.train.batch_size)

@@ -52,8 +52,9 @@ def test_fusion_and_decomposition_share_the_moments_of_the_sources(monkeypatch):
     model = FusionModel(init=None, fuse=None, fuse_train=lambda variables, a, b, gather: ((a + b) / 2, a - b, {}),
                         decompose=lambda variables, fused, latent: (fused - latent, fused + latent))
     config = objective.default_config()
+    config.fusion_target = "sources"
     sources, keys = images(0), jax.random.split(jax.random.key(0), 2)
-    parts, given, _ = objective.loss_parts(model, {}, sources, keys, config, train=True, gather=lambda x: x)
+    parts, given, _ = objective.loss_parts(model, {}, objective.Slices(jnp.concatenate(sources, -1)), keys, config, train=True, gather=lambda x: x)
     assert len(maps) == 14  # two moments of five images, four products
     for part, others in ((parts.fusion, (given["fused"],) * 2), (parts.decomposition, given["decomposed"])):
         expected = losses.similarity_loss(list(zip(sources, others, strict=True)))

@@ -8,6 +8,7 @@ import pytest
 
 from fusioninn_jax import models, objective, parallel, train, train_state
 from fusioninn_jax.errors import UserError
+from fusioninn_jax.models.salient import brain_levels
 from tests import tolerances
 from tests.golden import portable_inputs
 
@@ -34,7 +35,8 @@ def run(config, devices):
     chosen = jax.devices()[:devices]
     step = parallel.make_train_step(model, optimizer, config, chosen)
     before = jax.tree.map(np.asarray, variables)
-    after, metrics = step(parallel.replicate(state, chosen), parallel.split_batch(stack, devices), jax.random.key(7))
+    slices = objective.Slices(stack, np.asarray(brain_levels(jnp.asarray(stack))))
+    after, metrics = step(parallel.replicate(state, chosen), parallel.split_batch(slices, devices), jax.random.key(7))
     gradients = jax.tree.map(lambda a, b: a - np.asarray(b), before, after.variables)
     return gradients, jax.tree.map(float, metrics)
 
@@ -65,7 +67,7 @@ def test_evaluation_does_not_depend_on_devices_or_batch():
 
     def scores(devices, rows):
         step = parallel.make_eval_step(model, config, jax.devices()[:devices])
-        batch = parallel.split_batch((stack[rows], numbers[rows]), devices)
+        batch = parallel.split_batch((objective.Slices(stack[rows]), numbers[rows]), devices)
         return parallel.merge_batch(step(variables, *batch, key))
 
     whole = scores(1, np.s_[:])
@@ -84,13 +86,35 @@ def test_augmentation_keeps_range_and_moves_modalities_together():
     twice = jnp.asarray(np.concatenate([pair[..., :1], pair[..., :1]], -1))
     geometry = objective.augment_config()
     geometry.rotation = 15.0
-    moved = [objective.augment(jax.random.key(i), twice, geometry) for i in range(8)]
+    moved = [objective.augment(jax.random.key(i), objective.Slices(twice), geometry).sources for i in range(8)]
     for image in moved:
         np.testing.assert_allclose(image[..., 0], image[..., 1], atol=1e-6)
         assert image.min() >= 0 and image.max() <= 1
     assert len({np.asarray(image).tobytes() for image in moved}) == 8
-    intensity = ml_collections.ConfigDict({"flip": False, "rotation": 0.0, "gamma": 0.3})
-    changed = objective.augment(jax.random.key(0), twice, intensity)
-    assert float(jnp.abs(changed[..., 0] - changed[..., 1]).max()) > 1e-3
-    nothing = ml_collections.ConfigDict({"flip": False, "rotation": 0.0, "gamma": 0.0})
-    np.testing.assert_array_equal(objective.augment(jax.random.key(0), twice, nothing), twice)
+    nothing = ml_collections.ConfigDict({"flip": False, "rotation": 0.0, "gamma": 0.0, "gain": 0.0, "swap": False})
+    same = objective.augment(jax.random.key(0), objective.Slices(twice), nothing).sources
+    np.testing.assert_array_equal(same, twice)
+
+
+@pytest.mark.parametrize("setting", [{"gamma": 0.3}, {"gain": 0.4}, {"gamma": 0.2, "gain": 0.3, "swap": True}])
+def test_a_change_of_intensity_moves_the_slices_levels_with_its_pixels(setting):
+    pair = jnp.asarray(portable_inputs.smooth(0, 1, 16, 16)[0].transpose(1, 2, 0))
+    config = objective.augment_config()
+    config.update({"flip": False, **setting})
+    levels = brain_levels(pair[None])[0]
+    orders = set()
+    for i in range(8):
+        changed = objective.augment(jax.random.key(i), objective.Slices(pair, levels), config)
+        assert float(jnp.abs(changed.sources - pair).max()) > 1e-3
+        np.testing.assert_allclose(changed.levels, brain_levels(changed.sources[None])[0], atol=1e-6)
+        orders.add(bool(changed.sources[..., 0].mean() > changed.sources[..., 1].mean()))
+    assert (len(orders) == 2) == config.swap or not config.swap
+
+
+def test_a_target_made_beforehand_follows_the_geometry():
+    pair = jnp.asarray(portable_inputs.smooth(0, 1, 16, 16)[0].transpose(1, 2, 0))
+    config = objective.augment_config()
+    config.rotation = 10.0
+    for i in range(4):
+        moved = objective.augment(jax.random.key(i), objective.Slices(pair, target=pair[..., :1]), config)
+        np.testing.assert_array_equal(moved.target, moved.sources[..., :1])

@@ -12,6 +12,7 @@ from fusioninn_jax.models import classical, deepfuse, funfusean, half_unet, unet
 from fusioninn_jax.models import ddfm as _ddfm
 from fusioninn_jax.models import fusioninn as _fusioninn
 from fusioninn_jax.models.base import FusionModel, Variables
+from fusioninn_jax.models.salient import salient_mean
 
 
 def _training_free(fuse: Callable[..., jax.Array]) -> tuple[Any, Any]:
@@ -32,6 +33,7 @@ _MODELS: dict[str, tuple[Any, Any]] = {
     "unet_plus_plus": (unet_plus_plus.unet_plus_plus, unet_plus_plus.default_config),
     "unet_3plus": (unet_3plus.unet_3plus, unet_3plus.default_config),
     "ddfm": (_ddfm.ddfm, _ddfm.default_config),
+    "salient_mean": _training_free(salient_mean),
     "mean": _training_free(classical.mean),
     "max": _training_free(classical.maximum),
     "laplacian_pyramid": _training_free(classical.laplacian_pyramid),
@@ -52,6 +54,15 @@ def _entry(name: str) -> tuple[Any, Any]:
         hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names())}"
         raise ValueError(f"no fusion system is called {name!r}; {hint}")
     return _MODELS[name]
+
+
+def is_training_free(name: str) -> bool:
+    """Whether the system called `name` has no parameters: it is a fusion rule.
+
+    Raises:
+      ValueError: an unknown name.
+    """
+    return not _entry(name)[1]() and get(name).training_free
 
 
 def default_config(name: str) -> ml_collections.ConfigDict:
@@ -84,4 +95,4 @@ def get(name: str, config: Any = None) -> FusionModel:
     return make(settings)
 
 
-__all__ = ["FusionModel", "Variables", "default_config", "get", "names"]
+__all__ = ["FusionModel", "Variables", "default_config", "get", "is_training_free", "names"]
