@@ -15,27 +15,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from fusioninn_jax.formats import files, nifti, provenance
-from fusioninn_jax.formats.series import Series, check_same_grid
+from fusioninn_jax.formats.series import Series
 from fusioninn_jax.runtime import outputs, processes
 from fusioninn_jax.runtime.errors import Parser, UserError
-from fusioninn_jax.studies import archive, batch, fusing, regridding
+from fusioninn_jax.studies import archive, batch, fusing, reading
 
 FUSED_NAME, LATENT_NAME = "fused.nii.gz", "latent.nii.gz"  # of a batch, in the folder of each study
-
-
-def add_series_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of every command that reads the series of a study."""
-    parser.add_argument("sources", nargs="*", type=pathlib.Path, metavar="SERIES",
-                        help="NIfTI, PNG, TIFF or .npy file, or folder of a DICOM series")
-    parser.add_argument("--resample", action="store_true", help="bring the other series to the grid of the first")
-    parser.add_argument("--checkpoint", help="folder of a training; default: the model that ships with the package")
-    parser.add_argument("--overwrite", action="store_true", help="replace outputs that are there already")
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(prog="python -m fusioninn_jax.fuse", description=__doc__,
                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_series_arguments(parser)
+    reading.add_series_arguments(parser)
     parser.add_argument("-o", "--output", required=True, type=pathlib.Path,
                         help="the fused image; a name without ending becomes the folder of a DICOM series")
     parser.add_argument("--latent", type=pathlib.Path, help="keep the latent here (.nii or .nii.gz)")
@@ -53,20 +44,6 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     if args.lossless and (args.latent or args.with_latents or not (args.studies or files.is_nifti(args.output))):
         parser.error("--lossless writes one NIfTI file, latent included: -o NAME.nii.gz, without --latent")
     return args
-
-
-def read_sources(paths: Sequence[pathlib.Path], *, keep_phi: bool = False, resample: bool = False) -> list[Series]:
-    """The series of a study, on one grid: checked, or brought to that of the first.
-
-    Raises:
-      UserError: a series that cannot be read, or different grids without `resample`.
-    """
-    sources = [files.read(path, keep_phi=keep_phi) for path in paths]
-    if resample:
-        sources = sources[:1] + [regridding.resample(source, sources[0]) for source in sources[1:]]
-    for path, source in zip(paths[1:], sources[1:], strict=True):
-        check_same_grid(sources[0], source, str(paths[0]), str(path))
-    return sources
 
 
 def write_fusion(result: fusing.Fusion, output: pathlib.Path, latent: pathlib.Path | None) -> None:
@@ -104,7 +81,7 @@ def fuse_study(system: fusing.System, paths: Sequence[pathlib.Path], output: pat
                latent: pathlib.Path | None, args: argparse.Namespace, *, overwrite: bool) -> Series:
     """Fuses one study from files to files; returns its first series."""
     outputs.check([output] + ([latent] if latent else []), inputs=paths, overwrite=overwrite)
-    sources = read_sources(paths, keep_phi=args.keep_phi, resample=args.resample)
+    sources = reading.read_sources(paths, keep_phi=args.keep_phi, resample=args.resample)
     if args.lossless:
         write_archive(system, sources, output)
         return sources[0]

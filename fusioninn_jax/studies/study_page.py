@@ -23,11 +23,10 @@ from PIL import Image
 from fusioninn_jax import metrics
 from fusioninn_jax.formats import files
 from fusioninn_jax.formats.series import check_same_grid
-from fusioninn_jax.fuse import add_series_arguments, read_sources
 from fusioninn_jax.runtime import outputs
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.scoring.image_scores import TABLE1
-from fusioninn_jax.studies import fusing
+from fusioninn_jax.studies import fusing, reading
 
 ERROR_SPAN, SPREAD_SPAN = 0.2, 0.02  # maps of error and uncertainty show 0 … this, of the range of a slice
 MIN_BRAIN = 0.05  # of a slice's pixels, for it to be scored
@@ -53,7 +52,7 @@ class Examined(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `report study`."""
-    add_series_arguments(parser)
+    reading.add_series_arguments(parser)
     parser.add_argument("-o", "--output", required=True, type=pathlib.Path, help="the page, .html")
     parser.add_argument("--mask", type=pathlib.Path, help="tumour mask on the grid of the first series; outlined")
     parser.add_argument("--labels", nargs="+", help="what the series are, e.g. T1-Gd T2-FLAIR; they go on the page")
@@ -96,7 +95,7 @@ def write(args: argparse.Namespace) -> pathlib.Path:
 def examine(args: argparse.Namespace, labels: list[str]) -> Examined:
     """Everything the page shows of a study."""
     system = fusing.load_system(args.checkpoint)
-    sources = read_sources(args.sources, resample=args.resample)
+    sources = reading.read_sources(args.sources, resample=args.resample)
     tumour = np.zeros(sources[0].stored.shape, bool)
     if args.mask:
         mask = files.read(args.mask)
