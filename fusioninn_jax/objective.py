@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from fusioninn_jax import losses, storage
+from fusioninn_jax import characteristic, losses, storage
 from fusioninn_jax.models import FusionModel, Variables
 from fusioninn_jax.ssim import Moments, moments, ssim
 
@@ -92,8 +92,9 @@ def draw_latents(keys: jax.Array, prior: str, like: jax.Array) -> jax.Array:
 
 
 def loss_parts(model: FusionModel, variables: Variables, sources: tuple[jax.Array, ...], keys: jax.Array,
-               config: ml_collections.ConfigDict, *, train: bool,
-               gather: Callable[[jax.Array], jax.Array]) -> tuple[losses.LossParts, dict[str, jax.Array], Any]:
+               config: ml_collections.ConfigDict, *, train: bool, gather: Callable[[jax.Array], jax.Array],
+               share: characteristic.Share = lambda sums: sums,
+               step_key: jax.Array | None = None) -> tuple[losses.LossParts, dict[str, jax.Array], Any]:
     """The loss parts of a batch.
 
     Args:
@@ -104,6 +105,8 @@ def loss_parts(model: FusionModel, variables: Variables, sources: tuple[jax.Arra
       config: as `default_config`.
       train: use and update batch statistics.
       gather: brings arrays of all devices together, latents and moments: (B, ...) -> (global B, ...).
+      share: adds up the sums of all devices, a pytree.
+      step_key: of what all devices draw alike, the directions of the latent loss; None: always the same ones.
 
     Returns:
       the parts; the images (`fused`, and where the system has them `latent` and `decomposed`, a tuple); the updated
@@ -128,9 +131,13 @@ def loss_parts(model: FusionModel, variables: Variables, sources: tuple[jax.Arra
     if latent is None or model.decompose is None:
         return losses.LossParts(fusion, jnp.zeros_like(fusion), jnp.zeros((), fused.dtype)), images, batch_stats
     target_keys, fresh_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
-    target = draw_latents(target_keys, config.prior, latent)
     brain = brain_mask(sources)
-    latent_part = losses.latent_loss(config.latent, gather(latent), gather(target), gather(brain))
+    if config.latent == "characteristic":
+        directions_key = jax.random.key(0) if step_key is None else step_key
+        latent_part = characteristic.characteristic(latent, fused, brain, directions_key, share=share)
+    else:
+        target = draw_latents(target_keys, config.prior, latent)
+        latent_part = losses.latent_loss(config.latent, gather(latent), gather(target), gather(brain))
     stored = storage.simulate(fused, jax.vmap(lambda key: jax.random.fold_in(key, 2))(keys), config.storage)
     decomposed = model.decompose(variables, stored, draw_latents(fresh_keys, config.prior, latent))
     images |= {"latent": latent, "decomposed": decomposed}

@@ -15,12 +15,13 @@ import ml_collections
 import numpy as np
 import optax
 
-from fusioninn_jax import objective, train_state
+from fusioninn_jax import characteristic, objective, train_state
 from fusioninn_jax.errors import UserError
 from fusioninn_jax.models import FusionModel
 from fusioninn_jax.train_state import TrainState
 
 AXIS = "devices"
+STATISTICS = np.uint32(2**32 - 1)  # folded into a step's key for what all devices draw alike; examples count from 0
 
 
 def check_batch(batch_size: int, devices: int, flag: str = "--config.train.batch_size") -> None:
@@ -61,6 +62,10 @@ def _gather(x: jax.Array) -> jax.Array:
     return jax.lax.all_gather(x, AXIS, tiled=True)
 
 
+def _share(sums: characteristic.Sums) -> characteristic.Sums:
+    return jax.lax.psum(sums, AXIS)
+
+
 def _example_keys(key: jax.Array, count: int) -> jax.Array:
     """A key for each of this device's examples, folded from its place in the global batch."""
     first = jax.lax.axis_index(AXIS) * count
@@ -82,7 +87,8 @@ def make_train_step(model: FusionModel, optimizer: optax.GradientTransformation,
       its metrics are scalars of the global batch.
     """
     def step(state: TrainState, stack: jax.Array, key: jax.Array) -> tuple[TrainState, dict[str, jax.Array]]:
-        keys = _example_keys(jax.random.fold_in(key, state.step), len(stack))
+        step_key = jax.random.fold_in(key, state.step)
+        keys = _example_keys(step_key, len(stack))
         augment_keys, loss_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
         stack = jax.vmap(lambda k, x: objective.augment(k, x, config.augment))(augment_keys, stack)
         sources = objective.split_sources(stack)
@@ -90,7 +96,7 @@ def make_train_step(model: FusionModel, optimizer: optax.GradientTransformation,
         def loss(params: Any) -> tuple[jax.Array, tuple[dict[str, jax.Array], Any]]:
             parts, _, batch_stats = objective.loss_parts(
                 model, {**state.variables, "params": params}, sources, loss_keys, config.losses, train=True,
-                gather=_gather)
+                gather=_gather, share=_share, step_key=jax.random.fold_in(step_key, STATISTICS))
             per_image = objective.per_image_loss(model, parts, config.losses)
             metrics = {"loss": per_image, **parts._asdict()}
             metrics = {name: jax.lax.pmean(jnp.mean(value), AXIS) for name, value in metrics.items()}
@@ -121,7 +127,7 @@ def make_eval_step(model: FusionModel, config: ml_collections.ConfigDict, device
         keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(numbers)
         sources = objective.split_sources(stack)
         parts, images, _ = objective.loss_parts(model, variables, sources, keys, config.losses, train=False,
-                                                gather=_gather)
+                                                gather=_gather, share=_share)
         result = {"fusion": parts.fusion, "decomposition": parts.decomposition,
                   "background": jnp.broadcast_to(parts.background, len(stack)),
                   "latent_loss": jnp.broadcast_to(parts.latent, len(stack)), **objective.scores(sources, images)}
