@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from fusioninn_jax import characteristic, losses, storage
+from fusioninn_jax import characteristic, latent_losses, losses, storage
 from fusioninn_jax.models import FusionModel, Variables
 from fusioninn_jax.ssim import Moments, moments, ssim
 
@@ -24,7 +24,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.alpha = 0.1  # α of eq. 5: fusion against decomposition; the paper: 0.5
     config.lam = 0.8  # λ of eqs. 3-4: SSIM against l2
     config.reduction = "official"  # or "paper"; see fusioninn_jax.losses
-    config.latent = "white"  # see fusioninn_jax.losses.LATENT_LOSSES; the authors: "mmd_official"
+    config.latent = "white"  # see fusioninn_jax.latent_losses.LATENT_LOSSES; the authors: "mmd_official"
     config.latent_weight = 1.0  # of the latent loss beside the fusion loss, as in the paper
     config.background_weight = 10.0  # of losses.background_excess, for FusionINN alone; the paper: 0
     config.prior = "normal"  # see fusioninn_jax.losses.LATENT_PRIORS
@@ -133,17 +133,25 @@ def loss_parts(model: FusionModel, variables: Variables, sources: tuple[jax.Arra
     target_keys, fresh_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
     brain = brain_mask(sources)
     if config.latent == "characteristic":
-        directions_key = jax.random.key(0) if step_key is None else step_key
-        latent_part = characteristic.characteristic(latent, fused, brain, directions_key, share=share)
+        latent_part = _shared_latent_loss(latent, fused, brain, config, share, step_key)
     else:
         target = draw_latents(target_keys, config.prior, latent)
-        latent_part = losses.latent_loss(config.latent, gather(latent), gather(target), gather(brain))
+        latent_part = latent_losses.latent_loss(config.latent, gather(latent), gather(target), gather(brain))
     stored = storage.simulate(fused, jax.vmap(lambda key: jax.random.fold_in(key, 2))(keys), config.storage)
     decomposed = model.decompose(variables, stored, draw_latents(fresh_keys, config.prior, latent))
     images |= {"latent": latent, "decomposed": decomposed}
     decomposition = similarity(decomposed, [moments(image) for image in decomposed])
     background = losses.background_excess(fused, ~brain)
     return losses.LossParts(fusion, decomposition, latent_part, background), images, batch_stats
+
+
+def _shared_latent_loss(latent: jax.Array, fused: jax.Array, brain: jax.Array, config: ml_collections.ConfigDict,
+                        share: characteristic.Share, step_key: jax.Array | None) -> jax.Array:
+    if config.prior != "normal":
+        raise ValueError(f"losses.latent is 'characteristic', which knows the prior N(0, I) alone, but losses.prior is "
+                         f"{config.prior!r}; set --config.losses.latent=white")
+    key = jax.random.key(0) if step_key is None else step_key
+    return characteristic.characteristic(latent, fused, brain, key, share=share)
 
 
 def per_image_loss(model: FusionModel, parts: losses.LossParts, config: ml_collections.ConfigDict) -> jax.Array:

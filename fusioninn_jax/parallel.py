@@ -17,7 +17,7 @@ import optax
 
 from fusioninn_jax import characteristic, objective, train_state
 from fusioninn_jax.errors import UserError
-from fusioninn_jax.models import FusionModel
+from fusioninn_jax.models import FusionModel, Variables
 from fusioninn_jax.train_state import TrainState
 
 AXIS = "devices"
@@ -56,6 +56,28 @@ def replicate(tree: Any, devices: list[jax.Device]) -> Any:
     compiles anew."""
     mesh = jax.sharding.Mesh(np.array(own_devices(devices)), (AXIS,))
     return jax.device_put(tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
+
+
+def initialise(model: FusionModel, key: jax.Array, stack: np.ndarray, devices: list[jax.Device]) -> Variables:
+    """`model.init` on the global batch, each device holding its share: XLA turns the statistics of the batch that the
+    model adapts to into sums, and devices add those.
+
+    Args:
+      model: the system.
+      key: the same on every process.
+      stack: this process's rows, (B / processes, H, W, M).
+      devices: of all processes, process by process.
+
+    Returns:
+      the variables as NumPy arrays.
+    """
+    mesh = jax.sharding.Mesh(np.array(devices), (AXIS,))
+    by_rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(AXIS))
+    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    rows = jax.make_array_from_process_local_data(by_rows, stack)
+    def init(key: jax.Array, rows: jax.Array) -> Variables:
+        return model.init(key, *objective.split_sources(rows))
+    return jax.tree.map(np.asarray, jax.jit(init, out_shardings=everywhere)(key, rows))
 
 
 def _gather(x: jax.Array) -> jax.Array:
