@@ -6,7 +6,7 @@ any fusion method invertible.
 
 A setting `fusion_target` is one of
   sources                     similarity to every source (paper, eqs. 2-3),
-  a training-free system      by its name: salient_mean, mean, max, laplacian_pyramid, wavelet, guided_filter, ssim_limit,
+  a training-free system      by its name: salient_mean, mean, max, laplacian_pyramid, wavelet, guided_filter, ...
   a blend of those            for example "0.75*mean+0.25*max"; the weights are divided by their sum,
   a folder                    of a trained system's checkpoints, or of images that any method fused; those are
                               computed or read once, before training (`training.targets`).
@@ -55,7 +55,7 @@ def parse(setting: str) -> Mapping[str, float]:
         except ValueError:
             weight = 0.0
         if not 0 < weight < float("inf"):
-            raise ValueError(f"losses.fusion_target is {setting!r}: the weight {factor.strip()!r} is no positive number")
+            raise ValueError(f"losses.fusion_target is {setting!r}: the weight {factor.strip()!r} is not positive")
         weights[name] = weights.get(name, 0) + weight
     total = sum(weights.values())
     return {name: weight / total for name, weight in weights.items()}

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from fusioninn_jax import fusion_targets, losses, storage
+from fusioninn_jax import characteristic, fusion_targets, latent_losses, losses, storage
 from fusioninn_jax.models import FusionModel, Variables
 from fusioninn_jax.ssim import Moments, moments, ssim
 
@@ -41,7 +41,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.fusion_target = ""
     config.lam = 0.8  # λ of eqs. 3-4: SSIM against l2
     config.reduction = "official"  # or "paper"; see fusioninn_jax.losses
-    config.latent = "white"  # see fusioninn_jax.losses.LATENT_LOSSES; the authors: "mmd_official"
+    config.latent = "white"  # see fusioninn_jax.latent_losses.LATENT_LOSSES; the authors: "mmd_official"
     config.latent_weight = 1.0  # of the latent loss beside the fusion loss, as in the paper
     config.background_weight = 10.0  # of losses.background_excess, for FusionINN alone; the paper: 0
     config.prior = "normal"  # see fusioninn_jax.losses.LATENT_PRIORS
@@ -63,7 +63,7 @@ def augment_config() -> ml_collections.ConfigDict:
     config.flip = True  # left-right, half of the time
     config.rotation = 0.0  # degrees, uniform in ±rotation
     config.gamma = 0.0  # each modality to the power exp(u), u uniform in ±gamma
-    config.gain = 0.0  # each modality times a factor uniform in [1 - gain, 1], as where an outlying voxel is the maximum
+    config.gain = 0.0  # each modality times a factor uniform in [1 - gain, 1], as if a brighter voxel were there
     config.swap = False  # the modalities in another order, drawn anew each time
     return config
 
@@ -146,8 +146,9 @@ def fusion_target(slices: Slices, setting: str) -> jax.Array | None:
 
 
 def loss_parts(model: FusionModel, variables: Variables, slices: Slices, keys: jax.Array,
-               config: ml_collections.ConfigDict, *, train: bool,
-               gather: Callable[[jax.Array], jax.Array]) -> tuple[losses.LossParts, dict[str, jax.Array], Any]:
+               config: ml_collections.ConfigDict, *, train: bool, gather: Callable[[jax.Array], jax.Array],
+               share: characteristic.Share = lambda sums: sums,
+               step_key: jax.Array | None = None) -> tuple[losses.LossParts, dict[str, jax.Array], Any]:
     """The loss parts of a batch.
 
     Args:
@@ -158,6 +159,8 @@ def loss_parts(model: FusionModel, variables: Variables, slices: Slices, keys: j
       config: as `default_config`.
       train: use and update batch statistics.
       gather: brings arrays of all devices together, latents and moments: (B, ...) -> (global B, ...).
+      share: adds up the sums of all devices, a pytree.
+      step_key: of what all devices draw alike, the directions of the latent loss; None: always the same ones.
 
     Returns:
       the parts; the images (`fused`, and where the system has them `latent` and `decomposed`, a tuple); the updated
@@ -187,15 +190,27 @@ def loss_parts(model: FusionModel, variables: Variables, slices: Slices, keys: j
     if latent is None or model.decompose is None:
         return losses.LossParts(fusion, jnp.zeros_like(fusion), jnp.zeros((), fused.dtype)), images, batch_stats
     target_keys, fresh_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
-    target = draw_latents(target_keys, config.prior, latent)
     brain = brain_mask(sources)
-    latent_part = losses.latent_loss(config.latent, gather(latent), gather(target), gather(brain))
+    if config.latent == "characteristic":
+        latent_part = _shared_latent_loss(latent, fused, brain, config, share, step_key)
+    else:
+        target = draw_latents(target_keys, config.prior, latent)
+        latent_part = latent_losses.latent_loss(config.latent, gather(latent), gather(target), gather(brain))
     stored = storage.simulate(fused, jax.vmap(lambda key: jax.random.fold_in(key, 2))(keys), config.storage)
     decomposed = model.decompose(variables, stored, draw_latents(fresh_keys, config.prior, latent))
     images |= {"latent": latent, "decomposed": decomposed}
     decomposition = similarity(decomposed, [moments(image) for image in decomposed])
     background = losses.background_excess(fused, ~brain)
     return losses.LossParts(fusion, decomposition, latent_part, background), images, batch_stats
+
+
+def _shared_latent_loss(latent: jax.Array, fused: jax.Array, brain: jax.Array, config: ml_collections.ConfigDict,
+                        share: characteristic.Share, step_key: jax.Array | None) -> jax.Array:
+    if config.prior != "normal":
+        raise ValueError(f"losses.latent is 'characteristic', which knows the prior N(0, I) alone, but losses.prior is "
+                         f"{config.prior!r}; set --config.losses.latent=white")
+    key = jax.random.key(0) if step_key is None else step_key
+    return characteristic.characteristic(latent, fused, brain, key, share=share)
 
 
 def per_image_loss(model: FusionModel, parts: losses.LossParts, config: ml_collections.ConfigDict) -> jax.Array:

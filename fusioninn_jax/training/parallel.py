@@ -15,13 +15,14 @@ import ml_collections
 import numpy as np
 import optax
 
-from fusioninn_jax import objective
-from fusioninn_jax.models import FusionModel
+from fusioninn_jax import characteristic, objective
+from fusioninn_jax.models import FusionModel, Variables
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.training import train_state
 from fusioninn_jax.training.train_state import TrainState
 
 AXIS = "devices"
+STATISTICS = np.uint32(2**32 - 1)  # folded into a step's key for what all devices draw alike; examples count from 0
 
 
 def check_batch(batch_size: int, devices: int, flag: str = "--config.train.batch_size") -> None:
@@ -58,8 +59,34 @@ def replicate(tree: Any, devices: list[jax.Device]) -> Any:
     return jax.device_put(tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
 
 
+def initialise(model: FusionModel, key: jax.Array, stack: np.ndarray, devices: list[jax.Device]) -> Variables:
+    """`model.init` on the global batch, each device holding its share: XLA turns the statistics of the batch that the
+    model adapts to into sums, and devices add those.
+
+    Args:
+      model: the system.
+      key: the same on every process.
+      stack: this process's rows, (B / processes, H, W, M).
+      devices: of all processes, process by process.
+
+    Returns:
+      the variables as NumPy arrays.
+    """
+    mesh = jax.sharding.Mesh(np.array(devices), (AXIS,))
+    by_rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(AXIS))
+    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    rows = jax.make_array_from_process_local_data(by_rows, stack)
+    def init(key: jax.Array, rows: jax.Array) -> Variables:
+        return model.init(key, *objective.split_sources(rows))
+    return jax.tree.map(np.asarray, jax.jit(init, out_shardings=everywhere)(key, rows))
+
+
 def _gather(x: jax.Array) -> jax.Array:
     return jax.lax.all_gather(x, AXIS, tiled=True)
+
+
+def _share(sums: characteristic.Sums) -> characteristic.Sums:
+    return jax.lax.psum(sums, AXIS)
 
 
 def _example_keys(key: jax.Array, count: int) -> jax.Array:
@@ -84,14 +111,15 @@ def make_train_step(model: FusionModel, optimizer: optax.GradientTransformation,
       its metrics are scalars of the global batch.
     """
     def step(state: TrainState, slices: objective.Slices, key: jax.Array) -> tuple[TrainState, dict[str, jax.Array]]:
-        keys = _example_keys(jax.random.fold_in(key, state.step), len(slices.sources))
+        step_key = jax.random.fold_in(key, state.step)
+        keys = _example_keys(step_key, len(slices.sources))
         augment_keys, loss_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
         slices = jax.vmap(lambda k, example: objective.augment(k, example, config.augment))(augment_keys, slices)
 
         def loss(params: Any) -> tuple[jax.Array, tuple[dict[str, jax.Array], Any]]:
             parts, _, batch_stats = objective.loss_parts(
                 model, {**state.variables, "params": params}, slices, loss_keys, config.losses, train=True,
-                gather=_gather)
+                gather=_gather, share=_share, step_key=jax.random.fold_in(step_key, STATISTICS))
             per_image = objective.per_image_loss(model, parts, config.losses)
             metrics = {"loss": per_image, **parts._asdict()}
             metrics = {name: jax.lax.pmean(jnp.mean(value), AXIS) for name, value in metrics.items()}
@@ -122,7 +150,7 @@ def make_eval_step(model: FusionModel, config: ml_collections.ConfigDict, device
         keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(numbers)
         sources = objective.split_sources(slices.sources)
         parts, images, _ = objective.loss_parts(model, variables, slices, keys, config.losses, train=False,
-                                                gather=_gather)
+                                                gather=_gather, share=_share)
         result = {"fusion": parts.fusion, "decomposition": parts.decomposition,
                   "background": jnp.broadcast_to(parts.background, len(numbers)),
                   "latent_loss": jnp.broadcast_to(parts.latent, len(numbers)), **objective.scores(sources, images)}

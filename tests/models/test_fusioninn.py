@@ -225,7 +225,8 @@ def test_memory_of_a_rebuilt_step_does_not_grow_with_depth(monkeypatch):
         model = models.get("fusioninn", {"blocks": blocks, "widths": (4,), "backward": "rebuilt"})
         def loss(variables, *sources_and_keys):
             *sources, keys = sources_and_keys
-            parts, _, _ = objective.loss_parts(model, variables, objective.Slices(jnp.concatenate(sources, -1)), keys, config, train=True,
+            slices = objective.Slices(jnp.concatenate(sources, -1))
+            parts, _, _ = objective.loss_parts(model, variables, slices, keys, config, train=True,
                                                gather=lambda x: x)
             return objective.per_image_loss(model, parts, config).mean()
         variables = jax.eval_shape(model.init, jax.random.key(0), image, image)

@@ -42,7 +42,7 @@ def run(config, devices):
     return gradients, jax.tree.map(float, metrics)
 
 
-@pytest.mark.parametrize("latent,counts", [("mmd_official", (2, 4, 8)), ("wasserstein", (4,))])
+@pytest.mark.parametrize("latent,counts", [("characteristic", (2, 4, 8)), ("mmd_official", (8,)), ("white", (4,))])
 def test_loss_and_gradients_do_not_depend_on_the_number_of_devices(latent, counts):
     assert len(jax.devices()) == 8
     with jax.enable_x64(True):  # in float32 the order of summation alone moves a gradient by 1e-5
@@ -56,6 +56,18 @@ def test_loss_and_gradients_do_not_depend_on_the_number_of_devices(latent, count
                                            err_msg=f"{devices}: {name}")
             for ours, theirs in zip(jax.tree.leaves(gradients), jax.tree.leaves(expected_gradients), strict=True):
                 np.testing.assert_allclose(ours, theirs, atol=tolerances.GOLDEN_F64)
+
+
+def test_what_adapts_to_the_first_batch_adapts_to_all_of_it():
+    config = settings("none").model.fusioninn
+    stack = portable_inputs.smooth(0, 8, 16, 16).transpose(0, 2, 3, 1) * np.linspace(0.1, 1, 8)[:, None, None, None]
+    model = models.get("fusioninn", config)
+    expected = jax.jit(model.init)(jax.random.key(0), *objective.split_sources(jnp.asarray(stack)))
+    assert jnp.abs(expected["params"][0]["bias"]).min() > 0.1
+    for count in (1, 2, 8):
+        found = parallel.initialise(model, jax.random.key(0), stack, jax.devices()[:count])
+        for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=tolerances.DEVICES)
 
 
 def test_evaluation_does_not_depend_on_devices_or_batch():
