@@ -28,7 +28,8 @@ def test_a_blend_is_parsed_and_its_weights_sum_to_one(setting, expected):
 
 @pytest.mark.parametrize("setting,match", [
     ("meen", "did you mean 'mean'"), ("0*mean", "weight '0'"), ("-1*mean+max", "weight '-1'"),
-    ("nan*mean", "not positive"), ("two*mean", "weight 'two'"), ("unet", "no rule is called 'unet'"), ("", "no rule"), ("mean+", "no rule")])
+    ("nan*mean", "not positive"), ("two*mean", "weight 'two'"),
+    ("unet", "no rule is called 'unet'"), ("", "no rule"), ("mean+", "no rule")])
 def test_a_setting_that_cannot_be_parsed_is_explained(setting, match):
     with pytest.raises(ValueError, match=match):
         fusion_targets.parse(setting)
