@@ -5,13 +5,14 @@ together where a batch statistic needs the global batch.
 """
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, cast
 
 import dm_pix
 import jax
 import jax.numpy as jnp
 import ml_collections
+import numpy as np
 
 from fusioninn_jax import characteristic, fusion_targets, latent_losses, losses, storage
 from fusioninn_jax.models import FusionModel, Variables
@@ -33,39 +34,9 @@ class Slices(NamedTuple):
     target: jax.Array | None = None
 
 
-def default_config() -> ml_collections.ConfigDict:
-    """Settings of the loss; the evidence for those that depart from the paper is in docs/RESULTS.md."""
-    config = ml_collections.ConfigDict()
-    config.alpha = 0.1  # α of eq. 5: fusion against decomposition; the paper: 0.5
-    # see fusioninn_jax.fusion_targets; empty: "salient_mean" for a system that decomposes, the paper's "sources" else
-    config.fusion_target = ""
-    config.lam = 0.8  # λ of eqs. 3-4: SSIM against l2
-    config.reduction = "official"  # or "paper"; see fusioninn_jax.losses
-    config.latent = "white"  # see fusioninn_jax.latent_losses.LATENT_LOSSES; the authors: "mmd_official"
-    config.latent_weight = 1.0  # of the latent loss beside the fusion loss, as in the paper
-    config.background_weight = 10.0  # of losses.background_excess, for FusionINN alone; the paper: 0
-    config.prior = "normal"  # see fusioninn_jax.losses.LATENT_PRIORS
-    config.storage = storage.default_config()  # what happens to the fused image before it is decomposed
-    return config
-
-
-def paper_config() -> ml_collections.ConfigDict:
-    """The published settings (paper, section 2 and Table 2), the fused image in float."""
-    config = default_config()
-    config.alpha, config.latent, config.latent_weight, config.storage.kind = 0.5, "mmd_official", 1.0, "float"
-    config.background_weight, config.fusion_target = 0.0, "sources"
-    return config
-
-
-def augment_config() -> ml_collections.ConfigDict:
-    """Settings of the augmentation; 0 and False leave a part out."""
-    config = ml_collections.ConfigDict()
-    config.flip = True  # left-right, half of the time
-    config.rotation = 0.0  # degrees, uniform in ±rotation
-    config.gamma = 0.0  # each modality to the power exp(u), u uniform in ±gamma
-    config.gain = 0.0  # each modality times a factor uniform in [1 - gain, 1], as if a brighter voxel were there
-    config.swap = False  # the modalities in another order, drawn anew each time
-    return config
+def slices_of(batch: Mapping[str, np.ndarray]) -> Slices:
+    """The slices in a batch of `input_pipeline`, still on the host: whoever splits them places them on devices."""
+    return Slices(*(cast("jax.Array", batch.get(name)) for name in Slices._fields))
 
 
 def augment(key: jax.Array, example: Slices, config: ml_collections.ConfigDict) -> Slices:
@@ -74,7 +45,7 @@ def augment(key: jax.Array, example: Slices, config: ml_collections.ConfigDict) 
     Args:
       key: of this example.
       example: its arrays without their batch axis.
-      config: as `augment_config`.
+      config: `settings.AUGMENT`.
 
     Returns:
       the example, sources in [0, 1]. A target made beforehand follows the geometry, not the intensities.
@@ -156,7 +127,7 @@ def loss_parts(model: FusionModel, variables: Variables, slices: Slices, keys: j
       variables: its variables.
       slices: the batch.
       keys: (B,), one for each example; its latents are drawn with it.
-      config: as `default_config`.
+      config: `settings.LOSSES`.
       train: use and update batch statistics.
       gather: brings arrays of all devices together, latents and moments: (B, ...) -> (global B, ...).
       share: adds up the sums of all devices, a pytree.

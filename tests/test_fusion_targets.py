@@ -6,6 +6,7 @@ import pytest
 
 from fusioninn_jax import fusion_targets, input_pipeline, losses, models, objective
 from fusioninn_jax.models import FusionModel, salient
+from fusioninn_jax.settings import defaults, paper_losses
 from tests.golden import portable_inputs
 
 
@@ -39,7 +40,7 @@ def test_a_setting_that_cannot_be_parsed_is_explained(setting, match):
 def test_the_fusion_loss_is_of_the_given_picture(setting):
     stack = pair()
     sources = objective.split_sources(stack)
-    config = objective.default_config()
+    config = defaults("losses")
     config.fusion_target, config.latent = setting, "none"
     keys = jax.random.split(jax.random.key(0), 2)
     parts, _, _ = objective.loss_parts(identity_pair(), {}, objective.Slices(stack), keys, config, train=True,
@@ -57,10 +58,10 @@ def test_no_gradient_flows_through_the_target():
 
 
 def test_a_system_that_cannot_decompose_keeps_the_papers_loss():
-    config = objective.default_config()
+    config = defaults("losses")
     assert objective.target_setting(models.get("fusioninn"), config) == "salient_mean"
     assert objective.target_setting(models.get("unet"), config) == "sources"
-    assert objective.target_setting(models.get("fusioninn"), objective.paper_config()) == "sources"
+    assert objective.target_setting(models.get("fusioninn"), paper_losses()) == "sources"
 
 
 def test_levels_of_the_pipeline_are_those_of_the_rule():

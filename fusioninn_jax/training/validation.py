@@ -46,7 +46,7 @@ def run_over(model: FusionModel, variables: Any, prepared: input_pipeline.Prepar
                                                 process_index=jax.process_index(), process_count=jax.process_count())
     own = len(parallel.own_devices(devices))
     for batch in batches:
-        slices = objective.Slices(batch["sources"], target=batch.get("target"))
+        slices = objective.slices_of(batch)
         slices, numbers = parallel.split_batch((slices, batch["number"].astype(np.uint32)), own)
         yield batch, parallel.merge_batch(step(variables, slices, numbers, key))
 

@@ -6,16 +6,17 @@ import numpy as np
 import optax
 import pytest
 
-from fusioninn_jax import models, objective, train
+from fusioninn_jax import models, objective
 from fusioninn_jax.models.salient import brain_levels
 from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.settings import defaults
 from fusioninn_jax.training import parallel, train_state
 from tests import tolerances
 from tests.golden import portable_inputs
 
 
 def settings(latent):
-    config = train.default_config()
+    config = defaults()
     config.losses.latent = latent
     config.augment.flip = True
     config.augment.rotation = 10.0
@@ -97,7 +98,7 @@ def test_a_batch_that_the_devices_do_not_divide_is_named():
 def test_augmentation_keeps_range_and_moves_modalities_together():
     pair = portable_inputs.smooth(0, 1, 16, 16)[0].transpose(1, 2, 0)
     twice = jnp.asarray(np.concatenate([pair[..., :1], pair[..., :1]], -1))
-    geometry = objective.augment_config()
+    geometry = defaults("augment")
     geometry.rotation = 15.0
     moved = [objective.augment(jax.random.key(i), objective.Slices(twice), geometry).sources for i in range(8)]
     for image in moved:
@@ -112,7 +113,7 @@ def test_augmentation_keeps_range_and_moves_modalities_together():
 @pytest.mark.parametrize("setting", [{"gamma": 0.3}, {"gain": 0.4}, {"gamma": 0.2, "gain": 0.3, "swap": True}])
 def test_a_change_of_intensity_moves_the_slices_levels_with_its_pixels(setting):
     pair = jnp.asarray(portable_inputs.smooth(0, 1, 16, 16)[0].transpose(1, 2, 0))
-    config = objective.augment_config()
+    config = defaults("augment")
     config.update({"flip": False, **setting})
     levels = brain_levels(pair[None])[0]
     orders = set()
@@ -126,7 +127,7 @@ def test_a_change_of_intensity_moves_the_slices_levels_with_its_pixels(setting):
 
 def test_a_target_made_beforehand_follows_the_geometry():
     pair = jnp.asarray(portable_inputs.smooth(0, 1, 16, 16)[0].transpose(1, 2, 0))
-    config = objective.augment_config()
+    config = defaults("augment")
     config.rotation = 10.0
     for i in range(4):
         moved = objective.augment(jax.random.key(i), objective.Slices(pair, target=pair[..., :1]), config)
