@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-LEVELS = (0.5, 0.8, 0.95)  # of the intervals
+LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # of the intervals
 KNOTS = 24
 FILE = "calibration.json"
 
