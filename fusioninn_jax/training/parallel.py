@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
@@ -85,8 +86,24 @@ def _gather(x: jax.Array) -> jax.Array:
     return jax.lax.all_gather(x, AXIS, tiled=True)
 
 
+def _added(tree: Any) -> Any:
+    """The sum over all devices of every array, in one all-reduce."""
+    flat, back = jax.flatten_util.ravel_pytree(tree)
+    return back(jax.lax.psum(flat, AXIS))
+
+
+@jax.custom_vjp
 def _share(sums: characteristic.Sums) -> characteristic.Sums:
-    return jax.lax.psum(sums, AXIS)
+    """The sums of all devices.
+
+    The gradient is that of the sum of all devices' losses, as of any collective here. All make the same of the shared
+    sums, so their cotangents are equal and adding them takes no second all-reduce.
+    """
+    return _added(sums)
+
+
+_share.defvjp(lambda sums: (_added(sums), None),
+              lambda _, g: (jax.tree.map(lambda x: x * jax.lax.axis_size(AXIS), g),))
 
 
 def _example_keys(key: jax.Array, count: int) -> jax.Array:
@@ -121,12 +138,12 @@ def make_train_step(model: FusionModel, optimizer: optax.GradientTransformation,
                 model, {**state.variables, "params": params}, sources, loss_keys, config.losses, train=True,
                 gather=_gather, share=_share, step_key=jax.random.fold_in(step_key, STATISTICS))
             per_image = objective.per_image_loss(model, parts, config.losses)
-            metrics = {"loss": per_image, **parts._asdict()}
-            metrics = {name: jax.lax.pmean(jnp.mean(value), AXIS) for name, value in metrics.items()}
-            return metrics["loss"], (metrics, jax.lax.pmean(batch_stats, AXIS))
+            metrics = {name: jnp.mean(value) for name, value in {"loss": per_image, **parts._asdict()}.items()}
+            return metrics["loss"], (metrics, batch_stats)
 
-        gradients, (metrics, batch_stats) = jax.grad(loss, has_aux=True)(state.variables["params"])
-        gradients = jax.lax.pmean(gradients, AXIS)
+        gradients, aside = jax.grad(loss, has_aux=True)(state.variables["params"])
+        own = jax.tree.map(lambda x: x / jax.lax.axis_size(AXIS), (gradients, *aside))
+        gradients, metrics, batch_stats = _added(own)
         metrics["gradient_norm"] = optax.tree.norm(gradients)
         state = train_state.apply_gradients(state, gradients, batch_stats, optimizer, config.optimizer)
         return state, metrics
