@@ -71,7 +71,7 @@ def collect(model: FusionModel, variables: Variables, prepared: input_pipeline.P
       model: one that decomposes.
       variables: its variables.
       prepared: the dataset.
-      config: of the data, `input_pipeline.default_config`.
+      config: of the data, `settings.DATA`.
       split: which one.
       samples: draws.
       limit: slices, as of `input_pipeline.evaluation_batches`.
