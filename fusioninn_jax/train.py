@@ -14,7 +14,7 @@ import ml_collections
 import numpy as np
 from tqdm import tqdm
 
-from fusioninn_jax import input_pipeline, models, objective
+from fusioninn_jax import input_pipeline, models
 from fusioninn_jax.models.fusioninn import settled
 from fusioninn_jax.runtime import processes
 from fusioninn_jax.runtime.command_line import run_with_config
