@@ -23,6 +23,7 @@ from fusioninn_jax.models import FusionModel, Variables, fusioninn
 from fusioninn_jax.runtime.errors import UserError
 
 WEIGHTS, CONFIG = "weights.npz", "config.json"
+FOLDER = pathlib.Path(__file__).parent  # of the model that ships
 Loaded = tuple[FusionModel, Variables, ml_collections.ConfigDict]
 
 
@@ -39,7 +40,7 @@ def load(folder: str | pathlib.Path | None = None) -> Loaded:
     Raises:
       UserError: a file is missing, damaged, or of another model than its configuration says.
     """
-    folder = pathlib.Path(folder) if folder else pathlib.Path(__file__).parent
+    folder = pathlib.Path(folder) if folder else FOLDER
     try:
         return from_bytes((folder / CONFIG).read_text(), (folder / WEIGHTS).read_bytes())
     except OSError as error:

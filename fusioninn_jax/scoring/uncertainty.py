@@ -7,7 +7,6 @@ image of 8 bits, and keeps that beside the checkpoints: `calibration.json`. Prin
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import pathlib
 from collections.abc import Sequence
@@ -18,10 +17,9 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from fusioninn_jax import calibration, input_pipeline, objective, storage, volumes
+from fusioninn_jax import calibration, input_pipeline, objective, pretrained, storage, volumes
 from fusioninn_jax.calibration import Calibration
 from fusioninn_jax.models import FusionModel, Variables
-from fusioninn_jax.runtime import outputs
 from fusioninn_jax.runtime.errors import Parser, UserError, cli
 
 SAMPLES = 16
@@ -107,29 +105,6 @@ def coverage_table(fitted: Calibration, pixels: Pixels, modalities: Sequence[str
     return "\n".join(lines)
 
 
-def save(folder: pathlib.Path, fitted: Calibration) -> pathlib.Path:
-    """Writes calibration.json, whole or not at all; returns its path."""
-    path = folder / calibration.FILE
-    with outputs.new_files(path) as (temporary,):
-        temporary.write_text(json.dumps(fitted.to_json()) + "\n")
-    return path
-
-
-def load(folder: str | pathlib.Path) -> Calibration | None:
-    """The calibration beside a model, None where there is none.
-
-    Raises:
-      UserError: a file that is none.
-    """
-    path = pathlib.Path(folder) / calibration.FILE
-    if not path.exists():
-        return None
-    try:
-        return calibration.from_json(json.loads(path.read_text()))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: {error}; make it anew with `python -m fusioninn_jax.scoring.uncertainty`") from error
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses the command line, calibrates and prints; returns the exit code."""
     from fusioninn_jax.training import checkpoint  # Orbax takes seconds to import
@@ -151,7 +126,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return collect(model, variables, prepared, config.data, split, samples=args.samples, limit=args.limit)
     known = pixels("validation")
     fitted = calibration.fit(known.spread, known.error)
-    print(f"written: {save(args.workdir, fitted)}\n\n{coverage_table(fitted, pixels(args.split), prepared.modalities)}")
+    path = calibration.save(args.workdir, fitted, pretrained.fingerprint(variables, config))
+    print(f"written: {path}\n")
+    print(coverage_table(fitted, pixels(args.split), prepared.modalities))
     return 0
 
 

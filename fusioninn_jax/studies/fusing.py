@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fusioninn_jax import pretrained, volumes
+from fusioninn_jax import calibration, pretrained, volumes
+from fusioninn_jax.calibration import Calibration
 from fusioninn_jax.formats import nifti, provenance
 from fusioninn_jax.formats.files import Storage
 from fusioninn_jax.formats.provenance import Provenance
@@ -24,12 +25,13 @@ from fusioninn_jax.volumes import FusedVolume
 
 
 class System(NamedTuple):
-    """A trained model ready to use; `name` is its fingerprint."""
+    """A trained model ready to use; `name` is its fingerprint. Without a `calibration` spreads are no error bars."""
     model: FusionModel
     variables: Any
     prior: str
     name: str
     weights: tuple[str, bytes]
+    calibration: Calibration | None = None
 
 
 class Fusion(NamedTuple):
@@ -43,8 +45,14 @@ def load_system(checkpoint: str | None) -> System:
     """A model by the folder of its training or of its two files (`pretrained`); None for the one that ships.
 
     Raises:
-      UserError: neither is there.
+      UserError: neither is there, or its calibration is damaged.
     """
+    system = _load_system(checkpoint)
+    folder = pretrained.FOLDER if checkpoint is None else pathlib.Path(checkpoint)
+    return system._replace(calibration=calibration.load(folder, system.name))
+
+
+def _load_system(checkpoint: str | None) -> System:
     if checkpoint is None or (pathlib.Path(checkpoint) / pretrained.WEIGHTS).exists():
         return as_system(*pretrained.load(checkpoint))
     from fusioninn_jax.training import checkpoint as checkpoints  # Orbax takes seconds to import
@@ -118,10 +126,19 @@ def decompose(system: System, volume: FusedVolume, seed: int) -> np.ndarray:
 
 
 def decompose_samples(system: System, volume: FusedVolume, seed: int, samples: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of `samples` decompositions, each (m, Z, H, W)."""
+    """Mean of `samples` decompositions and its standard error, each (m, Z, H, W), in the units of the sources.
+
+    The error is what the calibration makes of the spread of the samples; without one it is that spread, which is
+    smaller.
+    """
     numbers, key = np.arange(len(volume.whole)), jax.random.key(seed)
     mean, deviation = _on_devices(_samples(system.model, system.prior, samples), (system.variables, key),
                                   dataclasses.replace(volume, latent=None), numbers)
+    if system.calibration is not None:
+        low, high = np.moveaxis(np.asarray(volume.ranges, np.float32), -1, 0)[..., None, None]
+        width = np.where(high > low, high - low, 1)  # (Z, m, 1, 1)
+        spread = np.moveaxis(deviation / width, 1, -1) * np.float32(np.sqrt(samples / (samples - 1)))
+        deviation = np.moveaxis(system.calibration.deviation(spread), -1, 1) * width
     return np.moveaxis(mean, 1, 0), np.moveaxis(deviation, 1, 0)
 
 
