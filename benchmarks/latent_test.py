@@ -21,8 +21,6 @@ from fusioninn_jax.training import checkpoint
 
 PATCH = 3
 PERMUTATIONS = 200
-
-
 WAVES = 100  # random features of the regression
 
 
