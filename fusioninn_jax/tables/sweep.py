@@ -63,12 +63,12 @@ def run(args: argparse.Namespace, overrides: list[str]) -> pathlib.Path:
     wanted = list(dict.fromkeys(run for rows in sections.values() for run in rows.values()))
     workdirs = systems.train_missing(sweep, wanted, root, args.base, overrides)
     compared = systems.load(workdirs.values(), [], {workdir: run for run, workdir in workdirs.items()})
-    data = systems.data_config(compared, args)
+    data = systems.data_config(compared, args.dataset, args.data_dir)
     prepared = input_pipeline.open_dataset(data.data)
     out = args.out or root
     summaries: dict[str, Summary] = {}
     for system in compared:
-        rows, latent = systems.scores(system, prepared, data, args, out / "scores")
+        rows, latent = systems.scores(system, prepared, data, systems.scoring_of(args, "ssim"), out / "scores")
         summaries[system.label] = summarise(rows) | {"latent": latent}
     numbers = [{"run": run, "score": score, **value} for run, summary in summaries.items()
                for score, value in summary["overall"].items()]
@@ -82,4 +82,3 @@ def add_arguments(parser: argparse.ArgumentParser, default: str | None = None) -
     """The command line of `report sweep`, and with a `default` sweep of `report table2`."""
     systems.add_arguments(parser)
     parser.add_argument("--sweep", default=default, required=default is None, help="e.g. configs/sweeps/table2.py")
-    parser.set_defaults(metrics="ssim")

@@ -95,18 +95,18 @@ def measure_cost(system: System, size: tuple[int, int]) -> dict[str, float | Non
     image = jnp.asarray(np.random.default_rng(0).random((1, *size, 1), np.float32))
 
     def fuse(variables: Any, *sources: jax.Array) -> jax.Array:
-        return system.model.fuse(variables, *sources)[0]
+        return system.trained.model.fuse(variables, *sources)[0]
 
-    return {"parameters": cost.parameters(system.variables),
-            "gflops": cost.gflops(fuse, system.variables, image, image),
-            "milliseconds": cost.milliseconds(fuse, system.variables, image, image),
+    return {"parameters": cost.parameters(system.trained.variables),
+            "gflops": cost.gflops(fuse, system.trained.variables, image, image),
+            "milliseconds": cost.milliseconds(fuse, system.trained.variables, image, image),
             "training_seconds": system.training_seconds}
 
 
 def _cost_table(found: list[Scored], costs: dict[str, dict[str, float | None]], size: tuple[int, int]) -> render.Table:
     def line(scored: Scored) -> list[str]:
         of = costs[scored.system.label]
-        seconds, step = of["training_seconds"], scored.system.step
+        seconds, step = of["training_seconds"], scored.system.trained.step
         return [_label(scored.system), f"{of['parameters']:,}", f"{of['gflops']:.3g}", f"{of['milliseconds']:.3g}",
                 "—" if step < 0 else f"{step}", "—" if seconds is None else f"{seconds / 60:.1f} min"]
     rows = [line(scored) for _, of_name in _order(found) for scored in of_name]
@@ -150,10 +150,11 @@ def run(args: argparse.Namespace, overrides: list[str]) -> pathlib.Path:
     elif not workdirs:
         raise UserError("nothing to compare; give --workdirs, or --sweep=configs/sweeps/table1.py to train them")
     compared = systems.load(workdirs, [name for name in args.bounds.split(",") if name])
-    data = systems.data_config(compared, args)
+    data = systems.data_config(compared, args.dataset, args.data_dir)
     prepared = input_pipeline.open_dataset(data.data)
     out = args.out or (args.root or pathlib.Path("runs")) / "table1"
-    found = [Scored(system, systems.scores(system, prepared, data, args, out / "scores")[0]) for system in compared]
+    scoring = systems.scoring_of(args, "table1")
+    found = [Scored(system, systems.scores(system, prepared, data, scoring, out / "scores")[0]) for system in compared]
     size = next(input_pipeline.evaluation_batches(prepared, data.data, args.split, batch_size=1, multiple=16,
                                                   limit=1))["sources"].shape[1:3]
     costs = {system.label: measure_cost(system, size) for system in compared}
@@ -175,4 +176,3 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workdirs", nargs="*", default=[], help="of trainings, any system; repeated systems are fine")
     parser.add_argument("--sweep", help="trains the systems that no workdir holds, e.g. configs/sweeps/table1.py")
     parser.add_argument("--bounds", default=",".join(BOUNDS), help="training-free systems, set apart by commas")
-    parser.set_defaults(metrics="table1")
