@@ -15,6 +15,7 @@ import ml_collections
 
 from fusioninn_jax import losses, storage
 from fusioninn_jax.models import FusionModel, Variables
+from fusioninn_jax.score_names import BRAIN, of_decomposed, of_fused
 from fusioninn_jax.ssim import Moments, moments, ssim
 
 
@@ -116,19 +117,23 @@ def per_image_loss(model: FusionModel, parts: losses.LossParts, config: ml_colle
                              background_weight=config.background_weight)
 
 
-def scores(sources: tuple[jax.Array, ...], images: dict[str, Any]) -> dict[str, jax.Array]:
+def scores(sources: tuple[jax.Array, ...], images: dict[str, Any], storage_name: str) -> dict[str, jax.Array]:
     """SSIM of fused and decomposed images with each source, whole slice and inside the brain, each (B,).
 
-    {} for a system that has no images while it trains.
+    Args:
+      sources: m images (B, H, W, 1) in [0, 1].
+      images: as `loss_parts` gives them; {} for a system that has none while it trains.
+      storage_name: how the fused image was kept, `score_names.storage_name`.
 
-    Brain: any source above 0. Names: `ssim_fused_1`, `ssim_fused_1_brain`, `ssim_decomposed_1`, ...
+    Returns:
+      the scores by their `score_names`; {} without images.
     """
+    result: dict[str, jax.Array] = {}
     brain = brain_mask(sources)
-    of_kind = {"fused": (images["fused"],) * len(sources) if images else (),
-               "decomposed": images.get("decomposed", ())}
-    result = {}
-    for kind, partners in of_kind.items():
-        for i, (source, image) in enumerate(zip(sources, partners, strict=bool(partners)), 1):
-            result[f"ssim_{kind}_{i}"] = ssim(source, image)
-            result[f"ssim_{kind}_{i}_brain"] = ssim(source, image, mask=brain)
+    partners = {of_fused(i): images["fused"] for i in range(1, len(sources) + 1) if images}
+    partners |= {of_decomposed("ssim", i, storage_name): image
+                 for i, image in enumerate(images.get("decomposed", ()), 1)}
+    for i, (name, image) in enumerate(partners.items()):
+        source = sources[i % len(sources)]
+        result |= {name: ssim(source, image), name + BRAIN: ssim(source, image, mask=brain)}
     return result

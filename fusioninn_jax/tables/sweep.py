@@ -6,21 +6,22 @@ import pathlib
 from typing import Any
 
 from fusioninn_jax import input_pipeline
+from fusioninn_jax.score_names import BRAIN, of_decomposed, of_fused
 from fusioninn_jax.scoring.score_table import summarise
 from fusioninn_jax.tables import published, render, systems
 
 Summary = dict[str, Any]
-STORED = ("decomposition_ssim_1_8bit", "decomposition_ssim_2_8bit")  # the fused image kept as a PNG
 LATENT = ("mean", "std", "excess_kurtosis", "autocorrelation")
-SSIMS = (*published.SSIMS, *STORED)
+# score -> (what it is, source): the paper's columns, then ours with the fused image kept as a PNG
+SSIMS = {**{of_fused(i): ("fusion", i) for i in (1, 2)},
+         **{of_decomposed("ssim", i, "float"): ("decomposition", i) for i in (1, 2)},
+         **{of_decomposed("ssim", i, "8bit"): ("from 8 bits", i) for i in (1, 2)}}
 
 
 def _header(modalities: list[str], with_paper: bool) -> list[str]:
     header = [""]
-    for score in SSIMS:
-        modality = modalities[int(score.removeprefix("decomposition_").split("_")[1]) - 1]
-        kind = "fusion" if score.startswith("ssim") else "from 8 bits" if score in STORED else "decomposition"
-        header += [f"{kind}, {modality}", *(["paper"] if with_paper and score in published.SSIMS else [])]
+    for score, (kind, source) in SSIMS.items():
+        header += [f"{kind}, {modalities[source - 1]}", *(["paper"] if with_paper and score in published.SSIMS else [])]
     return [*header, "latent in the brain: mean, std, excess kurtosis, neighbour correlation"]
 
 
@@ -46,7 +47,7 @@ def tables(sections: dict[str, dict[str, str]], summaries: dict[str, Summary],
     found = []
     for section, rows in sections.items():
         theirs = published.TABLE2.get(section, {})
-        for where, ending in (("whole slices", ""), ("inside the brain", "_brain")):
+        for where, ending in (("whole slices", ""), ("inside the brain", BRAIN)):
             with_paper = bool(theirs) and not ending
             lines = [_row(label, summaries[name], ending, theirs.get(label), with_paper)
                      for label, name in rows.items()]

@@ -11,6 +11,7 @@ import numpy as np
 
 from fusioninn_jax import input_pipeline
 from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.score_names import BRAIN, of_fused
 from fusioninn_jax.scoring.score_table import BOOTSTRAP_SEED, Row, summarise
 from fusioninn_jax.scoring.statistics import Comparison, paired_bootstrap
 from fusioninn_jax.tables import cost, published, render, systems
@@ -20,10 +21,10 @@ BOUNDS = ("mean", "max", "laplacian_pyramid", "wavelet", "guided_filter", "ssim_
 REFERENCE = "fusioninn"  # the others are compared with it
 LEVEL = 0.05
 COLUMNS = {"q_ssim": "Q_SSIM", "q_fmi": "Q_FMI", "q_ncie": "Q_NCIE", "q_xy_fusioninn": "Q_XY, 3x3",
-           "q_p_fusioninn": "Q_P, 11x11", "q_xy": "Q_XY", "q_p": "Q_P", "ssim_1": "SSIM with {0}",
-           "ssim_2": "SSIM with {1}"}
-OWN = ("ssim_1", "ssim_2", "q_xy", "q_p")
-BRAIN = ("ssim_1", "ssim_2", "q_ssim", "q_fmi", "q_ncie", "q_xy", "q_p")
+           "q_p_fusioninn": "Q_P, 11x11", "q_xy": "Q_XY", "q_p": "Q_P", of_fused(1): "SSIM with {0}",
+           of_fused(2): "SSIM with {1}"}
+OWN = (of_fused(1), of_fused(2), "q_xy", "q_p")
+INSIDE = (of_fused(1), of_fused(2), "q_ssim", "q_fmi", "q_ncie", "q_xy", "q_p")
 SIGNS = (f"* differs from {published.DISPLAY_NAMES[REFERENCE]} (p < {LEVEL}), whole patients resampled; † differs only "
          "if slices were independent, which those of one patient are not.")
 
@@ -162,7 +163,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> pathlib.Path:
     modalities = list(prepared.modalities)
     tables = [_published_table(found, reference),
               _score_table("The metrics of their own papers, whole slices", found, reference, OWN, "", modalities),
-              _score_table("Inside the brain", found, reference, BRAIN, "_brain", modalities),
+              _score_table("Inside the brain", found, reference, INSIDE, BRAIN, modalities),
               _cost_table(found, costs, size)]
     images, patients = len(found[0].rows), len({subject for subject, _ in found[0].rows})
     title = f"Table 1 on {data.data.dataset}, split {args.split}: {images} images of {patients} patients"
