@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from fusioninn_jax import losses, storage
+from fusioninn_jax import losses, salts, storage
+from fusioninn_jax.brain import brain_mask
 from fusioninn_jax.models import FusionModel, Variables
 from fusioninn_jax.score_names import BRAIN, of_decomposed, of_fused
 from fusioninn_jax.ssim import Moments, moments, ssim
@@ -49,11 +50,6 @@ def augment(key: jax.Array, sources: jax.Array, config: ml_collections.ConfigDic
 def split_sources(stack: jax.Array) -> tuple[jax.Array, ...]:
     """(B, H, W, M) -> M images of (B, H, W, 1)."""
     return tuple(jnp.split(stack, stack.shape[-1], axis=-1))
-
-
-def brain_mask(sources: tuple[jax.Array, ...]) -> jax.Array:
-    """(B, H, W, 1), true where any source is above 0."""
-    return jnp.concatenate(sources, -1).max(-1, keepdims=True) > 0
 
 
 def draw_latents(keys: jax.Array, prior: str, like: jax.Array) -> jax.Array:
@@ -101,7 +97,7 @@ def loss_parts(model: FusionModel, variables: Variables, sources: tuple[jax.Arra
     target = draw_latents(target_keys, config.prior, latent)
     brain = brain_mask(sources)
     latent_part = losses.latent_loss(config.latent, gather(latent), gather(target), gather(brain))
-    stored = storage.simulate(fused, jax.vmap(lambda key: jax.random.fold_in(key, 2))(keys), config.storage)
+    stored = storage.simulate(fused, jax.vmap(lambda key: jax.random.fold_in(key, salts.STORAGE))(keys), config.storage)
     decomposed = model.decompose(variables, stored, draw_latents(fresh_keys, config.prior, latent))
     images |= {"latent": latent, "decomposed": decomposed}
     decomposition = similarity(decomposed, [moments(image) for image in decomposed])

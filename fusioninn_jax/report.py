@@ -25,6 +25,7 @@ matplotlib.use("Agg")  # files only, no window
 from matplotlib import pyplot as plt  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
+from fusioninn_jax import brain  # noqa: E402
 from fusioninn_jax.runtime.errors import Parser, UserError, cli  # noqa: E402
 from fusioninn_jax.score_names import BRAIN, of_decomposed, of_fused  # noqa: E402
 from fusioninn_jax.scoring import score_table  # noqa: E402
@@ -79,8 +80,8 @@ def image_panel(examples: dict[str, np.ndarray], modalities: list[str]) -> Figur
     columns += [(name, examples["sources"][..., i], grey) for i, name in enumerate(modalities)]
     columns += [("fused", examples["fused"][..., 0], grey)]
     for i in range(examples["latent"].shape[-1] if "latent" in examples else 0):
-        brain = examples["sources"].max(-1) > 0
-        centre, spread = examples["latent"][..., i][brain].mean(), 3 * examples["latent"][..., i][brain].std()
+        inside = brain.inside(examples["sources"])[..., 0]
+        centre, spread = examples["latent"][..., i][inside].mean(), 3 * examples["latent"][..., i][inside].std()
         columns.append(("latent", examples["latent"][..., i],
                         {"cmap": "RdBu_r", "vmin": centre - spread, "vmax": centre + spread}))
     if "decomposed" in examples:

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from fusioninn_jax import metrics, objective
+from fusioninn_jax.brain import brain_mask
 from fusioninn_jax.models import FusionModel
-from fusioninn_jax.objective import brain_mask
 from fusioninn_jax.score_names import BRAIN, STORAGE_BITS, of_decomposed, of_fused
 from fusioninn_jax.storage import store
 

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from fusioninn_jax import input_pipeline
+from fusioninn_jax import brain, input_pipeline, salts
 from fusioninn_jax.formats import image_io
 from fusioninn_jax.runtime import outputs, processes
 from fusioninn_jax.runtime.errors import UserError
@@ -23,7 +23,6 @@ from fusioninn_jax.trained_model import TrainedModel
 from fusioninn_jax.training import parallel
 
 IMAGE_ENDINGS = (".png", ".tif", ".tiff")
-EVALUATION_FOLD = np.uint32(2**32 - 3)
 LatentSummary = dict[str, dict[str, float]]  # "brain", "background" -> moments
 
 
@@ -96,7 +95,7 @@ def score_model(system: str, trained: TrainedModel, prepared: input_pipeline.Pre
     parallel.check_batch(scoring.batch_size, jax.device_count(), "--batch-size")
     names = image_scores.METRIC_SETS[scoring.metrics]
     step = parallel.make_map(image_scores.make_score(model, names, trained.prior), devices)
-    key = jax.random.fold_in(jax.random.key(config.seed), EVALUATION_FOLD)
+    key = jax.random.fold_in(jax.random.key(config.seed), salts.SCORING)
     rows: list[tuple[int, score_table.Row]] = []
     moments = {"brain": image_scores.LatentMoments(), "background": image_scores.LatentMoments()}
     for batch in _batches(prepared, data, scoring, model.multiple, system):
@@ -105,9 +104,9 @@ def score_model(system: str, trained: TrainedModel, prepared: input_pipeline.Pre
         rows += _rows(system, batch, results)
         real = batch["weight"] > 0
         if "latent" in results:
-            brain = batch["sources"].max(-1, keepdims=True) > 0
-            moments["brain"].add(results["latent"][real], brain[real])
-            moments["background"].add(results["latent"][real], ~brain[real])
+            inside = brain.inside(batch["sources"])
+            moments["brain"].add(results["latent"][real], inside[real])
+            moments["background"].add(results["latent"][real], ~inside[real])
         if scoring.save_fused:
             _save_fused(scoring.save_fused / system, batch, results["fused"])
     summaries = {where: _merged(of_where).summary() for where, of_where in moments.items()}

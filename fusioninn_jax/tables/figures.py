@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from fusioninn_jax import input_pipeline, losses
+from fusioninn_jax import brain, input_pipeline, losses
 from fusioninn_jax.runtime import outputs
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.ssim import ssim
@@ -190,7 +190,7 @@ def _clearest_slices(prepared: input_pipeline.Prepared, data: ml_collections.Con
     best: dict[str, tuple[tuple[int, int], dict[str, Any]]] = {}
     for batch in input_pipeline.evaluation_batches(prepared, data.data, split, batch_size=1, multiple=16):
         example = {name: values[0] for name, values in batch.items()}
-        area = int((example["mask"] > 0).sum()), int((example["sources"].max(-1) > 0).sum())
+        area = int((example["mask"] > 0).sum()), int(brain.inside(example["sources"]).sum())
         subject = example["subject"].decode()
         if subject not in best or area > best[subject][0]:
             best[subject] = area, example

@@ -5,6 +5,7 @@ import pytest
 import scipy.stats
 
 from fusioninn_jax import metrics, storage
+from fusioninn_jax.brain import brain_mask
 from fusioninn_jax.scoring import image_scores, score_table
 from tests.golden import portable_inputs
 
@@ -26,7 +27,7 @@ def test_storage_rounds_to_the_nearest_level_and_clips():
 def test_fusion_scores_are_the_metrics_over_slice_and_brain(sources):
     fused = (sources[0] + sources[1]) / 2
     scores = image_scores.fusion_scores(sources, fused, image_scores.METRIC_SETS["table1"])
-    brain = image_scores.brain_mask(sources)
+    brain = brain_mask(sources)
     assert not bool(brain[:, :6].any()) and bool(brain[:, 6:].all())
     np.testing.assert_allclose(scores["q_p_brain"], metrics.q_p(*sources, fused, mask=brain), rtol=1e-6)
     np.testing.assert_allclose(scores["q_xy_fusioninn"], metrics.q_xy(*sources, fused, variant="fusioninn"), rtol=1e-6)
