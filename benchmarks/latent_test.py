@@ -17,6 +17,7 @@ import numpy as np
 from scipy import stats
 
 from fusioninn_jax import input_pipeline, objective
+from fusioninn_jax.brain import brain_mask
 from fusioninn_jax.training import checkpoint
 
 PATCH = 3
@@ -39,7 +40,7 @@ def latents_inside(workdir, split, limit):
                                                    multiple=model.multiple):
         sources = objective.split_sources(jnp.asarray(batch["sources"][batch["weight"] > 0]))
         fused, latent = map(np.asarray, fuse(variables, *sources))
-        brain = np.asarray(objective.brain_mask(sources))
+        brain = np.asarray(brain_mask(sources))
         whole = windows(brain)[..., 0, :].all(-1)
         patches.append(windows(latent)[whole])
         pictures.append(windows(fused)[whole][:, 0])

@@ -25,15 +25,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--modalities", nargs="*", default=["t1gd", "flair"], help="what the sources were")
     parser.add_argument("--out", required=True, help="the folder of the two files")
     args = parser.parse_args(argv)
-    _, variables, config, step = checkpoint.load(args.workdir, args.checkpoint)
-    described = pretrained.describe(config, tuple(args.modalities))
-    pretrained.save(args.out, jax.tree.map(np.asarray, variables), described)
+    trained = checkpoint.load(args.workdir, args.checkpoint)
+    described = pretrained.describe(trained.config, tuple(args.modalities))
+    pretrained.save(args.out, jax.tree.map(np.asarray, trained.variables), described)
     size = sum((pathlib.Path(args.out) / name).stat().st_size for name in (pretrained.WEIGHTS, pretrained.CONFIG))
-    name = pretrained.fingerprint(variables, described)
+    name = pretrained.fingerprint(trained.variables, described)
     found = calibration.load(args.workdir, name)
     if found is not None:
         print(f"written: {calibration.save(args.out, found, name)}")
-    print(f"written: {args.out}/{pretrained.WEIGHTS} and {pretrained.CONFIG}, {size / 1000:.0f} kB, of step {step}")
+    print(f"written: {args.out}/{pretrained.WEIGHTS} and {pretrained.CONFIG}, {size / 1000:.0f} kB, "
+          f"of step {trained.step}")
     return 0
 
 

@@ -14,13 +14,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 
 from fusioninn_jax import calibration, input_pipeline, objective, pretrained, storage, volumes
+from fusioninn_jax.brain import brain_mask
 from fusioninn_jax.calibration import Calibration
 from fusioninn_jax.models import FusionModel, Variables
 from fusioninn_jax.runtime.errors import Parser, UserError, cli
+from fusioninn_jax.trained_model import TrainedModel
 
 SAMPLES = 16
 SHOWN = (0.5, 0.8, 0.95)  # levels that the table prints
@@ -61,15 +62,13 @@ def draws(model: FusionModel, variables: Variables, stack: jax.Array, key: jax.A
     return jnp.moveaxis(mean, 0, -1), jnp.moveaxis(spread, 0, -1) * math.sqrt(samples / (samples - 1))
 
 
-def collect(model: FusionModel, variables: Variables, prepared: input_pipeline.Prepared,
-            config: ml_collections.ConfigDict, split: str, *, samples: int = SAMPLES, limit: int = 24) -> Pixels:
+def collect(trained: TrainedModel, prepared: input_pipeline.Prepared, split: str, *, samples: int = SAMPLES,
+            limit: int = 24) -> Pixels:
     """Draws for every brain pixel of a split.
 
     Args:
-      model: one that decomposes.
-      variables: its variables.
+      trained: a training's, one that decomposes.
       prepared: the dataset.
-      config: of the data, `settings.DATA`.
       split: which one.
       samples: draws.
       limit: slices, as of `input_pipeline.evaluation_batches`.
@@ -78,12 +77,13 @@ def collect(model: FusionModel, variables: Variables, prepared: input_pipeline.P
       UserError: no such split.
     """
     found: list[tuple[np.ndarray, ...]] = []
+    model, variables, config = trained.model, trained.variables, trained.config.data
     batches = input_pipeline.evaluation_batches(prepared, config, split, batch_size=1, multiple=model.multiple,
                                                 limit=limit)
     for batch in batches:
         stack = jnp.asarray(batch["sources"])
         key = jax.random.fold_in(jax.random.key(0), int(batch["number"][0]))
-        brain = np.asarray(objective.brain_mask(objective.split_sources(stack))[..., 0])
+        brain = np.asarray(brain_mask(objective.split_sources(stack))[..., 0])
         mean, spread = (np.asarray(image)[brain] for image in draws(model, variables, stack, key, samples))
         found.append((mean, spread, np.asarray(stack)[brain], np.full(len(mean), _name(batch["subject"][0]))))
     return Pixels(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
@@ -118,15 +118,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.samples < 2:
         parser.error(f"--samples={args.samples}: a spread takes 2 draws at least")
-    model, variables, config, _ = checkpoint.load(args.workdir, args.checkpoint)
-    if model.decompose is None:
-        raise UserError(f"{args.workdir}: {config.model.name} cannot decompose, so there is nothing to calibrate")
-    prepared = input_pipeline.open_dataset(config.data)
+    trained = checkpoint.load(args.workdir, args.checkpoint)
+    if trained.model.decompose is None:
+        raise UserError(f"{args.workdir}: {trained.name} cannot decompose, so there is nothing to calibrate")
+    prepared = input_pipeline.open_dataset(trained.config.data)
     def pixels(split: str) -> Pixels:
-        return collect(model, variables, prepared, config.data, split, samples=args.samples, limit=args.limit)
+        return collect(trained, prepared, split, samples=args.samples, limit=args.limit)
     known = pixels("validation")
     fitted = calibration.fit(known.spread, known.error)
-    path = calibration.save(args.workdir, fitted, pretrained.fingerprint(variables, config))
+    path = calibration.save(args.workdir, fitted, pretrained.fingerprint(trained.variables, trained.config))
     print(f"written: {path}\n")
     print(coverage_table(fitted, pixels(args.split), prepared.modalities))
     return 0

@@ -16,14 +16,13 @@ import ml_collections
 import numpy as np
 import optax
 
-from fusioninn_jax import characteristic, objective
+from fusioninn_jax import characteristic, objective, salts, score_names
 from fusioninn_jax.models import FusionModel, Variables
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.training import train_state
 from fusioninn_jax.training.train_state import TrainState
 
 AXIS = "devices"
-STATISTICS = np.uint32(2**32 - 1)  # folded into a step's key for what all devices draw alike; examples count from 0
 
 
 def check_batch(batch_size: int, devices: int, flag: str = "--config.train.batch_size") -> None:
@@ -136,7 +135,7 @@ def make_train_step(model: FusionModel, optimizer: optax.GradientTransformation,
         def loss(params: Any) -> tuple[jax.Array, tuple[dict[str, jax.Array], Any]]:
             parts, _, batch_stats = objective.loss_parts(
                 model, {**state.variables, "params": params}, sources, loss_keys, config.losses, train=True,
-                gather=_gather, share=_share, step_key=jax.random.fold_in(step_key, STATISTICS))
+                gather=_gather, share=_share, step_key=jax.random.fold_in(step_key, salts.STATISTICS))
             per_image = objective.per_image_loss(model, parts, config.losses)
             metrics = {name: jnp.mean(value) for name, value in {"loss": per_image, **parts._asdict()}.items()}
             return metrics["loss"], (metrics, batch_stats)
@@ -163,6 +162,9 @@ def make_eval_step(model: FusionModel, config: ml_collections.ConfigDict, device
     Per image: the loss's parts (`latent_loss`, of the whole batch, with each of its images) and the SSIM scores of
     `objective.scores`; with `with_images` also `fused`, `latent` and `decomposed` (M channels).
     """
+    stored = config.losses.storage
+    storage = score_names.storage_name(stored.kind, stored.bits, stored.quality)
+
     def step(variables: Any, stack: jax.Array, numbers: jax.Array, key: jax.Array) -> dict[str, jax.Array]:
         keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(numbers)
         sources = objective.split_sources(stack)
@@ -170,7 +172,8 @@ def make_eval_step(model: FusionModel, config: ml_collections.ConfigDict, device
                                                 gather=_gather, share=_share)
         result = {"fusion": parts.fusion, "decomposition": parts.decomposition,
                   "background": jnp.broadcast_to(parts.background, len(stack)),
-                  "latent_loss": jnp.broadcast_to(parts.latent, len(stack)), **objective.scores(sources, images)}
+                  "latent_loss": jnp.broadcast_to(parts.latent, len(stack)),
+                  **objective.scores(sources, images, storage)}
         if with_images:
             if "decomposed" in images:
                 images["decomposed"] = jnp.concatenate(images["decomposed"], -1)
