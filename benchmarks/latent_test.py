@@ -33,7 +33,7 @@ def windows(image):
 
 def latents_inside(workdir, split, limit):
     """Of patches wholly inside the brain: latents (N, C, 9), fused image (N, 9); all latents inside and outside."""
-    model, variables, config, _ = checkpoint.load(workdir, "last")
+    model, variables, config, *_ = checkpoint.load(workdir, "last")
     prepared = input_pipeline.open_dataset(config.data)
     fuse, patches, pictures, inside, outside = jax.jit(model.fuse), [], [], [], []
     for batch in input_pipeline.evaluation_batches(prepared, config.data, split, batch_size=4, limit=limit,

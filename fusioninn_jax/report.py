@@ -111,7 +111,7 @@ def _examples(workdir: pathlib.Path, split: str, count: int) -> tuple[dict[str, 
 
     from fusioninn_jax import input_pipeline
     from fusioninn_jax.training import checkpoint, validation
-    model, variables, config, _ = checkpoint.load(workdir)
+    model, variables, config, *_ = checkpoint.load(workdir)
     prepared = input_pipeline.open_dataset(config.data)
     split = split if split in prepared.sizes else "train"
     found: list[dict[str, np.ndarray]] = []

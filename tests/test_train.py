@@ -205,7 +205,7 @@ def test_a_missing_fused_image_is_named(data_dir, tmp_path):
 
 def test_loading_gives_the_trained_model_without_the_configuration(whole_run):
     workdir, state = whole_run
-    model, variables, config, step = checkpoint.load(workdir, "last")
+    model, variables, config, step, *_ = checkpoint.load(workdir, "last")
     assert step == 6 and tuple(config.model.fusioninn.permutations[0]) == (4, 5, 6, 7, 0, 1, 2, 3)
     for ours, theirs in zip(jax.tree.leaves(variables), jax.tree.leaves(state.variables), strict=True):
         np.testing.assert_array_equal(ours, theirs)
