@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fusioninn_jax import input_pipeline, metrics, models, objective
+from fusioninn_jax.brain import brain_mask
 from fusioninn_jax.training import checkpoint
 
 
@@ -32,7 +33,7 @@ def run(fuse, variables, stacks, repeats):
 
 def scores(sources, fused):
     """Mean Q_XY and Q_SSIM over whole slices, and Q_XY inside the brain."""
-    fused, brain = jnp.clip(fused, 0, 1), objective.brain_mask(sources)
+    fused, brain = jnp.clip(fused, 0, 1), brain_mask(sources)
     return [float(value.mean()) for value in (metrics.q_xy(*sources, fused), metrics.q_xy(*sources, fused, mask=brain),
                                               metrics.q_ssim(*sources, fused))]
 
@@ -48,7 +49,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--steps", type=int, nargs="+", default=[10, 25, 50, 100])
     args = parser.parse_args()
-    _, variables, config, step = checkpoint.load(args.workdir)
+    _, variables, config, step, *_ = checkpoint.load(args.workdir)
     config.data.data_dir = args.data_dir or config.data.data_dir
     prepared = input_pipeline.open_dataset(config.data)
     stacks = [batch["sources"] for batch in input_pipeline.evaluation_batches(
@@ -56,7 +57,7 @@ def main():
     sources = objective.split_sources(jnp.asarray(np.concatenate(stacks)))
 
     if args.fusioninn:
-        model, weights, _, _ = checkpoint.load(args.fusioninn)
+        model, weights, *_ = checkpoint.load(args.fusioninn)
     else:
         model = models.get("fusioninn")
         weights = jax.jit(model.init)(jax.random.key(0), *sources)

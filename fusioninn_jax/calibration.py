@@ -11,11 +11,16 @@ Spreads and errors are in units of a slice's range, [0, 1]; the last axis is tha
 from __future__ import annotations
 
 import dataclasses
+import json
+import pathlib
 from typing import Any
 
 import numpy as np
 
-LEVELS = (0.5, 0.8, 0.95)  # of the intervals
+from fusioninn_jax.runtime import outputs
+from fusioninn_jax.runtime.errors import UserError
+
+LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # of the intervals
 KNOTS = 24
 FILE = "calibration.json"
 
@@ -78,6 +83,36 @@ def from_json(content: dict[str, Any]) -> Calibration:
     if not all(np.isfinite(array).all() and (np.diff(array) >= 0).all() for array in arrays):
         raise ValueError("not a calibration: a row of it descends or is not finite")
     return Calibration(*arrays)
+
+
+def save(folder: str | pathlib.Path, calibration: Calibration, model: str) -> pathlib.Path:
+    """Writes FILE into a model's folder, whole or not at all; `model` is its fingerprint. Returns the path.
+
+    Raises:
+      UserError: the folder cannot be written to.
+    """
+    path = pathlib.Path(folder) / FILE
+    with outputs.new_files(path) as (temporary,):
+        temporary.write_text(json.dumps({"model": model} | calibration.to_json()) + "\n")
+    return path
+
+
+def load(folder: str | pathlib.Path, model: str) -> Calibration | None:
+    """The calibration in a model's folder; None where there is none, or one of another model (trained on since).
+
+    Raises:
+      UserError: the file is damaged.
+    """
+    path = pathlib.Path(folder) / FILE
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_text())
+        calibration = from_json(content)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); make it anew with "
+                        "`python -m fusioninn_jax.scoring.uncertainty`") from error
+    return calibration if content.get("model") == model else None
 
 
 def _mapped(spread: np.ndarray, knots: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -9,8 +9,8 @@ are tested together. Each term is a squared deviation T ≥ 0 from what N(0, I) 
 E[T] being its expected value under N(0, I) with as many pixels: about 0 for draws from N(0, I), whatever the batch
 (below it by half the relative variance of T, as the logarithm bends). The logarithm tames the start of training.
 
-  pixels: characteristic function of each channel's pixels against exp(-t²/2) (Epps and Pulley 1983, "A test for
-    normality based on the empirical characteristic function"), weighted by exp(-t²/2).
+  pixels: characteristic function of each channel's values against exp(-t²/2) (Epps and Pulley 1983, "A test for
+    normality based on the empirical characteristic function"), weighted by exp(-t²/2), at the centres of patches.
   patches: the same of projections of 3x3xC patches on directions that are drawn anew for each key.
   tails: the means of the Hermite polynomials He1 to He4 (mean, variance, skewness, kurtosis): large values, to which
     a characteristic function is blind.
@@ -31,11 +31,11 @@ import numpy as np
 PATCH = 3
 REACH = 2  # pixels, of the term `neighbours`
 BLOCK = 8  # pixels, of the term `places`
-STEP, POINTS = 0.2, 17  # the points t of characteristic functions: 0.2, 0.4, ... 3.4
+STEP, POINTS = 0.4, 8  # the points t of characteristic functions: 0.4, 0.8, ... 3.2, and by symmetry their negatives
 T = STEP * np.arange(1, POINTS + 1, dtype=np.float32)
 NORMAL = np.exp(-T**2 / 2)  # the characteristic function of N(0, 1)
 EPPS_PULLEY = NORMAL / NORMAL.sum()
-DENSE, PAIRS = 8, 8  # directions over the whole patch; directions over its centre and one other value
+DENSE, PAIRS = 4, 4  # directions over the whole patch; directions over its centre and one other value
 WAVES = 8  # random features of the fused image's patch
 RIDGE = 1e-5  # of the regression, beside features of size 1
 LAGS = tuple((down, right) for down in range(REACH + 1) for right in range(-REACH, REACH + 1)
@@ -50,12 +50,11 @@ class Sums(NamedTuple):
     """What devices add up; n pixels in the mask, N patches with their centre in it, K directions, F features."""
 
     pixels: jax.Array  # n
-    pixel_waves: jax.Array  # (2, POINTS, C): Σ cos(t z), Σ sin(t z)
     hermite: jax.Array  # (4, C): Σ He_k(z)
     lags: jax.Array  # (LAGS,): pairs of pixels at each lag
     products: jax.Array  # (LAGS, C, C)
     patches: jax.Array  # N
-    patch_waves: jax.Array  # (2, POINTS, K)
+    waves: jax.Array  # (2, POINTS, K): Σ cos(t p), Σ sin(t p)
     features: jax.Array  # (F, F): Σ f f'
     cross: jax.Array  # (F, 3 (DENSE + C)): Σ f h(p)
     blocks: jax.Array  # blocks with a pixel in the mask
@@ -203,17 +202,16 @@ def local_sums(latent: jax.Array, fused: jax.Array, mask: jax.Array, key: jax.Ar
     tests = _standard_tests(projected[:DENSE + channels])
     cross = jnp.einsum("nf,knh->fkh", features, tests, precision="highest").reshape(features.shape[1], -1)
     return Sums(
-        inside.sum(), wave_sums(pixels.T, inside.ravel()),
-        jnp.einsum("knc,n->kc", _hermite(pixels), inside.ravel(), precision="highest"),
+        inside.sum(), jnp.einsum("knc,n->kc", _hermite(pixels), inside.ravel(), precision="highest"),
         *_lag_sums(z, inside), centre.sum(), wave_sums(projected, centre),
         jnp.einsum("nf,ng->fg", features, features, precision="highest"), cross, *_block_sums(z, inside))
 
 
 def _wave_deviation(waves: jax.Array, count: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Mean Σ_t w(t) |c(t) - exp(-t²/2)|² and what it is for as many independent draws."""
-    cosines, sines = waves / count
+    cosines, sines = waves / jnp.maximum(count, 1)
     squares = (cosines - NORMAL[:, None]) ** 2 + sines**2
-    return (EPPS_PULLEY @ squares).mean(), (EPPS_PULLEY @ (1 - NORMAL**2)) / count
+    return (EPPS_PULLEY @ squares).mean(), EPPS_PULLEY @ (1 - NORMAL**2) / jnp.maximum(count, 1)
 
 
 def _lag_deviation(sums: Sums) -> tuple[jax.Array, jax.Array]:
@@ -243,9 +241,10 @@ def _regression_share(sums: Sums) -> tuple[jax.Array, jax.Array]:
 def deviations(sums: Sums) -> dict[str, tuple[jax.Array, jax.Array]]:
     """For each term T and E[T], from the sums of all devices."""
     pixels, channels = jnp.maximum(sums.pixels, 1), sums.hermite.shape[-1]
+    dense, centres, pairs = jnp.split(sums.waves, (DENSE, DENSE + channels), axis=-1)
     return {
-        "pixels": _wave_deviation(sums.pixel_waves, pixels),
-        "patches": _wave_deviation(sums.patch_waves, jnp.maximum(sums.patches, 1)),
+        "pixels": _wave_deviation(centres, sums.patches),
+        "patches": _wave_deviation(jnp.concatenate([dense, pairs], -1), sums.patches),
         "tails": (((sums.hermite / pixels) ** 2).sum() / channels, 4 / pixels),
         "neighbours": _lag_deviation(sums),
         "picture": _regression_share(sums),

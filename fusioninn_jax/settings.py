@@ -60,7 +60,7 @@ LOSSES: Table = MappingProxyType({
                                  "decomposes, sources for the others"),
     "lam": Setting(0.8, "λ of eqs. 3-4: SSIM against l2"),
     "reduction": Setting("official", "over sources and pixels, as in the authors' code; paper: as in the text"),
-    "latent": Setting("white", "the latent loss, one of losses.LATENT_LOSSES; the authors: mmd_official"),
+    "latent": Setting("white", "the latent loss, one of latent_losses.LATENT_LOSSES; the authors: mmd_official"),
     "latent_weight": Setting(1.0, "of the latent loss beside the fusion loss, as in the paper"),
     "background_weight": Setting(10.0, "of losses.background_excess, for FusionINN alone; the paper: 0"),
     "prior": Setting("normal", "of the latent, one of losses.LATENT_PRIORS"),

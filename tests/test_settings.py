@@ -1,4 +1,4 @@
-"""fusioninn_jax.settings: the tables are whole, what is made from them is new each time, configs/ has no other."""
+"""fusioninn_jax.settings: whole tables, new configurations each time, and no other name in configs/."""
 import importlib
 import pathlib
 

@@ -10,19 +10,19 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
 
-from fusioninn_jax import characteristic, objective
+from fusioninn_jax import characteristic, objective, salts, score_names
 from fusioninn_jax.models import FusionModel, Variables
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.training import train_state
 from fusioninn_jax.training.train_state import TrainState
 
 AXIS = "devices"
-STATISTICS = np.uint32(2**32 - 1)  # folded into a step's key for what all devices draw alike; examples count from 0
 
 
 def check_batch(batch_size: int, devices: int, flag: str = "--config.train.batch_size") -> None:
@@ -85,8 +85,24 @@ def _gather(x: jax.Array) -> jax.Array:
     return jax.lax.all_gather(x, AXIS, tiled=True)
 
 
+def _added(tree: Any) -> Any:
+    """The sum over all devices of every array, in one all-reduce."""
+    flat, back = jax.flatten_util.ravel_pytree(tree)
+    return back(jax.lax.psum(flat, AXIS))
+
+
+@jax.custom_vjp
 def _share(sums: characteristic.Sums) -> characteristic.Sums:
-    return jax.lax.psum(sums, AXIS)
+    """The sums of all devices.
+
+    The gradient is that of the sum of all devices' losses, as of any collective here. All make the same of the shared
+    sums, so their cotangents are equal and adding them takes no second all-reduce.
+    """
+    return _added(sums)
+
+
+_share.defvjp(lambda sums: (_added(sums), None),
+              lambda _, g: (jax.tree.map(lambda x: x * jax.lax.axis_size(AXIS), g),))
 
 
 def _example_keys(key: jax.Array, count: int) -> jax.Array:
@@ -119,14 +135,14 @@ def make_train_step(model: FusionModel, optimizer: optax.GradientTransformation,
         def loss(params: Any) -> tuple[jax.Array, tuple[dict[str, jax.Array], Any]]:
             parts, _, batch_stats = objective.loss_parts(
                 model, {**state.variables, "params": params}, slices, loss_keys, config.losses, train=True,
-                gather=_gather, share=_share, step_key=jax.random.fold_in(step_key, STATISTICS))
+                gather=_gather, share=_share, step_key=jax.random.fold_in(step_key, salts.STATISTICS))
             per_image = objective.per_image_loss(model, parts, config.losses)
-            metrics = {"loss": per_image, **parts._asdict()}
-            metrics = {name: jax.lax.pmean(jnp.mean(value), AXIS) for name, value in metrics.items()}
-            return metrics["loss"], (metrics, jax.lax.pmean(batch_stats, AXIS))
+            metrics = {name: jnp.mean(value) for name, value in {"loss": per_image, **parts._asdict()}.items()}
+            return metrics["loss"], (metrics, batch_stats)
 
-        gradients, (metrics, batch_stats) = jax.grad(loss, has_aux=True)(state.variables["params"])
-        gradients = jax.lax.pmean(gradients, AXIS)
+        gradients, aside = jax.grad(loss, has_aux=True)(state.variables["params"])
+        own = jax.tree.map(lambda x: x / jax.lax.axis_size(AXIS), (gradients, *aside))
+        gradients, metrics, batch_stats = _added(own)
         metrics["gradient_norm"] = optax.tree.norm(gradients)
         state = train_state.apply_gradients(state, gradients, batch_stats, optimizer, config.optimizer)
         return state, metrics
@@ -146,6 +162,9 @@ def make_eval_step(model: FusionModel, config: ml_collections.ConfigDict, device
     Per image: the loss's parts (`latent_loss`, of the whole batch, with each of its images) and the SSIM scores of
     `objective.scores`; with `with_images` also `fused`, `latent` and `decomposed` (M channels).
     """
+    stored = config.losses.storage
+    storage = score_names.storage_name(stored.kind, stored.bits, stored.quality)
+
     def step(variables: Any, slices: objective.Slices, numbers: jax.Array, key: jax.Array) -> dict[str, jax.Array]:
         keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(numbers)
         sources = objective.split_sources(slices.sources)
@@ -153,7 +172,8 @@ def make_eval_step(model: FusionModel, config: ml_collections.ConfigDict, device
                                                 gather=_gather, share=_share)
         result = {"fusion": parts.fusion, "decomposition": parts.decomposition,
                   "background": jnp.broadcast_to(parts.background, len(numbers)),
-                  "latent_loss": jnp.broadcast_to(parts.latent, len(numbers)), **objective.scores(sources, images)}
+                  "latent_loss": jnp.broadcast_to(parts.latent, len(numbers)),
+                  **objective.scores(sources, images, storage)}
         if with_images:
             if "decomposed" in images:
                 images["decomposed"] = jnp.concatenate(images["decomposed"], -1)

@@ -1,4 +1,7 @@
 """The same loss, gradients and evaluation on 1, 2, 4 and 8 devices."""
+import math
+import re
+
 import jax
 import jax.numpy as jnp
 import ml_collections
@@ -86,7 +89,7 @@ def test_evaluation_does_not_depend_on_devices_or_batch():
 
     whole = scores(1, np.s_[:])
     for devices, rows in ((8, np.s_[:]), (2, np.s_[2:6])):
-        for name in ("ssim_decomposed_1", "ssim_fused_2_brain", "decomposition"):
+        for name in ("ssim_decomposed_1_8bit", "ssim_fused_2_brain", "decomposition"):
             np.testing.assert_allclose(scores(devices, rows)[name], whole[name][rows], atol=tolerances.DEVICES)
 
 
@@ -132,3 +135,30 @@ def test_a_target_made_beforehand_follows_the_geometry():
     for i in range(4):
         moved = objective.augment(jax.random.key(i), objective.Slices(pair, target=pair[..., :1]), config)
         np.testing.assert_array_equal(moved.target, moved.sources[..., :1])
+
+
+COLLECTIVE = re.compile(r"= (\S+) (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\(")
+
+
+def collectives(config, devices=4):
+    """[(kind, numbers that a device brings)] of the compiled training step, and how many parameters it moves."""
+    stack = portable_inputs.smooth(0, 8, 16, 16).transpose(0, 2, 3, 1)
+    model = models.get("fusioninn", config.model.fusioninn)
+    variables = jax.jit(model.init)(jax.random.key(0), *objective.split_sources(jnp.asarray(stack)))
+    optimizer, chosen = optax.sgd(1.0), jax.devices()[:devices]
+    state = parallel.replicate(train_state.create(variables, optimizer, config.optimizer), chosen)
+    step = parallel.make_train_step(model, optimizer, config, chosen)
+    slices = parallel.split_batch(objective.Slices(stack), devices)
+    program = step.lower(state, slices, jax.random.key(7)).compile().as_text()
+    found = [(kind, math.prod(int(size) for size in re.search(r"\[([\d,]*)\]", shape)[1].split(",") if size))
+             for shape, kind in COLLECTIVE.findall(program)]
+    return found, sum(leaf.size for leaf in jax.tree.leaves(variables))
+
+
+def test_a_step_adds_gradients_and_one_small_array_and_nothing_else():
+    found, parameters = collectives(settings("characteristic"))
+    assert [kind for kind, _ in found] == ["all-reduce"] * 2
+    small, large = sorted(size for _, size in found)
+    assert small < 2000 and parameters < large < parameters + 10  # and the metrics
+    gathering, _ = collectives(settings("white"))
+    assert "all-gather" in [kind for kind, _ in gathering]  # which the test would have seen
