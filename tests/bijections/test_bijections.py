@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fusioninn_jax import bijections as bj
-from fusioninn_jax.bijections.coupling import _atan
+from fusioninn_jax.bijections.transformers import _atan
 from fusioninn_jax.models.conditioners import conv_conditioner
 from tests import tolerances
 
