@@ -1,4 +1,4 @@
-"""The Flax conv nets inside couplings.
+"""The nets inside couplings: Flax conv nets for images, dense ones for vectors.
 
 A condition, (B, K) numbers or (B, h, w, K) images, joins what a net sees: numbers at every pixel, images squeezed until
 they have its size.
@@ -6,6 +6,7 @@ they have its size.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -16,6 +17,8 @@ from flax.linen.dtypes import promote_dtype
 from fusioninn_jax.bijections.coupling import Conditioner, ConditionerInit
 from fusioninn_jax.bijections.squeeze import squeeze_forward
 from fusioninn_jax.models.convolution import ConvPair, conv_relu_conv
+
+Join = Callable[[jax.Array, jax.Array], jax.Array]  # what a net sees, and a condition -> what it sees with it
 
 
 def uniform_fan_in(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32, *,
@@ -92,18 +95,20 @@ def fitted_condition(condition: jax.Array, u: jax.Array) -> jax.Array:
     return image
 
 
-def _seen(u: jax.Array, condition: jax.Array | None) -> jax.Array:
-    return u if condition is None else jnp.concatenate([u, fitted_condition(condition, u)], -1)
+def _with_image(u: jax.Array, condition: jax.Array) -> jax.Array:
+    return jnp.concatenate([u, fitted_condition(condition, u)], -1)
 
 
-def _apply(make: functools.partial[ConvConditioner], params: Any, u: jax.Array, channels: int,
+def _apply(make: Callable[..., nn.Module], join: Join, params: Any, u: jax.Array, channels: int,
            condition: jax.Array | None = None) -> jax.Array:
-    return jnp.asarray(make(channels=channels).apply({"params": params}, _seen(u, condition)))
+    seen = u if condition is None else join(u, condition)
+    return jnp.asarray(make(channels=channels).apply({"params": params}, seen))
 
 
-def _init(make: functools.partial[ConvConditioner], key: jax.Array, u: jax.Array, channels: int,
+def _init(make: Callable[..., nn.Module], join: Join, key: jax.Array, u: jax.Array, channels: int,
           condition: jax.Array | None = None) -> Any:
-    return make(channels=channels).init(key, _seen(u, condition))["params"]
+    seen = u if condition is None else join(u, condition)
+    return make(channels=channels).init(key, seen)["params"]
 
 
 def conv_conditioner(width: int, *, final_relu: bool, zero_last: bool, dtype: Any = None,
@@ -116,4 +121,41 @@ def conv_conditioner(width: int, *, final_relu: bool, zero_last: bool, dtype: An
     """
     make = functools.partial(ConvConditioner, width=width, final_relu=final_relu, zero_last=zero_last, dtype=dtype,
                              parameters=parameters)
-    return functools.partial(_apply, make), functools.partial(_init, make)
+    return functools.partial(_apply, make, _with_image), functools.partial(_init, make, _with_image)
+
+
+class DenseConditioner(nn.Module):
+    """Dense layers with SiLU between them: (B, ..., c) -> (B, ..., parameters * channels); ends at zero.
+
+    Attributes:
+      width: of each hidden layer.
+      depth: number of hidden layers.
+      channels: channels of the part that moves.
+      parameters: values for each element of that part, `parameters` of the coupling's transformer.
+    """
+
+    width: int
+    depth: int
+    channels: int
+    parameters: int
+
+    @nn.compact
+    def __call__(self, u: jax.Array) -> jax.Array:
+        for _ in range(self.depth):
+            u = nn.silu(nn.Dense(self.width)(u))
+        return nn.Dense(self.parameters * self.channels, kernel_init=nn.initializers.zeros_init())(u)
+
+
+def _with_numbers(u: jax.Array, condition: jax.Array) -> jax.Array:
+    """(B, ..., c) values with (B, K) numbers joined at every position."""
+    numbers = jnp.asarray(condition).astype(u.dtype)
+    if numbers.ndim != 2 or len(numbers) != len(u):
+        raise ValueError(f"a dense conditioner takes a condition of (B, K), B = {len(u)}; got shape {numbers.shape}")
+    spread = numbers.reshape(len(u), *[1] * (u.ndim - 2), -1)
+    return jnp.concatenate([u, jnp.broadcast_to(spread, (*u.shape[:-1], numbers.shape[-1]))], -1)
+
+
+def dense_conditioner(width: int, *, depth: int = 2, parameters: int = 2) -> tuple[Conditioner, ConditionerInit]:
+    """A `DenseConditioner` as the pair of callables that `bijections.coupling` takes; a condition is (B, K) numbers."""
+    make = functools.partial(DenseConditioner, width=width, depth=depth, parameters=parameters)
+    return functools.partial(_apply, make, _with_numbers), functools.partial(_init, make, _with_numbers)
