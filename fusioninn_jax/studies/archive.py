@@ -21,14 +21,14 @@ import ml_collections
 import numpy as np
 
 from fusioninn_jax import pretrained, volumes
-from fusioninn_jax.errors import UserError
-from fusioninn_jax.studies import fusion, nifti, packing
-from fusioninn_jax.studies import record as records
-from fusioninn_jax.studies.files import Storage
-from fusioninn_jax.studies.fusion import System
-from fusioninn_jax.studies.packing import Block
-from fusioninn_jax.studies.record import Record
-from fusioninn_jax.studies.series import Series, to_type
+from fusioninn_jax.formats import nifti, provenance
+from fusioninn_jax.formats.files import Storage
+from fusioninn_jax.formats.provenance import Provenance
+from fusioninn_jax.formats.series import Series, to_type
+from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.studies import fusing, integer_codec
+from fusioninn_jax.studies.integer_codec import Block
+from fusioninn_jax.trained_model import TrainedModel
 
 LEVEL = 2.0**-12  # of the fused image; finer levels cost more than they save in the residuals
 GUARD = 1e-4  # of a level of the prediction
@@ -39,17 +39,18 @@ TRIAL_SLICES = 6
 TRIAL_STEPS = [2.0**k for k in range(-8, 2)]  # of the latent, in its standard deviations over 8
 
 
-def encode(system: System, sources: Sequence[Series]) -> tuple[Series, list[nifti.Extension]]:
+def encode(trained: TrainedModel, sources: Sequence[Series]) -> tuple[Series, list[nifti.Extension]]:
     """The fused image of an archive and the extensions of its header.
 
     Raises:
       UserError: another number of series than the model takes, or a model that cannot decompose.
     """
-    if system.model.decompose is None:
+    if trained.model.decompose is None:
         raise UserError("--lossless needs a model that can decompose; give a FusionINN --checkpoint")
-    image, record, volume = fusion.fuse(system, sources, Storage(np.dtype(np.int16), LEVEL))
+    image, record, volume = fusing.fuse(trained, sources, Storage(np.dtype(np.int16), LEVEL))
     ranges = _stored_ranges(sources)
-    predictor = _predictor(*system.weights)
+    config, weights = pretrained.to_bytes(trained.variables, trained.config)
+    predictor = _predictor(config, weights)
     step = _choose_step(predictor, image, volume.latent, sources, ranges)
     latent = np.rint(np.asarray(volume.latent, np.float64) / step).astype(np.int64)
     prediction = predictor(image, latent * step, ranges)
@@ -59,17 +60,18 @@ def encode(system: System, sources: Sequence[Series]) -> tuple[Series, list[nift
         arrays |= {f"{name}{i}": array for name, array in _residual(source.stored, prediction[i], levels[i]).items()}
     meta = {"step": step, "levels": levels, "ranges": ranges.tolist(),
             "sha256": [checksum(source.stored) for source in sources]}
-    payload = packing.pack(Block(meta, arrays, {"config": system.weights[0].encode(), "weights": system.weights[1]}))
-    return image, [(nifti.COMMENT, records.text(record)), (nifti.PRIVATE, payload)]
+    strings = {"config": config.encode(), "weights": weights}
+    payload = integer_codec.pack(Block(meta, arrays, strings))
+    return image, [(nifti.COMMENT, provenance.text(record)), (nifti.PRIVATE, payload)]
 
 
 def payload(path: pathlib.Path) -> bytes | None:
     """What an archive hides in its header, None where a file is no archive."""
     found = [content for code, content in nifti.extensions(path) if code == nifti.PRIVATE]
-    return next((content for content in found if content.startswith(packing.MAGIC)), None)
+    return next((content for content in found if content.startswith(integer_codec.MAGIC)), None)
 
 
-def decode(path: pathlib.Path, image: Series, record: Record, content: bytes) -> list[Series]:
+def decode(path: pathlib.Path, image: Series, record: Provenance, content: bytes) -> list[Series]:
     """The sources of an archive, bit for bit.
 
     Args:
@@ -80,9 +82,9 @@ def decode(path: pathlib.Path, image: Series, record: Record, content: bytes) ->
     Raises:
       UserError: a damaged archive, or one whose checksum is not met.
     """
-    sources = records.sources(record, image)
+    sources = provenance.sources(record, image)
     try:
-        block = packing.unpack(content)
+        block = integer_codec.unpack(content)
         predictor = _predictor(block.strings["config"].decode(), block.strings["weights"])
         latent = np.moveaxis(block.arrays["latent"], 0, -1) * block.meta["step"]
         prediction = predictor(image, latent, np.asarray(block.meta["ranges"]))
@@ -118,7 +120,7 @@ def _predictor(config_text: str, weights: bytes) -> Any:
     with config.unlocked():
         if "dtype" in config.model[config.model.name]:
             config.model[config.model.name].dtype = "float32"  # else convolutions are rounded to 8 bits
-    model, variables, _ = pretrained.from_bytes(config.to_json(), weights)
+    model, variables, *_ = pretrained.from_bytes(config.to_json(), weights)
 
     def predict(image: Series, latent: np.ndarray, ranges: np.ndarray) -> np.ndarray:
         with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
@@ -146,7 +148,7 @@ def _choose_step(predictor: Any, image: Series, latent: Any, sources: Sequence[S
         prediction = predictor(image, rounded * step, ranges)
         residuals = [_residual(source.stored[some], prediction[i], _level(source.stored))["residual"]
                      for i, source in enumerate(sources)]
-        return len(packing.pack(Block({}, {str(i): a for i, a in enumerate([rounded[..., 0], *residuals])}, {})))
+        return len(integer_codec.pack(Block({}, {str(i): a for i, a in enumerate([rounded[..., 0], *residuals])}, {})))
 
     return min((unit * step for step in TRIAL_STEPS), key=size)
 
