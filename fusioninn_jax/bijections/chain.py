@@ -108,8 +108,8 @@ def _rebuilding_fwd(bijections: Members, params: Sequence[Params], x: jax.Array,
 
 
 def _rebuilding_bwd(bijections: Members, residuals: Any, cotangents: Result) -> Any:
-    _, *of_inputs = chain_pullback(bijections, *residuals, cotangents)
-    return tuple(of_inputs)
+    params, y, condition = residuals
+    return chain_pullback(bijections, params, y, condition, cotangents)[1:]
 
 
 _rebuilding.defvjp(_rebuilding_fwd, _rebuilding_bwd)

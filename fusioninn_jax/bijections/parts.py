@@ -19,23 +19,23 @@ Split = int | float | Sequence[int] | np.ndarray | None
 
 
 class Channels(NamedTuple):
-    """Parts that are channels: of `order`, the first `count` move and the conditioner sees the rest."""
+    """Parts that are channels: of `order`, the first `number` move and the conditioner sees the rest."""
 
     order: np.ndarray
-    count: int
+    number: int
 
     def swapped(self) -> Channels:
         """The same parts, the other one moving."""
-        return Channels(np.roll(self.order, -self.count), len(self.order) - self.count)
+        return Channels(np.roll(self.order, -self.number), len(self.order) - self.number)
 
     def separated(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """What moves and what is seen of (B, ..., C)."""
         ordered, _ = permutation_forward(self.order, x)
-        return ordered[..., :self.count], ordered[..., self.count:]
+        return ordered[..., :self.number], ordered[..., self.number:]
 
     def joined(self, moving: jax.Array, seen: jax.Array) -> jax.Array:
         """Undoes `separated`."""
-        if (np.diff(np.roll(self.order, self.count)) == 1).all():  # the moving part is the end
+        if (np.diff(np.roll(self.order, self.number)) == 1).all():  # the moving part is the end
             return jnp.concatenate([seen, moving], -1)
         return permutation_inverse(self.order, jnp.concatenate([moving, seen], -1))[0]
 
@@ -73,7 +73,7 @@ def parts_of(split: Split, shape: tuple[int, ...]) -> Channels | Mask:
       ValueError: fewer than two channels, or a split that does not fit or leaves a part empty.
     """
     channels = shape[-1]
-    if channels < 2 and np.ndim(split) < 2:
+    if channels < 2 and (split is None or np.ndim(split) < 2):
         raise ValueError(f"a coupling needs at least 2 channels on the last axis; got shape {shape}")
     mask = _mask_of(split, channels)
     if mask.shape not in ((channels,), shape[1:]):

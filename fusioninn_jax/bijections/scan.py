@@ -72,8 +72,8 @@ def _pullback(block: Bijection, reverse: bool, params: Params, y: jax.Array, con
     (x, g, g_condition), g_params = jax.lax.scan(step, start, params, reverse=not reverse)
     leaves, tree = jax.tree.flatten(no_cotangent(condition))
     summed = iter(g_condition)
-    return x, g_params, g, tree.unflatten([leaf if leaf.dtype == jax.dtypes.float0 else next(summed)
-                                           for leaf in leaves])
+    whole = [leaf if leaf.dtype == jax.dtypes.float0 else next(summed) for leaf in leaves]
+    return x, g_params, g, jax.tree.unflatten(tree, whole)
 
 
 def _floating(tree: Condition) -> list[jax.Array]:
@@ -92,8 +92,8 @@ def _rebuilding_fwd(block: Bijection, reverse: bool, params: Params, x: jax.Arra
 
 
 def _rebuilding_bwd(block: Bijection, reverse: bool, residuals: Any, cotangents: Result) -> Any:
-    _, *of_inputs = _pullback(block, reverse, *residuals, cotangents)
-    return tuple(of_inputs)
+    params, y, condition = residuals
+    return _pullback(block, reverse, params, y, condition, cotangents)[1:]
 
 
 _rebuilding.defvjp(_rebuilding_fwd, _rebuilding_bwd)

@@ -108,11 +108,11 @@ def split_inverse(inner: Bijection, params: Params, y: jax.Array, condition: Con
     size = math.prod(shape)
     y = checked("the inverse of split", y, f"(B, {size})", lambda got: got[1:] == (size,))
     parts = _parts(split, shape)
-    number = size // shape[-1] * parts.count
-    stays = jax.ShapeDtypeStruct((y.shape[0], *shape[:-1], parts.count), y.dtype)
+    number = size // shape[-1] * parts.number
+    stays = jax.ShapeDtypeStruct((y.shape[0], *shape[:-1], parts.number), y.dtype)
     made, _ = jax.eval_shape(functools.partial(called, inner.forward), params, stays, condition=condition)
     x, log_det = called(inner.inverse, params, y[:, size - number:].reshape(made.shape), condition=condition)
-    leaves = y[:, :size - number].reshape(y.shape[0], *shape[:-1], shape[-1] - parts.count)
+    leaves = y[:, :size - number].reshape(y.shape[0], *shape[:-1], shape[-1] - parts.number)
     return parts.joined(x, leaves), log_det
 
 

@@ -141,7 +141,7 @@ def _log_slope(own: _Bin, share: jax.Array) -> jax.Array:
 
 def _spline_forward(bins: int, bound: float, raw: Raw, u: jax.Array) -> tuple[jax.Array, jax.Array]:
     wide = u.astype(log_det_dtype(u))
-    within, inside = (wide >= -bound) & (wide <= bound), jnp.clip(wide, -bound, bound)
+    within, inside = (wide > -bound) & (wide < bound), jnp.clip(wide, -bound, bound)
     xs, ys, slopes = _bins(raw, bins, bound)
     own = _bin_of(inside, xs, xs, ys, slopes)
     slope, share = own.height / own.width, (inside - own.x) / own.width
@@ -153,7 +153,7 @@ def _spline_forward(bins: int, bound: float, raw: Raw, u: jax.Array) -> tuple[ja
 
 def _spline_inverse(bins: int, bound: float, raw: Raw, v: jax.Array) -> tuple[jax.Array, jax.Array]:
     wide = v.astype(log_det_dtype(v))
-    within, inside = (wide >= -bound) & (wide <= bound), jnp.clip(wide, -bound, bound)
+    within, inside = (wide > -bound) & (wide < bound), jnp.clip(wide, -bound, bound)
     xs, ys, slopes = _bins(raw, bins, bound)
     own = _bin_of(inside, ys, xs, ys, slopes)
     slope, up = own.height / own.width, inside - own.y
