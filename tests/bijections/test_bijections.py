@@ -7,7 +7,7 @@ import pytest
 from fusioninn_jax import bijections as bj
 from fusioninn_jax.bijections.transformers import _atan
 from tests import tolerances
-from tests.bijections.members import TABLE, batch, mlp, prepared
+from tests.bijections.members import TABLE, batch, dense, dense_init, mlp, prepared
 
 BFLOAT16 = TABLE["coupling_bfloat16_conditioner"]  # rounds anew in every compilation
 
@@ -145,3 +145,72 @@ def test_the_arc_tangent_of_the_clamp():
     np.testing.assert_allclose(value, np.arctan(exact), rtol=tolerances.ATAN_F32)
     np.testing.assert_allclose(slope, 1 / (1 + exact**2), rtol=tolerances.ATAN_F32, atol=np.finfo(np.float32).tiny)
     assert np.isnan(_atan(jnp.float32(jnp.nan)))
+
+
+@pytest.mark.parametrize("channels", [784, 3072])
+def test_a_wide_permutation_is_a_gather_and_so_is_its_gradient(channels):
+    order = np.random.default_rng(0).permutation(channels)
+    text = str(jax.make_jaxpr(jax.grad(lambda x: jnp.sin(bj.permutation_forward(order, x)[0]).sum()))(
+        jnp.zeros((2, channels))))
+    assert "gather" in text and "scatter" not in text and text.count("\n") < 200
+
+
+def test_a_chain_names_what_does_not_fit():
+    with pytest.raises(ValueError, match="2 bijections takes as many params; got 1"):
+        bj.chain(bj.squeeze(), bj.haar()).forward([{}], jnp.zeros((1, 4, 4, 1)))
+    def forward(params, x):
+        return x, jnp.zeros(x.shape)
+    careless = bj.Bijection(lambda key, x: {}, forward, forward)
+    with pytest.raises(ValueError, match=r"member 1 of a chain gave a log_det of shape \(3, 2\).*\(3,\)"):
+        bj.chain(bj.identity(), careless).forward([{}, {}], jnp.zeros((3, 2)))
+    with pytest.raises(ValueError, match=r"actnorm takes \(B, ..., 3\); got shape \(4, 1\)"):
+        bj.actnorm_forward({"scale": jnp.zeros(3), "bias": jnp.zeros(3)}, jnp.zeros((4, 1)))
+    with pytest.raises(ValueError, match="keeps shape"):
+        bj.scan(bj.squeeze(), 2).forward({}, jnp.zeros((1, 4, 4, 1)))
+    with pytest.raises(ValueError, match="at least once"):
+        bj.scan(bj.identity(), 0)
+    with pytest.raises(ValueError, match="cannot make"):
+        bj.reshape((2, 3), (5,))
+
+
+@pytest.mark.parametrize("backward", ["stored", "rebuilt"])
+def test_members_that_know_no_condition_may_stand_where_there_is_none(backward):
+    def forward(params, x):
+        return x * 2, jnp.full(len(x), x[0].size * jnp.log(2.0))
+    def inverse(params, y):
+        return y / 2, jnp.full(len(y), -y[0].size * jnp.log(2.0))
+    plain = bj.Bijection(lambda key, x: {}, forward, inverse)
+    flow, x = bj.chain(bj.actnorm(), plain, backward=backward), batch((5, 3))
+    params = flow.init(jax.random.key(0), x)
+    gradient = jax.grad(lambda x: flow.forward(params, x)[0].sum())(x)
+    np.testing.assert_allclose(gradient, jnp.broadcast_to(2 * jnp.exp(params[0]["scale"]), x.shape), rtol=1e-5)
+
+
+def test_an_inverted_actnorm_normalises_where_it_stands():
+    x = 3 + 5 * batch((50, 2))
+    flow = bj.chain(bj.actnorm().inverted())
+    y, _ = flow.forward(flow.init(jax.random.key(0), x), x)
+    np.testing.assert_allclose(y.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(y.std(0, ddof=1), 1, atol=1e-5)
+
+
+def test_scan_compiles_the_same_at_any_depth():
+    block = bj.chain(bj.actnorm(), bj.coupling(dense, dense_init))
+    x = batch((3, 4))
+    def lines(count, backward):
+        flow = bj.scan(block, count, backward=backward)
+        params = jax.eval_shape(flow.init, jax.random.key(0), x)
+        return str(jax.make_jaxpr(jax.grad(lambda p: flow.forward(p, x)[0].sum()))(params)).count("\n")
+    for backward in ("stored", "rebuilt"):
+        assert lines(2, backward) == lines(40, backward)
+
+
+def test_what_scan_keeps_does_not_grow_with_depth():
+    block, x = bj.chain(bj.actnorm(), bj.coupling(dense, dense_init)), batch((64, 8))
+    def kept(count, backward):
+        flow = bj.scan(block, count, backward=backward)
+        params = flow.init(jax.random.key(0), x)
+        _, pull = jax.vjp(flow.forward, params, x)
+        return sum(leaf.size for leaf in jax.tree.leaves(pull)) - sum(leaf.size for leaf in jax.tree.leaves(params))
+    assert kept(9, "rebuilt") == kept(1, "rebuilt") == x.size
+    assert kept(9, "stored") > 5 * kept(1, "stored")
