@@ -2,8 +2,9 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import ml_collections
@@ -18,12 +19,29 @@ from fusioninn_jax.models.salient import salient_mean
 Make = Callable[[ml_collections.ConfigDict], FusionModel]
 
 
+class _Rule(NamedTuple):
+    """A function of the sources alone as the functions of a FusionModel.
+
+    They pickle, since they are methods; the rule does by its name, a jitted function not by itself.
+    """
+
+    module: str
+    name: str
+
+    def init(self, key: jax.Array, *sources: jax.Array) -> Variables:
+        return {"params": {}}
+
+    def fuse(self, variables: Variables, *sources: jax.Array) -> tuple[jax.Array, None]:
+        return getattr(importlib.import_module(self.module), self.name)(*sources), None
+
+    def fuse_train(self, variables: Variables, *sources: jax.Array, gather: Any = None) -> tuple[jax.Array, None, Any]:
+        return (*self.fuse(variables, *sources), {})
+
+
 def _training_free(fuse: Callable[..., jax.Array]) -> Make:
-    """A function of the sources alone as an entry of the registry."""
-    model = FusionModel(init=lambda key, *sources: {"params": {}},
-                        fuse=lambda variables, *sources: (fuse(*sources), None),
-                        fuse_train=lambda variables, *sources, gather=None: (fuse(*sources), None, {}),
-                        decompose=None, sources=None, training_free=True)
+    """A function of the sources alone, at the top of its module, as an entry of the registry."""
+    own = _Rule(fuse.__module__, fuse.__name__)
+    model = FusionModel(own.init, own.fuse, own.fuse_train, decompose=None, sources=None, training_free=True)
     return lambda config: model
 
 

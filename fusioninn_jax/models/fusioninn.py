@@ -7,7 +7,8 @@ Source: FusionINN (arXiv 2403.15769) section 2.
 """
 from __future__ import annotations
 
-from typing import Any
+import functools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,7 @@ from fusioninn_jax.bijections.chain import BACKWARDS
 from fusioninn_jax.bijections.logit import logit_forward, logit_inverse
 from fusioninn_jax.models.base import FusionModel, Variables, on_one_device
 from fusioninn_jax.models.conditioners import conv_conditioner
+from fusioninn_jax.models.source_flow import density_fields, source_flow
 
 FORMULATIONS = ("logit", "official")
 ACTNORM_STARTS = ("batch", "identity")
@@ -110,11 +112,11 @@ def make_flow(config: ml_collections.ConfigDict) -> Bijection:
 
 
 def _actnorm(start: str) -> Bijection:
-    if start == "batch":
-        return actnorm()
-    def identity_init(key: jax.Array, x: jax.Array) -> dict[str, jax.Array]:
-        return {"scale": jnp.zeros(x.shape[-1], x.dtype), "bias": jnp.zeros(x.shape[-1], x.dtype)}
-    return actnorm()._replace(init=identity_init)
+    return actnorm() if start == "batch" else actnorm()._replace(init=_identity_init)
+
+
+def _identity_init(key: jax.Array, x: jax.Array, condition: Any = None) -> dict[str, jax.Array]:
+    return {"scale": jnp.zeros(x.shape[-1], x.dtype), "bias": jnp.zeros(x.shape[-1], x.dtype)}
 
 
 def _check(config: ml_collections.ConfigDict) -> None:
@@ -139,40 +141,71 @@ def fusioninn(config: ml_collections.ConfigDict | None = None) -> FusionModel:
     """
     config = config or settings.defaults("model.fusioninn")
     _check(config)
-    flow = make_flow(config)
-    to_flow, from_flow, fused_to_flow = _links(config)
+    system = _System(make_flow(config), config.sources, None if config.formulation == "official" else config.shrinkage)
+    return FusionModel(
+        functools.partial(_init, system), functools.partial(_fuse, system), functools.partial(_fuse_train, system),
+        functools.partial(_decompose, system), sources=config.sources, multiple=2 ** max(block_levels(config)),
+        decompose_unclipped=functools.partial(_decompose_unclipped, system),
+        **density_fields(system.flow if system.shrinkage is None else source_flow(system.flow, system.shrinkage)))
 
-    def join(sources: tuple[jax.Array, ...]) -> jax.Array:
-        if len(sources) != config.sources:
-            raise ValueError(f"the model was made for {config.sources} sources; got {len(sources)}")
-        return to_flow(jnp.concatenate(sources, axis=-1))
 
-    def init(key: jax.Array, *sources: jax.Array) -> Variables:
-        return {"params": flow.init(key, join(sources))}
+class _System(NamedTuple):
+    """The flow, how many sources it takes, and the shrinkage of intensities; None: they enter the flow as they are."""
 
-    def fuse(variables: Variables, *sources: jax.Array) -> tuple[jax.Array, jax.Array]:
-        y, _ = flow.forward(variables["params"], join(sources))
-        return from_flow(y[..., :1]), y[..., 1:]
+    flow: Bijection
+    sources: int
+    shrinkage: float | None
 
-    def fuse_train(variables: Variables, *sources: jax.Array,
-                   gather: Any = on_one_device) -> tuple[jax.Array, jax.Array, Any]:
-        return (*fuse(variables, *sources), {})
+    def to_flow(self, x: jax.Array) -> jax.Array:
+        """Sources, or a fused image, as the flow takes them."""
+        return x if self.shrinkage is None else logit_forward(x, shrinkage=self.shrinkage)[0]
 
-    def decompose(variables: Variables, fused: jax.Array, latent: jax.Array) -> tuple[jax.Array, ...]:
-        x, _ = flow.inverse(variables["params"], jnp.concatenate([fused_to_flow(fused), latent], axis=-1))
-        decomposed = clip_inward(from_flow(x))
-        return tuple(jnp.split(decomposed, config.sources, axis=-1))
+    def from_flow(self, y: jax.Array) -> jax.Array:
+        """A fused image, or sources, from what the flow gives."""
+        return jax.nn.sigmoid(y) if self.shrinkage is None else logit_inverse(y, shrinkage=self.shrinkage)[0]
 
-    multiple = 2 ** max(block_levels(config))
-    return FusionModel(init, fuse, fuse_train, decompose, sources=config.sources, multiple=multiple)
+
+def _join(system: _System, sources: tuple[jax.Array, ...]) -> jax.Array:
+    if len(sources) != system.sources:
+        raise ValueError(f"the model was made for {system.sources} sources; got {len(sources)}")
+    return system.to_flow(jnp.concatenate(sources, axis=-1))
+
+
+def _init(system: _System, key: jax.Array, *sources: jax.Array) -> Variables:
+    return {"params": system.flow.init(key, _join(system, sources))}
+
+
+def _fuse(system: _System, variables: Variables, *sources: jax.Array) -> tuple[jax.Array, jax.Array]:
+    y, _ = system.flow.forward(variables["params"], _join(system, sources))
+    return system.from_flow(y[..., :1]), y[..., 1:]
+
+
+def _fuse_train(system: _System, variables: Variables, *sources: jax.Array,
+                gather: Any = on_one_device) -> tuple[jax.Array, jax.Array, Any]:
+    return (*_fuse(system, variables, *sources), {})
+
+
+def _decomposed(system: _System, variables: Variables, fused: jax.Array, latent: jax.Array) -> jax.Array:
+    x, _ = system.flow.inverse(variables["params"], jnp.concatenate([system.to_flow(fused), latent], axis=-1))
+    return system.from_flow(x)
+
+
+def _decompose(system: _System, variables: Variables, fused: jax.Array, latent: jax.Array) -> tuple[jax.Array, ...]:
+    decomposed = clip_inward(_decomposed(system, variables, fused, latent))
+    return tuple(jnp.split(decomposed, system.sources, axis=-1))
+
+
+def _decompose_unclipped(system: _System, variables: Variables, fused: jax.Array,
+                         latent: jax.Array) -> tuple[jax.Array, ...]:
+    return tuple(jnp.split(_decomposed(system, variables, fused, latent), system.sources, axis=-1))
 
 
 @jax.custom_vjp
 def clip_inward(x: jax.Array) -> jax.Array:
     """x clipped to [0, 1], with a gradient outside wherever following it leads back in.
 
-    With the gradient of a plain clip a flow whose first steps throw a source out of the range never gets it back: every
-    gradient is 0 then.
+    It is no derivative of anything; `decompose_unclipped` has a true one. With the gradient of a plain clip a flow
+    whose first steps throw a source out of the range never gets it back: every gradient is 0 then.
     """
     return jnp.clip(x, 0, 1)
 
@@ -184,13 +217,3 @@ def _clip_inward_bwd(x: jax.Array, g: jax.Array) -> tuple[jax.Array]:
 
 clip_inward.defvjp(lambda x: (clip_inward(x), x), _clip_inward_bwd)
 
-
-def _links(config: ml_collections.ConfigDict) -> tuple[Any, Any, Any]:
-    """How intensities enter the flow, how they leave it, and how a fused image enters its inverse."""
-    if config.formulation == "official":
-        return (lambda x: x), jax.nn.sigmoid, (lambda fused: fused)
-    def to_flow(x: jax.Array) -> jax.Array:
-        return logit_forward(x, shrinkage=config.shrinkage)[0]
-    def from_flow(y: jax.Array) -> jax.Array:
-        return logit_inverse(y, shrinkage=config.shrinkage)[0]
-    return to_flow, from_flow, to_flow
