@@ -67,9 +67,10 @@ LOSSES: Table = MappingProxyType({
     "storage": STORAGE,
 })
 FUSIONINN: Table = MappingProxyType({
-    "formulation": Setting("logit", "a flow from logits to logits, exactly invertible; official: the authors'"),
+    "formulation": Setting("linear", "a flow of intensities that starts as mean and difference, exactly invertible; "
+                                     "logit: from logits to logits, likewise; official: the authors'"),
     "sources": Setting(2, "m, of the images that are fused; the latent has m - 1 channels"),
-    "blocks": Setting(3, "k, of the flow"),
+    "blocks": Setting(0, "k, of the flow; 0: the formulation's own, 9 or the paper's 3"),
     "levels": Setting((), "how often each block's image is squeezed, block by block, repeated as needed; empty: the "
                           "formulation's own"),
     "widths": Setting((), "hidden channels of the conditioners, block by block, repeated as needed; empty: the "
@@ -78,7 +79,8 @@ FUSIONINN: Table = MappingProxyType({
                            "formulation's own"),
     "clamp": Setting(2.0, "bound of |s|; flows of more blocks than the paper's take less, see fusioninn.clamp_of"),
     "actnorm": Setting("identity", "its start; batch: zero mean, unit deviation on the first batch, as the authors"),
-    "permutation": Setting("swap", "first half of the channels to the end; random: drawn from permutation_seed"),
+    "permutation": Setting("", "after each block; swap: first half of the channels to the end; rotate: the first "
+                               "source's; random: drawn from permutation_seed; empty: the formulation's own"),
     "permutation_seed": Setting(0, "of random permutations"),
     "permutations": Setting((), "one tuple for each block but the last; empty: made as the two settings above say"),
     "shrinkage": Setting(0.01, "of logit: intensities are shrunk to [shrinkage, 1 - shrinkage] first; smaller values "
