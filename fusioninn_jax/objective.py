@@ -150,7 +150,8 @@ def loss_parts(model: FusionModel, variables: Variables, slices: Slices, keys: j
     wanted = fusion_target(slices, target_setting(model, config))
     def fusion_loss(output: jax.Array) -> jax.Array:
         if wanted is not None:
-            return losses.similarity_loss([(wanted, output)], weight=config.lam, reduction=config.reduction)
+            similar = losses.similarity_loss([(wanted, output)], weight=config.lam, reduction=config.reduction)
+            return similar + config.coarse_weight * losses.coarse_error(wanted, output)
         return similarity((output,) * len(sources), [moments(output)] * len(sources))
     fused, *sides = split_sources(fused)  # of deep supervision, each as good as the fused image itself
     fusion = jnp.stack([fusion_loss(output) for output in (fused, *sides)]).mean(0)

@@ -41,13 +41,14 @@ def test_the_fusion_loss_is_of_the_given_picture(setting):
     stack = pair()
     sources = objective.split_sources(stack)
     config = defaults("losses")
-    config.fusion_target, config.latent = setting, "none"
+    config.fusion_target, config.latent, config.coarse_weight = setting, "none", 3.0
     keys = jax.random.split(jax.random.key(0), 2)
     parts, _, _ = objective.loss_parts(identity_pair(), {}, objective.Slices(stack), keys, config, train=True,
                                        gather=lambda x: x)
     wanted = sum(weight * models.get(name).fuse({}, *sources)[0]
                  for name, weight in fusion_targets.parse(setting).items())
-    np.testing.assert_allclose(parts.fusion, losses.similarity_loss([(wanted, sources[0])]), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(parts.fusion, losses.similarity_loss([(wanted, sources[0])])
+                               + 3 * losses.coarse_error(wanted, sources[0]), rtol=1e-5, atol=1e-7)
 
 
 def test_no_gradient_flows_through_the_target():

@@ -105,3 +105,11 @@ def test_background_excess_counts_what_a_file_would_keep_of_the_background_alone
 def test_unknown_names_are_named(call):
     with pytest.raises(ValueError, match="must be one of"):
         call()
+
+
+def test_the_coarse_error_sees_what_is_smooth_and_nothing_else():
+    a, _ = images(0)
+    checkerboard = (np.indices(a.shape[1:3]).sum(0) % 2 * 2 - 1)[None, :, :, None].astype(np.float32)
+    np.testing.assert_allclose(losses.coarse_error(a, a + 0.1 * checkerboard), 0, atol=1e-12)
+    np.testing.assert_allclose(losses.coarse_error(a, a + 0.1), 0.01, rtol=1e-5)
+    assert losses.coarse_error(a[:, :15, :13], a[:, :15, :13]).shape == (len(a),)
