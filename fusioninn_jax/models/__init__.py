@@ -88,6 +88,9 @@ def is_training_free(name: str) -> bool:
 def default_config(name: str) -> ml_collections.ConfigDict:
     """The settings of a system and their defaults.
 
+    Args:
+      name: one of `names()`.
+
     Raises:
       ValueError: an unknown name.
     """
