@@ -104,8 +104,8 @@ def sample_prior(prior: str, key: jax.Array, shape: Sequence[int], dtype: jnp.dt
 def coarse_error(a: jax.Array, b: jax.Array, *, cell: int = 4) -> jax.Array:
     """Mean squared difference of two images averaged over cells, the low-frequency subband of both, per image.
 
-    SSIM hardly sees a smooth brightening, by which a lesion stands out; the eye does. The high frequencies, where a flow
-    hides what the picture lacks, do not count. Source of the idea: Jing et al. 2021, "HiNet", eq. 7 (there one level).
+    SSIM hardly sees a smooth brightening, by which a lesion stands out; the eye does. The high frequencies, where a
+    flow hides what the picture lacks, do not count. Source of the idea: Jing et al. 2021, "HiNet", eq. 7 (there one level).
 
     Args:
       a: (B, H, W, C).
