@@ -105,7 +105,8 @@ def coarse_error(a: jax.Array, b: jax.Array, *, cell: int = 4) -> jax.Array:
     """Mean squared difference of two images averaged over cells, the low-frequency subband of both, per image.
 
     SSIM hardly sees a smooth brightening, by which a lesion stands out; the eye does. The high frequencies, where a
-    flow hides what the picture lacks, do not count. Source of the idea: Jing et al. 2021, "HiNet", eq. 7 (there one level).
+    flow hides what the picture lacks, do not count.
+    Source of the idea: Jing et al. 2021, "HiNet", eq. 7 (there one level of a wavelet transform).
 
     Args:
       a: (B, H, W, C).
