@@ -54,15 +54,15 @@ STORAGE: Table = MappingProxyType({
     "quality": Setting(95, "of jpeg, 1 to 100"),
 })
 LOSSES: Table = MappingProxyType({
-    "alpha": Setting(0.1, "α of eq. 5: fusion against decomposition; the paper: 0.5"),
+    "alpha": Setting(0.5, "α of eq. 5: fusion against decomposition, as in the paper"),
     "fusion_target": Setting("", "what the fused image is trained towards, see fusion_targets: sources (the paper), a "
                                  "rule's name, a blend of rules, a folder; empty: salient_mean for a system that "
                                  "decomposes, sources for the others"),
-    "coarse_weight": Setting(200.0, "of losses.coarse_error beside the similarity to a given picture; 0: none"),
+    "coarse_weight": Setting(400.0, "of losses.coarse_error beside the similarity to a given picture; 0: none"),
     "lam": Setting(0.8, "λ of eqs. 3-4: SSIM against l2"),
     "reduction": Setting("official", "over sources and pixels, as in the authors' code; paper: as in the text"),
-    "latent": Setting("white", "the latent loss, one of latent_losses.LATENT_LOSSES; the authors: mmd_official"),
-    "latent_weight": Setting(1.0, "of the latent loss beside the fusion loss, as in the paper"),
+    "latent": Setting("characteristic", "the latent loss, one of latent_losses.LATENT_LOSSES; the authors: mmd_official"),
+    "latent_weight": Setting(0.05, "of the latent loss beside the fusion loss; the paper: 1"),
     "background_weight": Setting(10.0, "of losses.background_excess, for FusionINN alone; the paper: 0"),
     "prior": Setting("normal", "of the latent, one of losses.LATENT_PRIORS"),
     "storage": STORAGE,
@@ -71,7 +71,7 @@ FUSIONINN: Table = MappingProxyType({
     "formulation": Setting("linear", "a flow of intensities that starts as mean and difference, exactly invertible; "
                                      "logit: from logits to logits, likewise; official: the authors'"),
     "sources": Setting(2, "m, of the images that are fused; the latent has m - 1 channels"),
-    "blocks": Setting(0, "k, of the flow; 0: the formulation's own, 9 or the paper's 3"),
+    "blocks": Setting(0, "k, of the flow; 0: the formulation's own, 7 or the paper's 3"),
     "levels": Setting((), "how often each block's image is squeezed, block by block, repeated as needed; empty: the "
                           "formulation's own"),
     "widths": Setting((), "hidden channels of the conditioners, block by block, repeated as needed; empty: the "
@@ -160,7 +160,8 @@ TRAINING: Table = MappingProxyType({
 # in float).
 OFFICIAL_FUSIONINN: Mapping[str, Value] = {"formulation": "official", "actnorm": "batch", "permutation": "random"}
 PAPER_LOSSES: Mapping[str, Value] = {"alpha": 0.5, "latent": "mmd_official", "latent_weight": 1.0,
-                                     "background_weight": 0.0, "storage.kind": "float", "fusion_target": "sources"}
+                                     "background_weight": 0.0, "storage.kind": "float", "fusion_target": "sources",
+                                     "coarse_weight": 0.0}
 
 
 def defaults(part: str = "") -> ml_collections.ConfigDict:

@@ -43,8 +43,8 @@ INTENSITY_SCALE = 4.0  # of `linear`: intensities enter the flow as 4 · (x - 1/
 ACTNORM_STARTS = ("batch", "identity")
 PERMUTATION_KINDS = ("", "rotate", "swap", "random")
 ARCHITECTURE: dict[str, dict[str, Any]] = {
-    "linear": {"blocks": 9, "levels": (1, 2, 2, 3, 4, 3, 2, 2, 1), "widths": (32, 96, 96, 48, 24, 48, 96, 96, 32),
-               "squeeze": "haar", "permutation": "rotate"},
+    "linear": {"blocks": 7, "levels": (1, 2, 3, 4, 3, 2, 1), "widths": (32, 64, 64, 32, 64, 64, 32), "squeeze": "haar",
+               "permutation": "rotate"},
     "logit": {"blocks": 3, "levels": (1, 2, 1), "widths": (64, 96, 64), "squeeze": "haar", "permutation": "swap"},
     "official": {"blocks": 3, "levels": (0, 1), "widths": (32, 64), "squeeze": "pixel", "permutation": "swap"},
 }
