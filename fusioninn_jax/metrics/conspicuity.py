@@ -10,7 +10,6 @@ part. A value is NaN for an image where either is empty: nothing can be said of 
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -41,13 +40,6 @@ class Relative(NamedTuple):
     mean: jax.Array
     over_best: jax.Array
     over_mean: jax.Array
-
-
-class Fairness(NamedTuple):
-    """SSIM of the fused image with the source that it resembles least, and the mean over the sources, each (B,)."""
-
-    worst: jax.Array
-    mean: jax.Array
 
 
 def other_brain(brain: ArrayLike, labels: ArrayLike) -> jax.Array:
@@ -210,21 +202,34 @@ def relative(fused: jax.Array, sources: jax.Array, mean: jax.Array, *, chance: f
     return Relative(fused, sources, mean, distance - jnp.abs(sources - chance).max(0), distance - of_mean)
 
 
-def fairness(sources: Sequence[ArrayLike], fused: ArrayLike, *, mask: ArrayLike | None = None) -> Fairness:
-    """The worse of the fused image's SSIMs with its sources, beside their mean, which may hide it.
+def fairness(*images: ArrayLike, mask: ArrayLike | None = None) -> jax.Array:
+    """SSIM of the fused image with the source that it resembles least: min over i of SSIM(x_i, y).
 
-    Rewards a picture that leans on no source at the cost of another. Trap: the sources' own contrast counts, so the
-    plain mean of the same pair is what to compare with, not 1.
+    Rewards a picture that leans on no source at the cost of another; Q_SSIM, the mean over two sources, may hide that.
+    Trap: what can be had depends on the pair, so compare with the plain mean of the same sources, not with 1.
 
     Args:
-      sources: m images (B, H, W, 1) in [0, 1], H and W at least 11.
-      fused: the same shape; may leave [0, 1].
+      images: m sources (B, H, W, 1) in [0, 1], H and W at least 11, and after them the fused image, which may leave it.
       mask: (B, H, W, 1), true where a pixel counts: the brain.
 
+    Returns:
+      (B,) in [-1, 1]; 0 for an empty mask.
+
     Raises:
-      ValueError: shapes differ or are too small; outside jit also sources outside [0, 1], values that are not finite.
+      ValueError: no source; shapes differ or are too small; outside jit also sources outside [0, 1], values that are
+        not finite.
+
+    Source: SSIM of Wang, Bovik, Sheikh, Simoncelli 2004, eq. 13; the minimum is ours.
     """
-    named = {f"source {i}": source for i, source in enumerate(sources, 1)} | {"fused": fused}
-    (*images, picture), inside = _inputs.prepare(named, mask=mask, window=structural.WINDOW, raw=("fused",))
-    each = jnp.stack([structural.ssim(image, picture, mask=inside) for image in images])
-    return Fairness(each.min(0), each.mean(0))
+    if len(images) < 2:
+        raise ValueError("fairness takes one source at least, and after the sources the fused image")
+    named = {f"source {i}": image for i, image in enumerate(images[:-1], 1)} | {"fused": images[-1]}
+    (*sources, fused), inside = _inputs.prepare(named, mask=mask, window=structural.WINDOW, raw=("fused",))
+    return _worst_ssim(tuple(sources), fused, inside)
+
+
+@jax.jit
+def _worst_ssim(sources: tuple[jax.Array, ...], fused: jax.Array, mask: jax.Array | None) -> jax.Array:
+    of_fused = structural.moments(fused)
+    return jnp.stack([structural.ssim(source, fused, mask=mask, known=(structural.moments(source), of_fused))
+                      for source in sources]).min(0)
