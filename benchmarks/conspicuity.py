@@ -27,9 +27,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from data.brats import layouts, reading
-from fusioninn_jax import checkpoint, errors, metrics, models, objective, pretrained, regions, scoring
+from fusioninn_jax import metrics, models, objective, pretrained, regions
 from fusioninn_jax.metrics import conspicuity
+from fusioninn_jax.runtime import errors
+from fusioninn_jax.scoring import image_scores
 from fusioninn_jax.storage import store
+from fusioninn_jax.training import checkpoint
 
 PARTS = ("oedema", "enhancing")
 MEASURES = {"AUC": conspicuity.auc_of_levels, "CNR": conspicuity.contrast_to_noise_of_levels}
@@ -85,7 +88,7 @@ def columns(result, names):
         for name, values in zip(names, result.get(kind, ()), strict=False):
             row[f"{kind}, {name}"] = float(np.mean(values))
     if "latent" in result:
-        moments = scoring.LatentMoments()
+        moments = image_scores.LatentMoments()
         moments.add(np.asarray(result["latent"]), np.asarray(result["brain"]))
         row |= {f"z {name}": moments.summary()[name] for name in MOMENTS}
     return row
