@@ -10,7 +10,7 @@ import argparse
 import os
 import pathlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import ml_collections
@@ -19,16 +19,17 @@ from etils import epath
 from PIL import Image
 from tqdm import tqdm
 
-from fusioninn_jax import input_pipeline, models, train
+from fusioninn_jax import input_pipeline, models, objective, train
 from fusioninn_jax.formats import image_io
 from fusioninn_jax.models import FusionModel, ddfm
 from fusioninn_jax.runtime import outputs, processes
 from fusioninn_jax.runtime.errors import Parser, UserError
-from fusioninn_jax.scoring import image_scores, score_table
+from fusioninn_jax.scoring import image_scores, lesion_scores, score_table
 from fusioninn_jax.training import checkpoint, parallel
 
 IMAGE_ENDINGS = (".png", ".tif", ".tiff")
 EVALUATION_FOLD = np.uint32(2**32 - 3)
+Sums = TypeVar("Sums", image_scores.LatentMoments, lesion_scores.PatientLevels)
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -87,8 +88,10 @@ def _of_all(rows: list[tuple[int, score_table.Row]]) -> list[score_table.Row]:
 
 
 def score_model(system: str, model: FusionModel, variables: Any, prepared: input_pipeline.Prepared,
-                config: ml_collections.ConfigDict, args: argparse.Namespace) -> tuple[list[score_table.Row], Any]:
-    """Scores a model over the split on all devices; returns (rows, moments of the latent or {}) of all processes."""
+                config: ml_collections.ConfigDict,
+                args: argparse.Namespace) -> tuple[list[score_table.Row], score_table.Further]:
+    """Scores a model over the split on all devices; returns the rows, and what is not of one image, of all processes.
+    """
     devices = jax.local_devices()
     parallel.check_batch(args.batch_size, jax.device_count(), "--batch-size")
     names = image_scores.METRIC_SETS[args.metrics]
@@ -96,11 +99,13 @@ def score_model(system: str, model: FusionModel, variables: Any, prepared: input
     key = jax.random.fold_in(jax.random.key(config.seed), EVALUATION_FOLD)
     rows: list[tuple[int, score_table.Row]] = []
     moments = {"brain": image_scores.LatentMoments(), "background": image_scores.LatentMoments()}
+    levels = lesion_scores.PatientLevels()
     for batch in _batches(prepared, config, args, model.multiple, system):
-        split = parallel.split_batch((batch["sources"], batch["number"].astype(np.uint32)), len(devices))
+        split = parallel.split_batch((batch["sources"], batch["number"].astype(np.uint32), batch["mask"]), len(devices))
         results = parallel.merge_batch(step((variables, key), *split))
         rows += _rows(system, batch, results)
         real = batch["weight"] > 0
+        levels.add(_subjects(batch), results["levels"][real])
         if "latent" in results:
             brain = batch["sources"].max(-1, keepdims=True) > 0
             moments["brain"].add(results["latent"][real], brain[real])
@@ -108,13 +113,19 @@ def score_model(system: str, model: FusionModel, variables: Any, prepared: input
         if args.save_fused:
             _save_fused(pathlib.Path(args.save_fused) / system, batch, results["fused"])
     summaries = {where: _merged(of_where).summary() for where, of_where in moments.items()}
-    return _of_all(rows), {where: summary for where, summary in summaries.items() if summary}
+    return _of_all(rows), {"latent": {where: summary for where, summary in summaries.items() if summary},
+                           "conspicuity": _merged(levels).summary(prepared.parts)}
 
 
-def _merged(moments: image_scores.LatentMoments) -> image_scores.LatentMoments:
+def _subjects(batch: input_pipeline.Batch) -> list[str]:
+    """Of the real images of a batch."""
+    return [subject.decode() for subject in batch["subject"][batch["weight"] > 0]]
+
+
+def _merged(own: Sums) -> Sums:
     """Those of all processes together."""
-    total = image_scores.LatentMoments()
-    for sums in processes.gather(moments.sums()):
+    total = type(own)()
+    for sums in processes.gather(own.sums()):
         total.add_sums(sums)
     return total
 
@@ -129,8 +140,9 @@ def _save_fused(folder: pathlib.Path, batch: input_pipeline.Batch, fused: np.nda
 
 
 def score_folder(system: str, folder: pathlib.Path, prepared: input_pipeline.Prepared,
-                 config: ml_collections.ConfigDict, args: argparse.Namespace) -> list[score_table.Row]:
-    """Scores the images of a folder as fused images of the split.
+                 config: ml_collections.ConfigDict,
+                 args: argparse.Namespace) -> tuple[list[score_table.Row], score_table.Further]:
+    """Scores the images of a folder as fused images of the split; returns as `score_model`.
 
     Raises:
       UserError: the folder or one of the images is missing, or an image is of another size.
@@ -138,15 +150,23 @@ def score_folder(system: str, folder: pathlib.Path, prepared: input_pipeline.Pre
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give --fused-dir=NAME=FOLDER")
     names = image_scores.METRIC_SETS[args.metrics]
-    score = jax.jit(lambda stack, fused: image_scores.fusion_scores(
-        tuple(stack[..., i:i + 1] for i in range(stack.shape[-1])), fused, names))
+
+    @jax.jit
+    def score(stack: jax.Array, fused: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
+        sources = objective.split_sources(stack)
+        return {"levels": lesion_scores.count_levels(sources, fused, labels),
+                **image_scores.fusion_scores(sources, fused, names)}
+
+    levels = lesion_scores.PatientLevels()
     parallel.check_batch(args.batch_size, jax.process_count(), "--batch-size")
     rows: list[tuple[int, score_table.Row]] = []
     for batch in _batches(prepared, config, args, 1, system):
         fused = np.stack([_read_fused(folder, subject.decode(), int(index), stack.shape[:2]) for subject, index, stack
                           in zip(batch["subject"], batch["slice_index"], batch["sources"], strict=True)])
-        rows += _rows(system, batch, jax.tree.map(np.asarray, score(batch["sources"], fused)))
-    return _of_all(rows)
+        results = jax.tree.map(np.asarray, score(batch["sources"], fused, batch["mask"]))
+        rows += _rows(system, batch, results)
+        levels.add(_subjects(batch), results["levels"][batch["weight"] > 0])
+    return _of_all(rows), {"latent": {}, "conspicuity": _merged(levels).summary(prepared.parts)}
 
 
 def _read_fused(folder: pathlib.Path, subject: str, slice_index: int, size: tuple[int, ...]) -> np.ndarray:
@@ -197,9 +217,10 @@ def _load(args: argparse.Namespace) -> tuple[dict[str, tuple[FusionModel, Any]],
 def _write(out: epath.Path, rows: list[score_table.Row], report: dict[str, Any]) -> None:
     text = score_table.markdown(report)
     score_table.write_csv(out / "scores.csv", rows)
+    score_table.write_patients(out / "patients.csv", report["systems"])
     score_table.write_json(out / "summary.json", report)
     score_table.write_atomically(out / "summary.md", lambda file: file.write(text))
-    print(f"{text}\nwritten: {out}/scores.csv, summary.json, summary.md")
+    print(f"{text}\nwritten: {out}/scores.csv, patients.csv, summary.json, summary.md")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -214,13 +235,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     report: dict[str, Any] = {"dataset": config.data.dataset, "split": args.split,
                               "modalities": list(prepared.modalities), "systems": {}}
     for name, (model, variables) in systems.items():
-        of_system, latent = score_model(name, model, variables, prepared, config, args)
-        report["systems"][name] = score_table.summarise(of_system) | ({"latent": latent} if latent else {})
+        of_system, further = score_model(name, model, variables, prepared, config, args)
+        report["systems"][name] = score_table.summarise(of_system) | further
         rows += of_system
     for item in args.fused_dir:
         name, _, folder = item.rpartition("=")
-        of_system = score_folder(name or pathlib.Path(folder).name, pathlib.Path(folder), prepared, config, args)
-        report["systems"][name or pathlib.Path(folder).name] = score_table.summarise(of_system)
+        of_system, further = score_folder(name or pathlib.Path(folder).name, pathlib.Path(folder), prepared, config,
+                                          args)
+        report["systems"][name or pathlib.Path(folder).name] = score_table.summarise(of_system) | further
         rows += of_system
     if processes.is_first():
         _write(epath.Path(args.out or os.path.join(args.workdir, "evaluation", args.split)), rows, report)

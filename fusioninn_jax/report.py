@@ -143,6 +143,25 @@ def _score_rows(summary: dict[str, Any], modalities: list[str]) -> list[dict[str
     return rows
 
 
+def _conspicuity_rows(overall: dict[str, Any], modalities: list[str]) -> list[dict[str, Any]]:
+    """A row a part of the tumour and measure: the fused image's score beside those of the sources and their mean."""
+    def row(name: str) -> dict[str, Any]:
+        short, part = name.split("_")
+        others = {modality: overall[f"{name}_{i}"] for i, modality in enumerate(modalities, 1)}
+        return {"label": f"{part}, {score_table.MEASURES[short]}", "of": overall[name],
+                "others": [*others.values(), overall[f"{name}_mean"]],
+                "over": [overall[f"{name}_over_best"], overall[f"{name}_over_mean"]]}
+    return [row(name) for name in overall if name.count("_") == 1]
+
+
+def _patient_rows(summary: dict[str, Any], conspicuity: dict[str, Any]) -> dict[str, list[float | None]]:
+    """Patient -> brain SSIM of the fused image with the source it resembles least, and AUCs of the tumour's parts."""
+    parts = [name for name in conspicuity.get("overall", {}) if name.startswith("auc_") and name.count("_") == 1]
+    return {subject: [values.get("fairness_brain"), *[conspicuity["subjects"].get(subject, {}).get(name)
+                                                      for name in parts]]
+            for subject, values in summary["subjects"].items()}
+
+
 def write_run_report(workdir: pathlib.Path, split: str = "test", count: int = 4) -> pathlib.Path:
     """Writes `workdir`/report.html from what training and evaluation left there.
 
@@ -167,9 +186,12 @@ def write_run_report(workdir: pathlib.Path, split: str = "test", count: int = 4)
     examples, names = _examples(workdir, split, count)
     modalities = [DISPLAY_NAMES.get(name, name) for name in report["modalities"]]
     environment = jinja2.Environment(loader=jinja2.PackageLoader("fusioninn_jax"), autoescape=True)
+    conspicuity = summary.get("conspicuity") or {}
     page = environment.get_template("run.html").render(
         workdir=workdir.name, dataset=report["dataset"], split=split, system=system, summary=summary,
-        rows=_score_rows(summary, modalities), latent=summary.get("latent", {}), names=names, modalities=modalities,
+        rows=_score_rows(summary, modalities), latent=summary.get("latent", {}),
+        conspicuity=_conspicuity_rows(conspicuity.get("overall", {}), modalities),
+        patients=_patient_rows(summary, conspicuity), names=names, modalities=modalities,
         evaluation=evaluations[-1], curves=_png(curves(train, evaluations, modalities)),
         panel=_png(image_panel(examples, modalities)), error_span=ERROR_SPAN,
         config=(workdir / "config.json").read_text())

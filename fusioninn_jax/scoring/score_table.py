@@ -17,6 +17,8 @@ from fusioninn_jax.scoring.statistics import bootstrap_interval
 KEYS = ("system", "subject", "slice_index")
 BOOTSTRAP_SEED = 0
 Row = dict[str, Any]
+Further = dict[str, Any]  # beside the rows: moments of the `latent`; `conspicuity`, see `lesion_scores.PatientLevels`
+MEASURES = {"auc": "AUC", "cnr": "contrast-to-noise"}
 
 
 def score_names(rows: list[Row]) -> list[str]:
@@ -70,6 +72,24 @@ def write_csv(path: pathlib.Path, rows: list[Row]) -> None:
     write_atomically(path, write)
 
 
+def write_patients(path: pathlib.Path, systems: dict[str, Any]) -> None:
+    """One line a system and patient: means over its slices, and how conspicuous its tumour is.
+
+    Args:
+      path: of the CSV.
+      systems: of each system, what `summarise` gives, and its `conspicuity`.
+    """
+    lines = [{"system": system, "subject": subject, **values,
+              **(summary.get("conspicuity") or {"subjects": {}})["subjects"].get(subject, {})}
+             for system, summary in systems.items() for subject, values in summary["subjects"].items()]
+
+    def write(file: TextIO) -> None:
+        writer = csv.DictWriter(file, list(dict.fromkeys(name for line in lines for name in line)))
+        writer.writeheader()
+        writer.writerows(lines)
+    write_atomically(path, write)
+
+
 def write_json(path: pathlib.Path, content: Any) -> None:
     """Indented JSON."""
     write_atomically(path, lambda file: file.write(json.dumps(content, indent=2) + "\n"))
@@ -103,6 +123,35 @@ def _fusion_tables(systems: dict[str, Any], modalities: list[str]) -> list[str]:
     return parts
 
 
+def _conspicuity_table(systems: dict[str, Any], modalities: list[str]) -> str:
+    """Each part of the tumour in the sources, their plain mean and the systems' fused images, and the worst patient."""
+    found = {name: summary["conspicuity"]["overall"] for name, summary in systems.items()
+             if summary.get("conspicuity")}
+    if not found:
+        return ("The dataset's annotation tells no parts of a tumour apart, so how conspicuous they are in the fused "
+                "images is not measured.\n")
+    overall = next(iter(found.values()))
+    endings = {**{f"_{i}": modality for i, modality in enumerate(modalities, 1)}, "_mean": "plain mean"}
+    lines = []
+    for part in dict.fromkeys(name.split("_")[1] for name in overall):
+        for short, measure in MEASURES.items():
+            base = f"{short}_{part}"
+            lines.append([f"{part}, {measure}", *[f"{overall[base + ending]['mean']:.4f}" for ending in endings],
+                          *[_cell(of.get(base)) for of in found.values()]])
+            for label, ending in (("over the best source", "_over_best"), ("over the plain mean", "_over_mean")):
+                lines.append([label, *[""] * len(endings), *[_cell(of.get(base + ending)) for of in found.values()]])
+            lines.append(["worst patient", *[_worst(overall[base + ending]) for ending in endings],
+                          *[_worst(of.get(base)) for of in found.values()]])
+    header = ["part against other brain", *endings.values(), *found]
+    return ("## Conspicuity of the tumour, by patient\n\nGrey value of a part of the tumour against that of the brain "
+            f"outside any, at 8 bits, the pixels of a patient's annotated slices pooled; mean over patients [bootstrap "
+            f"95 % interval]. See docs/metrics/conspicuity.md.\n\n{markdown_table(header, lines)}\n")
+
+
+def _worst(of: dict[str, Any] | None) -> str:
+    return f"{of['worst']:.4f} {of['worst_subject']}" if of else ""
+
+
 def _decomposition_table(system: str, summary: dict[str, Any], modalities: list[str]) -> str:
     """Measure by the number of bits that the fused image was kept in."""
     lines = []
@@ -123,10 +172,20 @@ def _latent_table(system: str, latent: dict[str, dict[str, float]]) -> str:
 
 
 def _subject_table(system: str, summary: dict[str, Any]) -> str:
+    """A line a patient, and the worst of them score by score."""
+    conspicuity = summary.get("conspicuity") or {"subjects": {}, "overall": {}}
     names = [name for name in summary["overall"] if name in ("q_ssim", "ssim_1", "ssim_2", "ssim_1_brain",
-             "ssim_2_brain") or name.startswith("decomposition_ssim") and "float" in name]
-    lines = [[subject, *[f"{values[name]:.4f}" for name in names]] for subject, values in summary["subjects"].items()]
-    return f"## Patients, {system}\n\n{markdown_table(['patient', *names], lines)}\n"
+             "ssim_2_brain", "fairness_brain") or name.startswith("decomposition_ssim") and "float" in name]
+    parts = [name for name in conspicuity["overall"] if name.count("_") == 1]
+    lines = []
+    for subject, values in summary["subjects"].items():
+        of_parts = conspicuity["subjects"].get(subject, {})
+        lines.append([subject, *[f"{values[name]:.4f}" for name in names],
+                      *[f"{of_parts[name]:.4f}" if name in of_parts else "" for name in parts]])
+    worst = [min((values[name], subject) for subject, values in summary["subjects"].items()) for name in names]
+    lines.append(["**worst**", *[f"{value:.4f} {subject}" for value, subject in worst],
+                  *[_worst(conspicuity["overall"][name]) for name in parts]])
+    return f"## Patients, {system}\n\n{markdown_table(['patient', *names, *parts], lines)}\n"
 
 
 def markdown(report: dict[str, Any]) -> str:
@@ -136,6 +195,7 @@ def markdown(report: dict[str, Any]) -> str:
     parts = [f"# Evaluation on {report['dataset']}, split {report['split']}\n\n{images} images of "
              f"{len(next(iter(systems.values()))['subjects'])} patients; mean [bootstrap 95 % interval].\n"]
     parts += _fusion_tables(systems, modalities)
+    parts.append(_conspicuity_table(systems, modalities))
     for name, summary in systems.items():
         if any(score.startswith("decomposition_") for score in summary["overall"]):
             parts.append(_decomposition_table(name, summary, modalities))

@@ -118,7 +118,7 @@ def rows(label, offset, patients, slices=30):
 def test_marks_tell_patients_from_slices(patients, offset, mark):
     def scored(name, offset):
         system = systems.System(name, name, None, {}, None, -1, None)
-        return table1.Scored(system, rows(name, offset, patients))
+        return table1.Scored(system, rows(name, offset, patients), {})
     cell = table1._cell(scored("unet", offset), scored("fusioninn", 0.0), "q_ssim")
     assert cell.endswith("]" + mark)
 
