@@ -27,7 +27,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from data.brats import layouts, reading
-from fusioninn_jax import metrics, models, objective, pretrained, regions
+from fusioninn_jax import metrics, objective, pretrained, regions, trained_model
+from fusioninn_jax.brain import brain_mask
 from fusioninn_jax.metrics import conspicuity
 from fusioninn_jax.runtime import errors
 from fusioninn_jax.scoring import image_scores
@@ -49,8 +50,10 @@ def read_patient(subject, modalities, count):
     return (sources - low) / np.where(high > low, high - low, 1), labels
 
 
-def make_score(model, prior, names):
+def make_score(trained, names):
     """Fused image, conspicuity and SSIMs of a stack of slices, decomposition from 8 bits; compiled once a shape."""
+    model = trained.model
+
     @jax.jit
     def score(variables, stack, labels, key):
         height, width = stack.shape[1:3]
@@ -58,7 +61,7 @@ def make_score(model, prior, names):
         padded = jnp.pad(stack, ((0, 0), (0, lack[0]), (0, lack[1]), (0, 0)), mode="edge")
         fused, latent = model.fuse(variables, *objective.split_sources(padded))
         sources, picture = objective.split_sources(stack), store(fused[:, :height, :width], 8)
-        brain = objective.brain_mask(sources)
+        brain = brain_mask(sources)
         other = conspicuity.other_brain(brain, labels)
         result = {}
         for label, image in (("fused", picture), ("mean", sum(sources) / len(sources)),
@@ -71,7 +74,7 @@ def make_score(model, prior, names):
         if latent is None or model.decompose is None:
             return result
         keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(jnp.arange(len(stack)))
-        back = model.decompose(variables, store(fused, 8), objective.draw_latents(keys, prior, latent))
+        back = model.decompose(variables, store(fused, 8), objective.draw_latents(keys, trained.prior, latent))
         back = [image[:, :height, :width] for image in back]
         for place, mask in (("brain", brain), ("whole", None)):
             result[f"decomposed SSIM, {place}"] = [metrics.decomposition_ssim(source, image, mask=mask)
@@ -123,21 +126,17 @@ def _worst(name, values, patients):
 
 
 def systems(args):
-    """(name, model, variables, prior) of each system asked for; by default the model that ships."""
+    """(name, trained model) of each system asked for; by default the model that ships."""
     for workdir in args.workdir:
-        model, variables, config, step = checkpoint.load(workdir, args.checkpoint)[:4]
-        yield f"{workdir}, step {step}", model, variables, config.losses.prior
+        trained = checkpoint.load(workdir, args.checkpoint)
+        yield f"{workdir}, step {trained.step}", trained
     for name in args.model:
         try:
-            model = models.get(name)
+            yield name, trained_model.training_free(name)
         except ValueError as error:
             raise errors.UserError(f"--model: {error}") from error
-        if not model.training_free:
-            raise errors.UserError(f"--model={name}: needs training; give its --workdir")
-        yield name, model, {"params": {}}, "normal"
     if args.pretrained or not (args.workdir or args.model):
-        model, variables, config = pretrained.load()
-        yield "the shipped model", model, variables, config.prior
+        yield "the shipped model", pretrained.load()
 
 
 def find_patients(args, modalities):
@@ -182,9 +181,9 @@ def main():
     patients = {subject.name: read_patient(subject, modalities, args.slices)
                 for subject in find_patients(args, modalities)}
     lines = []
-    for label, model, variables, prior in chosen:
-        score, key = make_score(model, prior, names), jax.random.key(args.seed)
-        rows = {name: columns(jax.device_get(score(variables, *images, key)), names)
+    for label, trained in chosen:
+        score, key = make_score(trained, names), jax.random.key(args.seed)
+        rows = {name: columns(jax.device_get(score(trained.variables, *images, key)), names)
                 for name, images in patients.items()}
         print(f"\n## {label}")
         print_tables(rows)

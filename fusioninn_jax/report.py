@@ -25,7 +25,20 @@ matplotlib.use("Agg")  # files only, no window
 from matplotlib import pyplot as plt  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
+from fusioninn_jax import brain  # noqa: E402
 from fusioninn_jax.runtime.errors import Parser, UserError, cli  # noqa: E402
+from fusioninn_jax.score_names import (  # noqa: E402
+    BRAIN,
+    CONSPICUITY,
+    FAIRNESS,
+    MEAN,
+    OVER_BEST,
+    OVER_MEAN,
+    of_decomposed,
+    of_fused,
+    of_part,
+    parts_in,
+)
 from fusioninn_jax.scoring import score_table  # noqa: E402
 from fusioninn_jax.studies import study_page  # noqa: E402
 from fusioninn_jax.training.train_log import METRICS_FILE, TRAIN_FILE, read_lines  # noqa: E402
@@ -51,12 +64,12 @@ def curves(train: list[dict[str, Any]], evaluations: list[dict[str, Any]], modal
         left.plot(steps, [record[name] for record in train], label=name, linewidth=1)
     left.set(xlabel="step", ylabel="training loss", yscale="log")
     left.legend()
-    steps = [record["step"] for record in evaluations]
+    steps, logged = [record["step"] for record in evaluations], list(evaluations[0]) if evaluations else []
     for i, modality in enumerate(modalities, 1):
         for kind, style, label in (("fused", "--", f"fused, with {modality}"),
                                    ("decomposed", "-", f"{modality}, decomposed")):
-            name = f"ssim_{kind}_{i}_brain"
-            if evaluations and name in evaluations[0]:
+            name = next((name for name in logged if name.startswith(f"ssim_{kind}_{i}") and name.endswith(BRAIN)), "")
+            if name:
                 right.plot(steps, [record[name] for record in evaluations], style, marker="o", markersize=3,
                            color=f"C{i - 1}", label=label)
     right.set(xlabel="step", ylabel="validation SSIM inside the brain")
@@ -78,8 +91,8 @@ def image_panel(examples: dict[str, np.ndarray], modalities: list[str]) -> Figur
     columns += [(name, examples["sources"][..., i], grey) for i, name in enumerate(modalities)]
     columns += [("fused", examples["fused"][..., 0], grey)]
     for i in range(examples["latent"].shape[-1] if "latent" in examples else 0):
-        brain = examples["sources"].max(-1) > 0
-        centre, spread = examples["latent"][..., i][brain].mean(), 3 * examples["latent"][..., i][brain].std()
+        inside = brain.inside(examples["sources"])[..., 0]
+        centre, spread = examples["latent"][..., i][inside].mean(), 3 * examples["latent"][..., i][inside].std()
         columns.append(("latent", examples["latent"][..., i],
                         {"cmap": "RdBu_r", "vmin": centre - spread, "vmax": centre + spread}))
     if "decomposed" in examples:
@@ -134,31 +147,30 @@ def _score_rows(summary: dict[str, Any], modalities: list[str]) -> list[dict[str
         return summary["overall"].get(name)
     rows = []
     for i, modality in enumerate(modalities, 1):
-        for label, name in ((f"fused with {modality}", f"ssim_{i}"),
-                            (f"{modality}, decomposed from float", f"decomposition_ssim_{i}_float"),
-                            (f"{modality}, decomposed from a 16-bit image", f"decomposition_ssim_{i}_16bit"),
-                            (f"{modality}, decomposed from an 8-bit image", f"decomposition_ssim_{i}_8bit")):
+        for label, name in ((f"fused with {modality}", of_fused(i)),
+                            (f"{modality}, decomposed from float", of_decomposed("ssim", i, "float")),
+                            (f"{modality}, decomposed from a 16-bit image", of_decomposed("ssim", i, "16bit")),
+                            (f"{modality}, decomposed from an 8-bit image", of_decomposed("ssim", i, "8bit"))):
             if cell(name):
-                rows.append({"label": label, "whole": cell(name), "brain": cell(f"{name}_brain")})
+                rows.append({"label": label, "whole": cell(name), "brain": cell(name + BRAIN)})
     return rows
 
 
 def _conspicuity_rows(overall: dict[str, Any], modalities: list[str]) -> list[dict[str, Any]]:
     """A row a part of the tumour and measure: the fused image's score beside those of the sources and their mean."""
-    def row(name: str) -> dict[str, Any]:
-        short, part = name.split("_")
-        others = {modality: overall[f"{name}_{i}"] for i, modality in enumerate(modalities, 1)}
-        return {"label": f"{part}, {score_table.MEASURES[short]}", "of": overall[name],
-                "others": [*others.values(), overall[f"{name}_mean"]],
-                "over": [overall[f"{name}_over_best"], overall[f"{name}_over_mean"]]}
-    return [row(name) for name in overall if name.count("_") == 1]
+    def row(measure: str, part: str) -> dict[str, Any]:
+        of = {which: overall[of_part(measure, part, which)]
+              for which in ("", *range(1, len(modalities) + 1), MEAN, OVER_BEST, OVER_MEAN)}
+        return {"label": f"{part}, {CONSPICUITY[measure]}", "of": of.pop(""), "over": [of.pop(OVER_BEST),
+                of.pop(OVER_MEAN)], "others": list(of.values())}
+    return [row(measure, part) for part in parts_in(overall) for measure in CONSPICUITY]
 
 
 def _patient_rows(summary: dict[str, Any], conspicuity: dict[str, Any]) -> dict[str, list[float | None]]:
     """Patient -> brain SSIM of the fused image with the source it resembles least, and AUCs of the tumour's parts."""
-    parts = [name for name in conspicuity.get("overall", {}) if name.startswith("auc_") and name.count("_") == 1]
-    return {subject: [values.get("fairness_brain"), *[conspicuity["subjects"].get(subject, {}).get(name)
-                                                      for name in parts]]
+    names = [of_part("auc", part) for part in parts_in(conspicuity.get("overall", {}))]
+    return {subject: [values.get(FAIRNESS + BRAIN), *[conspicuity["subjects"].get(subject, {}).get(name)
+                                                      for name in names]]
             for subject, values in summary["subjects"].items()}
 
 

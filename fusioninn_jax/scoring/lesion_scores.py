@@ -3,9 +3,8 @@
 The pixels of a patient's annotated slices are pooled, as 8-bit grey levels: a slice may hold three pixels of a part,
 which say little by themselves. What a part is compared with is the other brain of those slices.
 
-Scores: `auc_PART` and `cnr_PART` of the fused image, for the parts in `regions.SCORED`; with `_1` ... `_m` at the end
-those of the sources and with `_mean` that of their plain mean; `_over_best` and `_over_mean` say how much farther from
-chance the fused image is than the best source, and than the plain mean. See `metrics.conspicuity`.
+The parts are those in `regions.SCORED`, the scores' names those of `score_names.of_part`, the measures those of
+`metrics.conspicuity`.
 """
 from __future__ import annotations
 
@@ -17,8 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from fusioninn_jax import regions
+from fusioninn_jax.brain import brain_mask
 from fusioninn_jax.metrics import conspicuity
-from fusioninn_jax.objective import brain_mask
+from fusioninn_jax.score_names import MEAN, OVER_BEST, OVER_MEAN, of_part
 from fusioninn_jax.scoring.statistics import bootstrap_interval
 
 MEASURES = {"auc": ("auc", conspicuity.auc_of_levels), "cnr": ("contrast_to_noise",
@@ -118,19 +118,20 @@ def patient_scores(counts: np.ndarray, parts: Sequence[str]) -> Scores:
         for short, (measure, of_levels) in MEASURES.items():
             fused, mean, *sources = of_levels(counts[:, place], counts[:, 0])
             found = conspicuity.relative(fused, jnp.stack(sources), mean, chance=conspicuity.CHANCE[measure])
-            of_sources = {f"_{i}": value for i, value in enumerate(found.sources, 1)}
-            named = {"": found.fused, **of_sources, "_mean": found.mean, "_over_best": found.over_best,
-                     "_over_mean": found.over_mean}
-            scores |= {f"{short}_{part}{ending}": float(value) for ending, value in named.items()}
+            named: dict[int | str, jax.Array] = {"": found.fused, **dict(enumerate(found.sources, 1)),
+                                                 MEAN: found.mean, OVER_BEST: found.over_best,
+                                                 OVER_MEAN: found.over_mean}
+            scores |= {of_part(short, part, of): float(value) for of, value in named.items()}
     return scores
 
 
 def _over_patients(name: str, values: dict[str, float]) -> dict[str, Any]:
     """Mean over patients with its bootstrap interval, and the patient in whom the part stands out least."""
     interval = bootstrap_interval(list(values.values()), seed=BOOTSTRAP_SEED)
-    chance = 0.0 if "_over_" in name else conspicuity.CHANCE[MEASURES[name.partition("_")[0]][0]]
+    signed = name.endswith((OVER_BEST, OVER_MEAN))
+    chance = conspicuity.CHANCE[MEASURES[name.partition("_")[0]][0]]
 
     def distance(subject: str) -> float:
-        return values[subject] if "_over_" in name else abs(values[subject] - chance)
+        return values[subject] if signed else abs(values[subject] - chance)
     worst = min(values, key=distance)
     return interval._asdict() | {"worst": values[worst], "worst_subject": worst}

@@ -11,23 +11,36 @@ from typing import Any, TextIO
 import numpy as np
 
 from fusioninn_jax.runtime import outputs
-from fusioninn_jax.scoring.image_scores import METRIC_SETS, STORAGE_BITS
+from fusioninn_jax.score_names import (
+    BRAIN,
+    CONSPICUITY,
+    FAIRNESS,
+    MEAN,
+    OVER_BEST,
+    OVER_MEAN,
+    STORAGE_BITS,
+    is_of_decomposed,
+    of_decomposed,
+    of_part,
+    parts_in,
+    source_of_fused,
+)
+from fusioninn_jax.scoring.image_scores import METRIC_SETS
 from fusioninn_jax.scoring.statistics import bootstrap_interval
 
 KEYS = ("system", "subject", "slice_index")
 BOOTSTRAP_SEED = 0
 Row = dict[str, Any]
 Further = dict[str, Any]  # beside the rows: moments of the `latent`; `conspicuity`, see `lesion_scores.PatientLevels`
-MEASURES = {"auc": "AUC", "cnr": "contrast-to-noise"}
 
 
 def score_names(rows: list[Row]) -> list[str]:
     """The scores that any row has: SSIM with each source, the metrics in their usual order, decomposition."""
     def place(name: str) -> int:
-        plain, known = name.removesuffix("_brain"), METRIC_SETS["all"]
+        plain, known = name.removesuffix(BRAIN), METRIC_SETS["all"]
         if plain in known:
             return known.index(plain)
-        return len(known) if plain.startswith("decomposition_") else -1
+        return len(known) if is_of_decomposed(name) else -1
     return sorted(dict.fromkeys(name for row in rows for name in row if name not in KEYS), key=place)
 
 
@@ -109,14 +122,13 @@ def markdown_table(header: list[str], lines: list[list[str]]) -> str:
 def _fusion_tables(systems: dict[str, Any], modalities: list[str]) -> list[str]:
     """Score by system, the whole slice and the inside of the brain."""
     def label(name: str) -> str:
-        if name.startswith("ssim_") and name[5:].isdigit():
-            return f"SSIM with {modalities[int(name[5:]) - 1]}"
-        return name
+        source = source_of_fused(name)
+        return name if source is None else f"SSIM with {modalities[source - 1]}"
     names = list(dict.fromkeys(name for summary in systems.values() for name in summary["overall"]
-                               if not name.startswith("decomposition_")))
+                               if not is_of_decomposed(name)))
     parts = []
-    for title, ending in (("Fusion, whole slice", ""), ("Fusion, inside the brain", "_brain")):
-        chosen = [name for name in names if name.endswith("_brain") == bool(ending)]
+    for title, ending in (("Fusion, whole slice", ""), ("Fusion, inside the brain", BRAIN)):
+        chosen = [name for name in names if name.endswith(BRAIN) == bool(ending)]
         lines = [[label(name.removesuffix(ending) if ending else name),
                   *[_cell(summary["overall"].get(name)) for summary in systems.values()]] for name in chosen]
         parts.append(f"## {title}\n\n{markdown_table(['score', *systems], lines)}\n")
@@ -131,18 +143,18 @@ def _conspicuity_table(systems: dict[str, Any], modalities: list[str]) -> str:
         return ("The dataset's annotation tells no parts of a tumour apart, so how conspicuous they are in the fused "
                 "images is not measured.\n")
     overall = next(iter(found.values()))
-    endings = {**{f"_{i}": modality for i, modality in enumerate(modalities, 1)}, "_mean": "plain mean"}
+    others: dict[int | str, str] = {**dict(enumerate(modalities, 1)), MEAN: "plain mean"}
     lines = []
-    for part in dict.fromkeys(name.split("_")[1] for name in overall):
-        for short, measure in MEASURES.items():
-            base = f"{short}_{part}"
-            lines.append([f"{part}, {measure}", *[f"{overall[base + ending]['mean']:.4f}" for ending in endings],
-                          *[_cell(of.get(base)) for of in found.values()]])
-            for label, ending in (("over the best source", "_over_best"), ("over the plain mean", "_over_mean")):
-                lines.append([label, *[""] * len(endings), *[_cell(of.get(base + ending)) for of in found.values()]])
-            lines.append(["worst patient", *[_worst(overall[base + ending]) for ending in endings],
-                          *[_worst(of.get(base)) for of in found.values()]])
-    header = ["part against other brain", *endings.values(), *found]
+    for part in parts_in(overall):
+        for measure, title in CONSPICUITY.items():
+            given = [overall[of_part(measure, part, other)] for other in others]
+            fused = [of.get(of_part(measure, part)) for of in found.values()]
+            lines.append([f"{part}, {title}", *[f"{of['mean']:.4f}" for of in given], *[_cell(of) for of in fused]])
+            for label, over in (("over the best source", OVER_BEST), ("over the plain mean", OVER_MEAN)):
+                lines.append([label, *[""] * len(others),
+                              *[_cell(of.get(of_part(measure, part, over))) for of in found.values()]])
+            lines.append(["worst patient", *[_worst(of) for of in (*given, *fused)]])
+    header = ["part against other brain", *others.values(), *found]
     return ("## Conspicuity of the tumour, by patient\n\nGrey value of a part of the tumour against that of the brain "
             f"outside any, at 8 bits, the pixels of a patient's annotated slices pooled; mean over patients [bootstrap "
             f"95 % interval]. See docs/metrics/conspicuity.md.\n\n{markdown_table(header, lines)}\n")
@@ -157,8 +169,8 @@ def _decomposition_table(system: str, summary: dict[str, Any], modalities: list[
     lines = []
     for i, modality in enumerate(modalities, 1):
         for measure in ("ssim", "psnr", "mae"):
-            for where, ending in (("whole slice", ""), ("brain", "_brain")):
-                cells = [_cell(summary["overall"].get(f"decomposition_{measure}_{i}_{storage}{ending}"))
+            for where, ending in (("whole slice", ""), ("brain", BRAIN)):
+                cells = [_cell(summary["overall"].get(of_decomposed(measure, i, storage) + ending))
                          for storage in STORAGE_BITS]
                 lines.append([modality, measure.upper(), where, *cells])
     header = ["source", "measure", "where", *[f"fused image in {storage}" for storage in STORAGE_BITS]]
@@ -174,9 +186,9 @@ def _latent_table(system: str, latent: dict[str, dict[str, float]]) -> str:
 def _subject_table(system: str, summary: dict[str, Any]) -> str:
     """A line a patient, and the worst of them score by score."""
     conspicuity = summary.get("conspicuity") or {"subjects": {}, "overall": {}}
-    names = [name for name in summary["overall"] if name in ("q_ssim", "ssim_1", "ssim_2", "ssim_1_brain",
-             "ssim_2_brain", "fairness_brain") or name.startswith("decomposition_ssim") and "float" in name]
-    parts = [name for name in conspicuity["overall"] if name.count("_") == 1]
+    names = [name for name in summary["overall"] if name in ("q_ssim", FAIRNESS + BRAIN) or source_of_fused(name)
+             or name.startswith("ssim_") and is_of_decomposed(name) and "_float" in name]
+    parts = [of_part(measure, part) for part in parts_in(conspicuity["overall"]) for measure in CONSPICUITY]
     lines = []
     for subject, values in summary["subjects"].items():
         of_parts = conspicuity["subjects"].get(subject, {})
@@ -197,7 +209,7 @@ def markdown(report: dict[str, Any]) -> str:
     parts += _fusion_tables(systems, modalities)
     parts.append(_conspicuity_table(systems, modalities))
     for name, summary in systems.items():
-        if any(score.startswith("decomposition_") for score in summary["overall"]):
+        if any(is_of_decomposed(score) for score in summary["overall"]):
             parts.append(_decomposition_table(name, summary, modalities))
         if summary.get("latent"):
             parts.append(_latent_table(name, summary["latent"]))

@@ -25,6 +25,7 @@ from fusioninn_jax.formats import files
 from fusioninn_jax.formats.series import check_same_grid
 from fusioninn_jax.runtime import outputs
 from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.score_names import CONSPICUITY, MEAN, OVER_BEST, OVER_MEAN, of_part
 from fusioninn_jax.scoring import lesion_scores
 from fusioninn_jax.scoring.image_scores import TABLE1
 from fusioninn_jax.studies import fusing, reading
@@ -33,7 +34,6 @@ ERROR_SPAN, SPREAD_SPAN = 0.2, 0.02  # maps of error and uncertainty show 0 … 
 MIN_BRAIN = 0.05  # of a slice's pixels, for it to be scored
 CHUNK = 8  # slices scored at a time
 FIGURE_ROWS = 3
-MEASURES = {"auc": "AUC of grey value", "cnr": "contrast-to-noise"}
 WORSE = "SSIM, the worse of the sources and fused"
 
 
@@ -100,7 +100,7 @@ def write(args: argparse.Namespace) -> pathlib.Path:
 
 def examine(args: argparse.Namespace, labels: list[str]) -> Examined:
     """Everything the page shows of a study."""
-    system = fusing.load_system(args.checkpoint)
+    trained = fusing.load(args.checkpoint)
     sources = reading.read_sources(args.sources, resample=args.resample)
     annotation = np.zeros(sources[0].stored.shape, bool)
     if args.mask:
@@ -108,10 +108,10 @@ def examine(args: argparse.Namespace, labels: list[str]) -> Examined:
         check_same_grid(sources[0], mask, str(args.sources[0]), str(args.mask))
         annotation = mask.stored
     tumour = annotation > 0
-    if system.model.decompose is None:
+    if trained.model.decompose is None:
         raise UserError("report study: the model of this checkpoint cannot decompose; give a FusionINN --checkpoint")
-    fused = fusing.fuse(system, sources, files.FLOAT)
-    mean, deviation = fusing.decompose_samples(system, fused.volume, args.seed, args.samples)
+    fused = fusing.fuse(trained, sources, files.FLOAT)
+    mean, deviation = fusing.decompose_samples(trained, fused.volume, args.seed, args.samples)
     low, high = np.moveaxis(np.asarray(fused.volume.ranges), 0, 1).transpose(2, 0, 1)[..., None, None]
     width = np.where(high > low, high - low, 1)
     values = np.stack([source.values for source in sources])
@@ -165,10 +165,10 @@ def conspicuity(sources: np.ndarray, fused: np.ndarray, brain: np.ndarray, parts
                                      [mask[annotated, ..., None] for mask in masks])
     names = [f"part{i}" for i in range(len(parts))]
     of = lesion_scores.patient_scores(np.asarray(counts.sum(0)), names)
-    endings = ["", "_mean", *[f"_{i}" for i in range(1, len(labels) + 1)], "_over_best", "_over_mean"]
-    return {title: {part: [of[f"{short}_{name}{ending}"] for ending in endings]
-                    for part, name in zip(parts, names, strict=True) if f"{short}_{name}" in of}
-            for short, title in MEASURES.items()}
+    values = ["", MEAN, *range(1, len(labels) + 1), OVER_BEST, OVER_MEAN]
+    return {title: {part: [of[of_part(measure, name, value)] for value in values]
+                    for part, name in zip(parts, names, strict=True) if of_part(measure, name) in of}
+            for measure, title in CONSPICUITY.items()}
 
 
 def scores(sources: np.ndarray, fused: np.ndarray, decomposed: np.ndarray, brain: np.ndarray,

@@ -11,6 +11,7 @@ import numpy as np
 
 from fusioninn_jax import input_pipeline
 from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.score_names import BRAIN, FAIRNESS, OVER_MEAN, of_fused, of_part
 from fusioninn_jax.scoring.score_table import BOOTSTRAP_SEED, Further, Row, summarise
 from fusioninn_jax.scoring.statistics import Comparison, paired_bootstrap
 from fusioninn_jax.tables import cost, published, render, systems
@@ -20,11 +21,11 @@ BOUNDS = ("mean", "max", "laplacian_pyramid", "wavelet", "guided_filter", "ssim_
 REFERENCE = "fusioninn"  # the others are compared with it
 LEVEL = 0.05
 COLUMNS = {"q_ssim": "Q_SSIM", "q_fmi": "Q_FMI", "q_ncie": "Q_NCIE", "q_xy_fusioninn": "Q_XY, 3x3",
-           "q_p_fusioninn": "Q_P, 11x11", "q_xy": "Q_XY", "q_p": "Q_P", "ssim_1": "SSIM with {0}",
-           "ssim_2": "SSIM with {1}", "fairness": "the worse SSIM"}
-OWN = ("ssim_1", "ssim_2", "q_xy", "q_p")
+           "q_p_fusioninn": "Q_P, 11x11", "q_xy": "Q_XY", "q_p": "Q_P", of_fused(1): "SSIM with {0}",
+           of_fused(2): "SSIM with {1}", FAIRNESS: "the worse SSIM"}
+OWN = (of_fused(1), of_fused(2), "q_xy", "q_p")
 LESION = {"oedema": "oedema", "enhancing": "enhancing tumour", "core": "core"}
-BRAIN = ("ssim_1", "ssim_2", "fairness", "q_ssim", "q_fmi", "q_ncie", "q_xy", "q_p")
+INSIDE = (of_fused(1), of_fused(2), FAIRNESS, "q_ssim", "q_fmi", "q_ncie", "q_xy", "q_p")
 SIGNS = (f"* differs from {published.DISPLAY_NAMES[REFERENCE]} (p < {LEVEL}), whole patients resampled; † differs only "
          "if slices were independent, which those of one patient are not.")
 
@@ -102,24 +103,24 @@ def _score_table(title: str, found: list[Scored], reference: Scored | None, scor
 
 def _lesion_table(found: list[Scored], reference: Scored | None, modalities: list[str]) -> render.Table | None:
     """How the parts of the tumour stand out in the sources and in each system's images; None without an annotation."""
-    measured = [part for part in LESION if f"auc_{part}" in found[0].lesion]
+    measured = [part for part in LESION if of_part("auc", part) in found[0].lesion]
     if not measured:
         return None
 
     def cells(scored: Scored, part: str) -> list[str]:
-        of, over_mean = scored.lesion[f"auc_{part}"], scored.lesion[f"auc_{part}_over_mean"]
+        of, over_mean = (scored.lesion[of_part("auc", part, which)] for which in ("", OVER_MEAN))
         differs = reference is not None and scored is not reference and _significant(
-            scored.compare_lesion(reference, f"auc_{part}"))
+            scored.compare_lesion(reference, of_part("auc", part)))
         return [render.interval(of, 3) + ("*" if differs else ""), f"{over_mean['mean']:+.3f}",
-                f"{of['worst']:.3f} {of['worst_subject']}", render.interval(scored.lesion[f"cnr_{part}"], 2)]
+                f"{of['worst']:.3f} {of['worst_subject']}", render.interval(scored.lesion[of_part("cnr", part)], 2)]
 
-    def of_source(ending: str, part: str) -> list[str]:
-        auc, cnr = (found[0].lesion[f"{measure}_{part}{ending}"] for measure in ("auc", "cnr"))
+    def of_source(source: int, part: str) -> list[str]:
+        auc, cnr = (found[0].lesion[of_part(measure, part, source)] for measure in ("auc", "cnr"))
         return [render.interval(auc, 3), "", f"{auc['worst']:.3f} {auc['worst_subject']}", render.interval(cnr, 2)]
     header = ["system"]
     for part in measured:
         header += [f"{LESION[part]}: AUC", "over the plain mean", "worst patient", "contrast-to-noise"]
-    rows = [[modality, *[cell for part in measured for cell in of_source(f"_{i}", part)]]
+    rows = [[modality, *[cell for part in measured for cell in of_source(i, part)]]
             for i, modality in enumerate(modalities, 1)]
     rows += [[_label(scored.system), *[cell for part in measured for cell in cells(scored, part)]]
              for _, of_name in _order(found) for scored in of_name]
@@ -132,18 +133,18 @@ def measure_cost(system: System, size: tuple[int, int]) -> dict[str, float | Non
     image = jnp.asarray(np.random.default_rng(0).random((1, *size, 1), np.float32))
 
     def fuse(variables: Any, *sources: jax.Array) -> jax.Array:
-        return system.model.fuse(variables, *sources)[0]
+        return system.trained.model.fuse(variables, *sources)[0]
 
-    return {"parameters": cost.parameters(system.variables),
-            "gflops": cost.gflops(fuse, system.variables, image, image),
-            "milliseconds": cost.milliseconds(fuse, system.variables, image, image),
+    return {"parameters": cost.parameters(system.trained.variables),
+            "gflops": cost.gflops(fuse, system.trained.variables, image, image),
+            "milliseconds": cost.milliseconds(fuse, system.trained.variables, image, image),
             "training_seconds": system.training_seconds}
 
 
 def _cost_table(found: list[Scored], costs: dict[str, dict[str, float | None]], size: tuple[int, int]) -> render.Table:
     def line(scored: Scored) -> list[str]:
         of = costs[scored.system.label]
-        seconds, step = of["training_seconds"], scored.system.step
+        seconds, step = of["training_seconds"], scored.system.trained.step
         return [_label(scored.system), f"{of['parameters']:,}", f"{of['gflops']:.3g}", f"{of['milliseconds']:.3g}",
                 "—" if step < 0 else f"{step}", "—" if seconds is None else f"{seconds / 60:.1f} min"]
     rows = [line(scored) for _, of_name in _order(found) for scored in of_name]
@@ -191,10 +192,11 @@ def run(args: argparse.Namespace, overrides: list[str]) -> pathlib.Path:
     elif not workdirs:
         raise UserError("nothing to compare; give --workdirs, or --sweep=configs/sweeps/table1.py to train them")
     compared = systems.load(workdirs, [name for name in args.bounds.split(",") if name])
-    data = systems.data_config(compared, args)
+    data = systems.data_config(compared, args.dataset, args.data_dir)
     prepared = input_pipeline.open_dataset(data.data)
     out = args.out or (args.root or pathlib.Path("runs")) / "table1"
-    found = [Scored(system, *systems.scores(system, prepared, data, args, out / "scores")) for system in compared]
+    scoring = systems.scoring_of(args, "table1")
+    found = [Scored(system, *systems.scores(system, prepared, data, scoring, out / "scores")) for system in compared]
     size = next(input_pipeline.evaluation_batches(prepared, data.data, args.split, batch_size=1, multiple=16,
                                                   limit=1))["sources"].shape[1:3]
     costs = {system.label: measure_cost(system, size) for system in compared}
@@ -202,7 +204,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> pathlib.Path:
     modalities = list(prepared.modalities)
     tables = [_published_table(found, reference),
               _score_table("The metrics of their own papers, whole slices", found, reference, OWN, "", modalities),
-              _score_table("Inside the brain", found, reference, BRAIN, "_brain", modalities),
+              _score_table("Inside the brain", found, reference, INSIDE, BRAIN, modalities),
               _lesion_table(found, reference, modalities), _cost_table(found, costs, size)]
     images, patients = len(found[0].rows), len({subject for subject, _ in found[0].rows})
     title = f"Table 1 on {data.data.dataset}, split {args.split}: {images} images of {patients} patients"
@@ -216,4 +218,3 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workdirs", nargs="*", default=[], help="of trainings, any system; repeated systems are fine")
     parser.add_argument("--sweep", help="trains the systems that no workdir holds, e.g. configs/sweeps/table1.py")
     parser.add_argument("--bounds", default=",".join(BOUNDS), help="training-free systems, set apart by commas")
-    parser.set_defaults(metrics="table1")

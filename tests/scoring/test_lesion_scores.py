@@ -107,7 +107,7 @@ def test_the_worst_patient_is_the_one_in_whom_the_part_shows_least(images):
 
 
 def test_table_and_csv_name_the_worst_patient(images, tmp_path):
-    rows = [{"system": "ours", "subject": subject, "slice_index": i, "ssim_1": 0.9 - 0.1 * (subject == "p2"),
+    rows = [{"system": "ours", "subject": subject, "slice_index": i, "ssim_fused_1": 0.9 - 0.1 * (subject == "p2"),
              "fairness_brain": 0.5 + 0.1 * i} for i, subject in enumerate(SUBJECTS)]
     systems = {"ours": score_table.summarise(rows) | {"conspicuity": summary(images), "latent": {}}}
     report = {"dataset": "a/b", "split": "test", "modalities": ["t1gd", "flair"], "systems": systems}
