@@ -36,7 +36,7 @@ def test_the_page_shows_the_study_and_names_nobody(tmp_path, model_folder, monke
     assert len(images) == 3 and len(images[0]) == 9  # the all-zero slice is not shown
     assert all(uri.startswith("data:image/png;base64,") for row in images for uri in row)
     for name in ("Q SSIM", "Q NCIE", "source 1 and fused", "source 2 and decomposed",
-                 "the worse of the sources and fused", "AUC of grey value", "whole annotation"):
+                 "the worse of the sources and fused", "How the annotation stands out", "contrast-to-noise", "whole annotation"):
         assert name in page, name
     assert "nan" not in page.lower().replace("nand", "")[:page.index("const images")]
     assert Image.open(tmp_path / "figure.png").size[0] > 500
@@ -75,7 +75,7 @@ def test_conspicuity_pools_the_annotated_slices_of_the_study():
     lesion[1:3, 8:12, 5:9] = True
     sources[1, lesion] = np.float32(np.round(255 * (0.5 + sources[1, lesion] / 2)) / 255)
     found = study_page.conspicuity(sources, sources[1], brain, {"whole annotation": lesion}, ["T1-Gd", "FLAIR"])
-    fused, _, first, second, over_best, over_mean = found["AUC of grey value"]["whole annotation"]
+    fused, _, first, second, over_best, over_mean = found["AUC"]["whole annotation"]
     other = brain & ~lesion & lesion.any((1, 2), keepdims=True)
     for value, image in ((first, sources[0]), (second, sources[1])):
         pairs = scipy.stats.mannwhitneyu(image[lesion].astype(float), image[other].astype(float))
