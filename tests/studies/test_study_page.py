@@ -36,7 +36,8 @@ def test_the_page_shows_the_study_and_names_nobody(tmp_path, model_folder, monke
     assert len(images) == 3 and len(images[0]) == 9  # the all-zero slice is not shown
     assert all(uri.startswith("data:image/png;base64,") for row in images for uri in row)
     for name in ("Q SSIM", "Q NCIE", "source 1 and fused", "source 2 and decomposed",
-                 "the worse of the sources and fused", "How the annotation stands out", "contrast-to-noise", "whole annotation"):
+                 "the worse of the sources and fused", "How the annotation stands out", "contrast-to-noise",
+                 "whole annotation"):
         assert name in page, name
     assert "nan" not in page.lower().replace("nand", "")[:page.index("const images")]
     assert Image.open(tmp_path / "figure.png").size[0] > 500
