@@ -18,6 +18,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from etils import epath
 
+from fusioninn_jax import regions
 from fusioninn_jax.runtime.errors import UserError
 
 logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS warns of its own deprecated calls
@@ -36,8 +37,9 @@ def example_features(modalities: int) -> tfds.features.FeaturesDict:
       modalities: number of source images, M.
 
     Returns:
-      `sources` (H, W, M) raw intensities; `mask` (H, W, 1) annotation labels, 0 where none; `chroma` (H, W, 2)
-      Cb and Cr of a colour source, (0, 0, 2) where there is none; `subject`; `slice_index`; `spacing` in mm.
+      `sources` (H, W, M) raw intensities; `mask` (H, W, 1) the annotation's labels as in `regions`, 0 where none;
+      `chroma` (H, W, 2) Cb and Cr of a colour source, (0, 0, 2) where there is none; `subject`; `slice_index`;
+      `spacing` in mm.
     """
     def image(channels: int, dtype: tf.DType) -> tfds.features.Tensor:
         return tfds.features.Tensor(shape=(None, None, channels), dtype=dtype, encoding="zlib")
@@ -57,6 +59,7 @@ class Prepared(NamedTuple):
     builder: tfds.core.DatasetBuilder
     modalities: tuple[str, ...]
     sizes: dict[str, int]  # slices in each split
+    parts: dict[str, int] = {}  # of the tumour, that the annotation tells apart: name -> label, out of regions.SCORED
 
 
 def open_dataset(config: ml_collections.ConfigDict) -> Prepared:
@@ -77,9 +80,11 @@ def open_dataset(config: ml_collections.ConfigDict) -> Prepared:
                         f"run `python -m data.prepare {name}{option} --data_dir={config.data_dir}` first")
     builder = tfds.builder_from_directory(os.fspath(versions[-1]))
     channels = builder.info.features["sources"].shape[-1]
-    named = (builder.info.metadata or {}).get("modalities") or [f"source {i + 1}" for i in range(channels)]
+    metadata = builder.info.metadata or {}
+    named = metadata.get("modalities") or [f"source {i + 1}" for i in range(channels)]
     sizes = {name: split.num_examples for name, split in builder.info.splits.items()}
-    return Prepared(builder, tuple(named), sizes)
+    parts = regions.named(metadata.get("label_names") or {}) if metadata.get("has_mask") else {}
+    return Prepared(builder, tuple(named), sizes, parts)
 
 
 def _version_key(folder: epath.Path) -> tuple[int, ...]:
