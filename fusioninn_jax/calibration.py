@@ -67,7 +67,10 @@ class Calibration:
 
 
 def from_json(content: dict[str, Any]) -> Calibration:
-    """Undoes `to_json`.
+    """Undoes `Calibration.to_json`.
+
+    Args:
+      content: what it gave; more keys do no harm.
 
     Raises:
       ValueError: not what it wrote.
@@ -86,7 +89,15 @@ def from_json(content: dict[str, Any]) -> Calibration:
 
 
 def save(folder: str | pathlib.Path, calibration: Calibration, model: str) -> pathlib.Path:
-    """Writes FILE into a model's folder, whole or not at all; `model` is its fingerprint. Returns the path.
+    """Writes FILE into a model's folder, whole or not at all.
+
+    Args:
+      folder: of a training, or of a model's two files.
+      calibration: what to keep.
+      model: the fingerprint of the model it was learnt with, `pretrained.fingerprint`.
+
+    Returns:
+      the path of the file.
 
     Raises:
       UserError: the folder cannot be written to.
@@ -99,6 +110,10 @@ def save(folder: str | pathlib.Path, calibration: Calibration, model: str) -> pa
 
 def load(folder: str | pathlib.Path, model: str) -> Calibration | None:
     """The calibration in a model's folder; None where there is none, or one of another model (trained on since).
+
+    Args:
+      folder: of a training, or of a model's two files.
+      model: the model's fingerprint.
 
     Raises:
       UserError: the file is damaged.
@@ -163,5 +178,14 @@ def _ascending(values: np.ndarray) -> np.ndarray:
 
 
 def coverage(calibration: Calibration, spread: np.ndarray, error: np.ndarray) -> np.ndarray:
-    """The share of pixels whose truth lies in the interval, (len(LEVELS), m), from (N, m) spreads and errors."""
+    """The share of pixels whose truth lies in the interval about the draws' mean.
+
+    Args:
+      calibration: to be tried.
+      spread: (N, m), of the draws.
+      error: (N, m), of their mean.
+
+    Returns:
+      (len(LEVELS), m).
+    """
     return np.stack([(np.abs(error) <= calibration.half_width(spread, level)).mean(0) for level in LEVELS])

@@ -115,7 +115,16 @@ def _tiles(x: jax.Array, offset: jax.Array) -> jax.Array:
 
 
 def draw_directions(key: jax.Array, channels: int, dtype: jnp.dtype) -> jax.Array:
-    """(DENSE + C + PAIRS, 9 C): Gaussian directions, the centre of each channel, a centre with one other value."""
+    """Unit vectors to project patches on.
+
+    Args:
+      key: of the draw.
+      channels: C, of the latent.
+      dtype: of the result.
+
+    Returns:
+      (DENSE + C + PAIRS, 9 C): Gaussian directions, the centre of each channel, a centre with one other value.
+    """
     dense_key, first_key, second_key, angle_key = jax.random.split(key, 4)
     size, centre = PATCH**2 * channels, PATCH**2 // 2 * channels
     dense = jax.random.normal(dense_key, (DENSE, size), dtype)
@@ -188,7 +197,14 @@ def _hermite(z: jax.Array) -> jax.Array:
 
 
 def local_sums(latent: jax.Array, fused: jax.Array, mask: jax.Array, key: jax.Array) -> Sums:
-    """The sums of these images; arguments as of `characteristic`."""
+    """The sums of one device's images.
+
+    Args:
+      latent: (B, H, W, C).
+      fused: (B, H, W, 1), about [0, 1]; no gradient flows to it.
+      mask: (B, H, W, 1) bool, true where a pixel counts.
+      key: the same on every device.
+    """
     channels = latent.shape[-1]
     directions_key, offset_key, features_key = jax.random.split(key, 3)
     inside = mask.astype(latent.dtype)
@@ -239,7 +255,11 @@ def _regression_share(sums: Sums) -> tuple[jax.Array, jax.Array]:
 
 
 def deviations(sums: Sums) -> dict[str, tuple[jax.Array, jax.Array]]:
-    """For each term T and E[T], from the sums of all devices."""
+    """For each term T and E[T], its expected value under N(0, I).
+
+    Args:
+      sums: of all devices.
+    """
     pixels, channels = jnp.maximum(sums.pixels, 1), sums.hermite.shape[-1]
     dense, centres, pairs = jnp.split(sums.waves, (DENSE, DENSE + channels), axis=-1)
     return {
@@ -254,7 +274,15 @@ def deviations(sums: Sums) -> dict[str, tuple[jax.Array, jax.Array]]:
 
 def characteristic_terms(latent: jax.Array, fused: jax.Array, mask: jax.Array | None, key: jax.Array, *,
                          share: Share = lambda sums: sums) -> dict[str, jax.Array]:
-    """The terms of `characteristic` by name, each log((s + T) / (s + E[T])), 0 where no pixel counts."""
+    """The terms of `characteristic` by name, each log((s + T) / (s + E[T])), 0 where no pixel counts.
+
+    Args:
+      latent: as of `characteristic`, like all others.
+      fused: the fused image.
+      mask: where a pixel counts.
+      key: of what is drawn.
+      share: adds up over devices.
+    """
     mask = jnp.ones((*latent.shape[:-1], 1), bool) if mask is None else mask
     sums = share(local_sums(latent, fused, mask, key))
     def term(name: str, value: jax.Array, expected: jax.Array) -> jax.Array:

@@ -50,8 +50,8 @@ def test_the_reference_names_every_public_function():
             assert f"`{name}" in reference or f".{name}`" in reference, f"{loaded.__name__}.{name}"
 
 
-PUBLIC = ("", ".losses", ".metrics", ".models", ".pretrained", ".settings", ".ssim", ".storage", ".volumes",
-          ".interop.export", ".interop.torch_checkpoint")
+PUBLIC = ("", ".calibration", ".characteristic", ".latent_losses", ".losses", ".metrics", ".models", ".pretrained",
+          ".settings", ".ssim", ".storage", ".volumes", ".interop.export", ".interop.torch_checkpoint")
 
 
 @pytest.mark.parametrize("module", PUBLIC)

@@ -57,7 +57,7 @@ def draws(model: FusionModel, variables: Variables, stack: jax.Array, key: jax.A
     """
     fused, _ = jax.jit(model.fuse)(variables, *objective.split_sources(stack))
     units = jnp.broadcast_to(jnp.array([0.0, 1.0]), (len(stack), stack.shape[-1], 2))
-    stored = volumes.FusedVolume(storage.store(fused[..., 0], 8), units, None, stack.shape[1:3])
+    stored = volumes.FusedVolume(storage.store(fused[..., 0], 8), units, None, (stack.shape[1], stack.shape[2]))
     mean, spread = volumes.decompose_samples(model, variables, stored, key=key, samples=samples)
     return jnp.moveaxis(mean, 0, -1), jnp.moveaxis(spread, 0, -1) * math.sqrt(samples / (samples - 1))
 

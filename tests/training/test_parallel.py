@@ -62,6 +62,31 @@ def test_loss_and_gradients_do_not_depend_on_the_number_of_devices(latent, count
                 np.testing.assert_allclose(ours, theirs, atol=tolerances.GOLDEN_F64)
 
 
+def curve(config, devices, steps):
+    """(steps, 2) losses and gradient norms of a training on `devices` devices."""
+    stacks = [portable_inputs.smooth(i, 8, 16, 16).transpose(0, 2, 3, 1) for i in range(5)]
+    model, chosen = models.get("fusioninn", config.model.fusioninn), jax.devices()[:devices]
+    variables = parallel.initialise(model, jax.random.key(0), stacks[0], chosen)
+    optimizer = train_state.make_optimizer(config.optimizer, steps)
+    state = parallel.replicate(train_state.create(variables, optimizer, config.optimizer), chosen)
+    step, found = parallel.make_train_step(model, optimizer, config, chosen), []
+    for i in range(steps):
+        state, metrics = step(state, parallel.split_batch(stacks[i % 5], devices), jax.random.key(3))
+        found.append([float(metrics["loss"]), float(metrics["gradient_norm"])])
+    return np.array(found)
+
+
+@pytest.mark.slow
+def test_a_hundred_steps_do_not_depend_on_the_number_of_devices():
+    """At the default rate, in float32. Dither in place of rounding, which is discontinuous: one pixel that falls on
+    the other side of a grey level starts a difference that training lets grow (3e-4 of the loss)."""
+    config = settings("characteristic")
+    config.losses.storage.kind = "dither"
+    expected, found = (curve(config, devices, 100) for devices in (1, 8))
+    np.testing.assert_allclose(found[:, 0], expected[:, 0], rtol=tolerances.DEVICES)
+    np.testing.assert_allclose(found[:, 1], expected[:, 1], rtol=tolerances.DEVICES_GRADIENT)
+
+
 def test_what_adapts_to_the_first_batch_adapts_to_all_of_it():
     config = settings("none").model.fusioninn
     stack = portable_inputs.smooth(0, 8, 16, 16).transpose(0, 2, 3, 1) * np.linspace(0.1, 1, 8)[:, None, None, None]
