@@ -104,6 +104,7 @@ TABLE: dict[str, Case] = {
         bj.orthogonal(), (1, 1, 8), split=3)), (2, 2, 4))), (2, 4, 4, 1)),
     "scan": Case(bj.scan(block(), 3), (3, 4)),
     "scan_rebuilt": Case(bj.scan(block(), 3, backward="rebuilt"), (3, 4), (3, 2), rebuilt=True),
+    "scan_without_params": Case(bj.scan(bj.permutation((1, 2, 0)), 2, backward="rebuilt"), (2, 3), rebuilt=True),
     "scan_inverted": Case(bj.scan(block(), 2).inverted(), (3, 4)),
     "chain": Case(flow("stored"), (2, 4, 4, 2)),
     "chain_conditional": Case(flow("stored"), (2, 4, 4, 2), (2, 3)),
