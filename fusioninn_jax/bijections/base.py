@@ -92,7 +92,7 @@ def described(partial: functools.partial[Any], by: Callable[..., Any]) -> Callab
 
 def log_det_dtype(x: jax.Array) -> jnp.dtype:
     """The precision of log-dets: that of `x`, float32 at least."""
-    return jnp.promote_types(x.dtype, jnp.float32)
+    return jnp.dtype(jnp.float64 if x.dtype == jnp.float64 else jnp.float32)
 
 
 def sum_per_example(x: jax.Array) -> jax.Array:

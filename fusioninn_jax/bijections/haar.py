@@ -19,7 +19,7 @@ _HAAR = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]])
 
 def _mix_cells(x: jax.Array) -> jax.Array:
     """The Haar transform of each group of four channels; applied twice it does nothing."""
-    cells = x.reshape(*x.shape[:-1], -1, 4)
+    cells = x.reshape(*x.shape[:-1], x.shape[-1] // 4, 4)
     mixed = jnp.einsum("...i,ji->...j", cells, jnp.asarray(_HAAR, x.dtype), precision="highest")
     return mixed.reshape(x.shape)
 

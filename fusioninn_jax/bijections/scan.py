@@ -28,7 +28,7 @@ from fusioninn_jax.bijections.chain import checked_backward
 
 
 def scan_forward(block: Bijection, params: Params, x: jax.Array, condition: Condition = None, *,
-                 reverse: bool = False) -> tuple[jax.Array, jax.Array]:
+                 count: int | None = None, reverse: bool = False) -> tuple[jax.Array, jax.Array]:
     """Applies `block` with each of the stacked params in turn; returns (y, log_det (B,)).
 
     Args:
@@ -36,6 +36,7 @@ def scan_forward(block: Bijection, params: Params, x: jax.Array, condition: Cond
       params: its params, each leaf (n, ...).
       x: (B, ..., C).
       condition: None, or arrays of the same batch; every repetition gets it.
+      count: n, needed where the block has no params.
       reverse: begin with the last params.
 
     Raises:
@@ -50,17 +51,17 @@ def scan_forward(block: Bijection, params: Params, x: jax.Array, condition: Cond
         return y, log_det
 
     x = checked("scan", x, "(B, ...)", lambda shape: True)
-    y, log_dets = jax.lax.scan(step, x, params, reverse=reverse)
+    y, log_dets = jax.lax.scan(step, x, params, count, reverse=reverse)
     return y, log_dets.sum(0, dtype=log_det_dtype(x))
 
 
-def scan_inverse(block: Bijection, params: Params, y: jax.Array,
-                 condition: Condition = None) -> tuple[jax.Array, jax.Array]:
+def scan_inverse(block: Bijection, params: Params, y: jax.Array, condition: Condition = None, *,
+                 count: int | None = None) -> tuple[jax.Array, jax.Array]:
     """The inverse of `scan_forward`, same arguments; returns (x, log_det of ∂x/∂y)."""
-    return scan_forward(block.inverted(), params, y, condition, reverse=True)
+    return scan_forward(block.inverted(), params, y, condition, count=count, reverse=True)
 
 
-def _pullback(block: Bijection, reverse: bool, params: Params, y: jax.Array, condition: Condition,
+def _pullback(block: Bijection, count: int, reverse: bool, params: Params, y: jax.Array, condition: Condition,
               cotangents: Result) -> tuple[jax.Array, Params, jax.Array, Condition]:
     """The backward pass from the output, as `Bijection.forward_pullback` has it."""
     def step(carry: Any, own: Params) -> tuple[Any, Params]:
@@ -69,7 +70,7 @@ def _pullback(block: Bijection, reverse: bool, params: Params, y: jax.Array, con
         return (x, g, [added(a, b) for a, b in zip(g_condition, _floating(g_term), strict=True)]), g_own
 
     start = y, cotangents[0], _floating(no_cotangent(condition))
-    (x, g, g_condition), g_params = jax.lax.scan(step, start, params, reverse=not reverse)
+    (x, g, g_condition), g_params = jax.lax.scan(step, start, params, count, reverse=not reverse)
     leaves, tree = jax.tree.flatten(no_cotangent(condition))
     summed = iter(g_condition)
     whole = [leaf if leaf.dtype == jax.dtypes.float0 else next(summed) for leaf in leaves]
@@ -81,29 +82,31 @@ def _floating(tree: Condition) -> list[jax.Array]:
     return [leaf for leaf in jax.tree.leaves(tree) if leaf.dtype != jax.dtypes.float0]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _rebuilding(block: Bijection, reverse: bool, params: Params, x: jax.Array, condition: Condition) -> Result:
-    return scan_forward(block, params, x, condition, reverse=reverse)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _rebuilding(block: Bijection, count: int, reverse: bool, params: Params, x: jax.Array,
+                condition: Condition) -> Result:
+    return scan_forward(block, params, x, condition, count=count, reverse=reverse)
 
 
-def _rebuilding_fwd(block: Bijection, reverse: bool, params: Params, x: jax.Array, condition: Condition) -> Any:
-    y, log_det = scan_forward(block, params, x, condition, reverse=reverse)
+def _rebuilding_fwd(block: Bijection, count: int, reverse: bool, params: Params, x: jax.Array,
+                    condition: Condition) -> Any:
+    y, log_det = scan_forward(block, params, x, condition, count=count, reverse=reverse)
     return (y, log_det), (params, y, condition)
 
 
-def _rebuilding_bwd(block: Bijection, reverse: bool, residuals: Any, cotangents: Result) -> Any:
+def _rebuilding_bwd(block: Bijection, count: int, reverse: bool, residuals: Any, cotangents: Result) -> Any:
     params, y, condition = residuals
-    return _pullback(block, reverse, params, y, condition, cotangents)[1:]
+    return _pullback(block, count, reverse, params, y, condition, cotangents)[1:]
 
 
 _rebuilding.defvjp(_rebuilding_fwd, _rebuilding_bwd)
 
 
-def _run(block: Bijection, backward: str, reverse: bool, params: Params, x: jax.Array,
+def _run(block: Bijection, count: int, backward: str, reverse: bool, params: Params, x: jax.Array,
          condition: Condition = None) -> Result:
     if backward == "rebuilt":
-        return _rebuilding(block, reverse, params, x, condition)
-    return scan_forward(block, params, x, condition, reverse=reverse)
+        return _rebuilding(block, count, reverse, params, x, condition)
+    return scan_forward(block, params, x, condition, count=count, reverse=reverse)
 
 
 def _init(block: Bijection, count: int, reverse: bool, key: jax.Array, x: jax.Array,
@@ -132,7 +135,7 @@ def scan(block: Bijection, count: int, *, backward: str = "stored") -> Bijection
         raise ValueError(f"scan repeats a block at least once; got {count}")
     back = block.inverted()
     return Bijection(functools.partial(_init, block, count, False),
-                     described(functools.partial(_run, block, backward, False), scan_forward),
-                     described(functools.partial(_run, back, backward, True), scan_inverse),
-                     functools.partial(_pullback, block, False), functools.partial(_pullback, back, True),
+                     described(functools.partial(_run, block, count, backward, False), scan_forward),
+                     described(functools.partial(_run, back, count, backward, True), scan_inverse),
+                     functools.partial(_pullback, block, count, False), functools.partial(_pullback, back, count, True),
                      functools.partial(_init, back, count, True))

@@ -151,7 +151,7 @@ def _with_numbers(u: jax.Array, condition: jax.Array) -> jax.Array:
     numbers = jnp.asarray(condition).astype(u.dtype)
     if numbers.ndim != 2 or len(numbers) != len(u):
         raise ValueError(f"a dense conditioner takes a condition of (B, K), B = {len(u)}; got shape {numbers.shape}")
-    spread = numbers.reshape(len(u), *[1] * (u.ndim - 2), -1)
+    spread = numbers.reshape(len(u), *[1] * (u.ndim - 2), numbers.shape[-1])
     return jnp.concatenate([u, jnp.broadcast_to(spread, (*u.shape[:-1], numbers.shape[-1]))], -1)
 
 

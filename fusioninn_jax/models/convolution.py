@@ -34,7 +34,18 @@ class ConvPair(NamedTuple):
 
 def conv_relu_conv(weights: ConvPair, x: jax.Array) -> jax.Array:
     """conv3x3, ReLU, conv3x3 with zero padding: (B, H, W, c) -> (B, H, W, o)."""
-    return jax.lax.platform_dependent(weights, x, cpu=_by_products, default=_by_convolutions)
+    if 0 in x.shape:
+        return jnp.zeros((*x.shape[:3], weights.bias2.size), x.dtype)
+    return jax.lax.platform_dependent(_varying_as(x, weights), x, cpu=_by_products, default=_by_convolutions)
+
+
+def _varying_as(x: jax.Array, weights: ConvPair) -> ConvPair:
+    """The weights; within `shard_map` marked as each device's own, so that JAX sums their gradients after the loops.
+
+    XLA drops a choice between the same two.
+    """
+    first = x.ravel()[0]
+    return jax.tree.map(lambda weight: jnp.where(first == first, weight, weight), weights)
 
 
 def _by_convolutions(weights: ConvPair, x: jax.Array) -> jax.Array:
@@ -47,8 +58,6 @@ def _by_convolutions(weights: ConvPair, x: jax.Array) -> jax.Array:
 @jax.custom_jvp
 def _by_products(weights: ConvPair, x: jax.Array) -> jax.Array:
     batch, height, width, _ = x.shape
-    if not x.size:
-        return jnp.zeros((batch, height, width, weights.bias2.size), x.dtype)
     together = _images_together(x)
     planes = jnp.moveaxis(x, -1, 0)  # (c, B, H, W)
 
@@ -98,8 +107,6 @@ def _by_products_jvp(primals: tuple[ConvPair, jax.Array],
 
 def _by_products_bwd(primals: tuple[ConvPair, jax.Array], g: jax.Array) -> tuple[ConvPair, jax.Array]:
     weights, x = primals
-    if not x.size:
-        return jax.tree.map(jnp.zeros_like, primals)
     strips = -(-(x.shape[1] * x.shape[2]) // STRIP_PIXELS)
     backward = _backward_of_images if strips == 1 else functools.partial(_backward_of_strips, strips=strips)
     g_weights, g_planes = backward(weights, x, jnp.moveaxis(g, -1, 0))
@@ -109,6 +116,8 @@ def _by_products_bwd(primals: tuple[ConvPair, jax.Array], g: jax.Array) -> tuple
 def _images_together(x: jax.Array) -> int:
     """How many whole images of (B, H, W, c) are taken at a time: a divisor of the batch."""
     batch, height, width, _ = x.shape
+    if not isinstance(batch, int):  # left open, in an export
+        return 1
     return math.gcd(batch, max(1, CHUNK_PIXELS // (height * width)))
 
 

@@ -19,7 +19,7 @@ def mlp(params, u, channels, condition=None, parameters=2):
     del params
     if condition is not None:
         shape = (*u.shape[:-1], condition.shape[-1])
-        condition = condition.reshape(len(u), *[1] * (u.ndim - 2), -1).astype(u.dtype)
+        condition = condition.reshape(len(u), *[1] * (u.ndim - 2), condition.shape[-1]).astype(u.dtype)
         u = jnp.concatenate([u, jnp.broadcast_to(condition, shape)], -1)
     size = (u.shape[-1], parameters * channels)
     weights = jnp.asarray(3 * np.sin(1 + 7 * np.arange(np.prod(size))).reshape(size), u.dtype)  # compiles fast
@@ -36,11 +36,12 @@ def spline(params, u, channels, condition=None):
 
 def dense(params, u, channels, condition=None):
     """One with parameters."""
-    return jnp.tanh(mlp({}, u, channels, condition) * params["scale"].reshape((1,) * (u.ndim - 1) + (-1,)))
+    scale = params["scale"].astype(u.dtype).reshape((1,) * (u.ndim - 1) + (-1,))
+    return jnp.tanh(mlp({}, u, channels, condition) * scale)
 
 
 def dense_init(key, u, channels, condition=None):
-    return {"scale": jax.random.normal(key, (2 * channels,), jnp.promote_types(u.dtype, jnp.float32))}
+    return {"scale": jax.random.normal(key, (2 * channels,), jnp.float64 if u.dtype == jnp.float64 else jnp.float32)}
 
 
 def bfloat16_mlp(params, u, channels):
@@ -111,6 +112,7 @@ TABLE: dict[str, Case] = {
         bj.orthogonal(), (1, 1, 8), split=3)), (2, 2, 4))), (2, 4, 4, 1)),
     "scan": Case(bj.scan(block(), 3), (3, 4)),
     "scan_rebuilt": Case(bj.scan(block(), 3, backward="rebuilt"), (3, 4), (3, 2), rebuilt=True),
+    "scan_without_params": Case(bj.scan(bj.permutation((1, 2, 0)), 2, backward="rebuilt"), (2, 3), rebuilt=True),
     "scan_inverted": Case(bj.scan(block(), 2).inverted(), (3, 4)),
     "chain": Case(flow("stored"), (2, 4, 4, 2)),
     "chain_conditional": Case(flow("stored"), (2, 4, 4, 2), (2, 3)),

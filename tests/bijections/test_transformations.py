@@ -32,7 +32,7 @@ def close(ours, theirs, case):
 def loss_of(case):
     def loss(params, x, condition):
         y, log_det = case.bijection.forward(params, x, condition)
-        return jnp.sin(y).sum() + log_det.sum()
+        return jnp.sin(y).sum().astype(log_det.dtype) + log_det.sum()
     return loss
 
 
