@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from fusioninn_jax.runtime import quiet_tensorflow  # noqa: F401  isort: skip  before TensorFlow
@@ -60,6 +61,8 @@ class Prepared(NamedTuple):
     modalities: tuple[str, ...]
     sizes: dict[str, int]  # slices in each split
     parts: dict[str, int] = {}  # of the tumour, that the annotation tells apart: name -> label, out of regions.SCORED
+    # (slices, H, W) uint8 of some splits: what each fused slice should be, where that was made beforehand
+    targets: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 def open_dataset(config: ml_collections.ConfigDict) -> Prepared:
@@ -178,8 +181,7 @@ def _crop_start(where: tf.Tensor, length: tf.Tensor, size: int, draw: tf.Tensor)
 
 
 def train_batches(prepared: Prepared, config: ml_collections.ConfigDict, *, batch_size: int, seed: int,
-                  first_step: int = 0, process_index: int = 0, process_count: int = 1,
-                  targets: np.ndarray | None = None) -> Iterator[Batch]:
+                  first_step: int = 0, process_index: int = 0, process_count: int = 1) -> Iterator[Batch]:
     """Endless training batches, shuffled anew each epoch; a batch may run over from one epoch into the next.
 
     Args:
@@ -190,11 +192,10 @@ def train_batches(prepared: Prepared, config: ml_collections.ConfigDict, *, batc
       first_step: batches already consumed; reading goes on from there, exactly.
       process_index: this process; it gets its own rows of every global batch.
       process_count: number of processes.
-      targets: (slices of the split, H, W) uint8, what each fused slice should be; None where a rule says it.
 
     Yields:
       `sources` (b, H, W, M), `levels` (b, 3, M) of the whole slices (`brain_levels`), `mask` (b, H, W, 1), `number`
-      (b,), the slices' numbers in the split; with `targets` also `target` (b, H, W, 1) in [0, 1].
+      (b,), the slices' numbers in the split; where the dataset has `targets` also `target` (b, H, W, 1) in [0, 1].
 
     Raises:
       UserError: no such split.
@@ -218,7 +219,7 @@ def train_batches(prepared: Prepared, config: ml_collections.ConfigDict, *, batc
     def prepare(position: tf.Tensor, numbered: tuple[tf.Tensor, dict[str, Any]]) -> dict[str, Any]:
         example = _decode(prepared, config.normalisation, *numbered)
         example["levels"] = brain_levels(example["sources"])
-        example = example if targets is None else _with_target(targets, example)
+        example = _with_target(prepared.targets["train"], example) if "train" in prepared.targets else example
         example = _crop(tuple(config.crop), seed, position, example) if config.crop else example
         return {name: example[name] for name in ("sources", "levels", "mask", "number", "target") if name in example}
 
@@ -228,7 +229,7 @@ def train_batches(prepared: Prepared, config: ml_collections.ConfigDict, *, batc
 
 def evaluation_batches(prepared: Prepared, config: ml_collections.ConfigDict, split: str, *, batch_size: int,
                        multiple: int = 1, limit: int = 0, process_index: int = 0,
-                       process_count: int = 1, targets: np.ndarray | None = None) -> Iterator[Batch]:
+                       process_count: int = 1) -> Iterator[Batch]:
     """Every whole slice of a split once; a short batch is filled up with copies of its own images, of weight 0.
 
     Copies, not zeros, so that a statistic of the batch's latents is of real images.
@@ -242,18 +243,17 @@ def evaluation_batches(prepared: Prepared, config: ml_collections.ConfigDict, sp
       limit: where above 0, every n-th slice only, n the smallest that leaves no more than this many.
       process_index: this process; it decodes its own rows of every global batch.
       process_count: number of processes.
-      targets: as for `train_batches`.
 
     Yields:
       `sources` (B, H, W, M), `mask` (B, H, W, 1), `subject` and `slice_index`, `number` and `weight` (B,): 1, or 0
-      for filling; with `targets` also `target` (B, H, W, 1) in [0, 1].
+      for filling; where the dataset has `targets` also `target` (B, H, W, 1) in [0, 1].
 
     Raises:
       UserError: no such split.
     """
     def prepare(number: tf.Tensor, example: dict[str, Any], weight: tf.Tensor) -> dict[str, Any]:
         example = _decode(prepared, config.normalisation, number, example)
-        example = example if targets is None else _with_target(targets, example)
+        example = _with_target(prepared.targets[split], example) if split in prepared.targets else example
         lack = -tf.shape(example["sources"])[:2] % multiple
         pad = [[0, lack[0]], [0, lack[1]], [0, 0]]
         images = {name: tf.pad(example[name], pad) for name in ("sources", "mask", "target") if name in example}

@@ -120,11 +120,12 @@ def _examples(workdir: pathlib.Path, split: str, count: int) -> tuple[dict[str, 
     """Images of `count` slices with a tumour (where any has one), spread over the split, and their names."""
     import jax
 
-    from fusioninn_jax import input_pipeline
+    from fusioninn_jax import fusion_targets, input_pipeline
     from fusioninn_jax.training import checkpoint, validation
     model, variables, config, *_ = checkpoint.load(workdir)
     prepared = input_pipeline.open_dataset(config.data)
     split = split if split in prepared.sizes else "train"
+    config.losses.fusion_target = fusion_targets.SOURCES  # only images are wanted: no pictures made beforehand
     found: list[dict[str, np.ndarray]] = []
     names: list[str] = []
     for batch, results in validation.run_over(model, variables, prepared, config, jax.local_devices(), split=split,

@@ -19,6 +19,7 @@ from fusioninn_jax.models.fusioninn import settled
 from fusioninn_jax.runtime import processes
 from fusioninn_jax.runtime.command_line import run_with_config
 from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.scoring.target_pictures import with_targets
 from fusioninn_jax.training import checkpoint, parallel, run_lock, train_state
 from fusioninn_jax.training.train_log import TrainLog
 from fusioninn_jax.training.validation import validate
@@ -106,6 +107,7 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str) -> train
     parallel.check_batch(config.train.batch_size, len(devices))
     prepared = input_pipeline.open_dataset(config.data)
     config = resolve(config, prepared)
+    prepared = with_targets(prepared, config)
     parallel.check_batch(config.train.eval_batch_size, len(devices), "--config.train.eval_batch_size")
     model = models.get(config.model.name, config.model[config.model.name])
     optimizer = train_state.make_optimizer(config.optimizer, config.train.steps)

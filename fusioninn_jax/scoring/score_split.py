@@ -172,7 +172,7 @@ def score_folder(system: str, folder: pathlib.Path, prepared: input_pipeline.Pre
     parallel.check_batch(scoring.batch_size, jax.process_count(), "--batch-size")
     rows: list[tuple[int, score_table.Row]] = []
     for batch in _batches(prepared, data, scoring, 1, system):
-        fused = np.stack([_read_fused(folder, subject.decode(), int(index), stack.shape[:2]) for subject, index, stack
+        fused = np.stack([read_fused(folder, subject.decode(), int(index), stack.shape[:2]) for subject, index, stack
                           in zip(batch["subject"], batch["slice_index"], batch["sources"], strict=True)])
         results = jax.tree.map(np.asarray, score(batch["sources"], fused, batch["mask"]))
         rows += _rows(system, batch, results)
@@ -180,7 +180,18 @@ def score_folder(system: str, folder: pathlib.Path, prepared: input_pipeline.Pre
     return _of_all(rows), {"latent": {}, "conspicuity": _merged(levels).summary(prepared.parts)}
 
 
-def _read_fused(folder: pathlib.Path, subject: str, slice_index: int, size: tuple[int, ...]) -> np.ndarray:
+def read_fused(folder: pathlib.Path, subject: str, slice_index: int, size: tuple[int, ...]) -> np.ndarray:
+    """The fused image of a slice in a folder, (H, W, 1) float32 in [0, 1].
+
+    Args:
+      folder: of images named as `image_name` says.
+      subject: the slice's patient.
+      slice_index: its number there.
+      size: (H, W) of its sources.
+
+    Raises:
+      UserError: the image is missing, unreadable or of another size.
+    """
     stem = image_name(subject, slice_index)
     found = [folder / f"{stem}{ending}" for ending in IMAGE_ENDINGS if (folder / f"{stem}{ending}").exists()]
     if not found:
