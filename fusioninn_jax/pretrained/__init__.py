@@ -98,9 +98,22 @@ def to_bytes(variables: Variables, config: ml_collections.ConfigDict) -> tuple[s
       the JSON text and the content of the .npz.
     """
     buffer = io.BytesIO()
-    arrays: dict[str, Any] = _flat(variables)
+    arrays: dict[str, Any] = {name: _compact(np.asarray(leaf)) for name, leaf in _flat(variables).items()}
     np.savez_compressed(buffer, **arrays)
     return json.dumps(json.loads(describe(config).to_json()), indent=2) + "\n", buffer.getvalue()
+
+
+def halved(variables: Variables) -> Variables:
+    """The variables with every weight rounded to half precision, which takes half the bytes in the file."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf).astype(np.float16).astype(leaf.dtype), variables)
+
+
+def _compact(array: np.ndarray) -> np.ndarray:
+    """As float16 where that loses nothing."""
+    if array.dtype != np.float32:
+        return array
+    half = array.astype(np.float16)
+    return half if np.array_equal(half.astype(np.float32), array) else array
 
 
 def from_bytes(text: str, weights: bytes) -> TrainedModel:
@@ -124,7 +137,8 @@ def from_bytes(text: str, weights: bytes) -> TrainedModel:
                    if name not in places or name not in arrays or places[name].shape != arrays[name].shape)
     if wrong:
         raise ValueError(f"its weights and its configuration differ at {wrong[0]}")
-    variables = jax.tree.unflatten(jax.tree.structure(shapes), [arrays[name] for name in places])
+    leaves = [arrays[name].astype(place.dtype) for name, place in places.items()]
+    variables = jax.tree.unflatten(jax.tree.structure(shapes), leaves)
     return TrainedModel(model, variables, config)
 
 

@@ -23,15 +23,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--workdir", required=True, help="of a training")
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
     parser.add_argument("--modalities", nargs="*", default=["t1gd", "flair"], help="what the sources were")
+    parser.add_argument("--half", action="store_true", help="round the weights to half precision: half the bytes")
     parser.add_argument("--out", required=True, help="the folder of the two files")
     args = parser.parse_args(argv)
     trained = checkpoint.load(args.workdir, args.checkpoint)
     described = pretrained.describe(trained.config, tuple(args.modalities))
-    pretrained.save(args.out, jax.tree.map(np.asarray, trained.variables), described)
+    variables = pretrained.halved(trained.variables) if args.half else trained.variables
+    pretrained.save(args.out, jax.tree.map(np.asarray, variables), described)
     size = sum((pathlib.Path(args.out) / name).stat().st_size for name in (pretrained.WEIGHTS, pretrained.CONFIG))
     name = pretrained.fingerprint(trained.variables, described)
     found = calibration.load(args.workdir, name)
     if found is not None:
+        name = pretrained.fingerprint(variables, described)
         print(f"written: {calibration.save(args.out, found, name)}")
     print(f"written: {args.out}/{pretrained.WEIGHTS} and {pretrained.CONFIG}, {size / 1000:.0f} kB, "
           f"of step {trained.step}")

@@ -1,0 +1,58 @@
+"""A model as two plain files."""
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+from fusioninn_jax import models, pretrained, settings
+from fusioninn_jax.runtime.errors import UserError
+
+
+@pytest.fixture(name="small")
+def small_fixture():
+    """(variables, configuration) of a small model, its weights as if trained."""
+    config = settings.defaults()
+    config.model.fusioninn.update({"blocks": 2, "widths": (4,)})
+    model = models.get("fusioninn", config.model.fusioninn)
+    variables = jax.jit(model.init)(jax.random.key(0), *jax.numpy.ones((2, 1, 16, 16, 1)))
+    return jax.tree.map(lambda leaf: np.asarray(leaf) + np.float32(0.1), variables), config
+
+
+def test_what_is_written_is_read(small, tmp_path):
+    variables, config = small
+    pretrained.save(tmp_path, variables, config)
+    found = pretrained.load(tmp_path)
+    assert pretrained.fingerprint(found.variables, found.config) == pretrained.fingerprint(variables, config)
+    for ours, theirs in zip(jax.tree.leaves(found.variables), jax.tree.leaves(variables), strict=True):
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_half_precision_takes_half_the_bytes_and_stays_as_rounded(small, tmp_path):
+    variables, config = small
+    rounded = pretrained.halved(variables)
+    for name, written in (("whole", variables), ("half", rounded)):
+        pretrained.save(tmp_path / name, written, config)
+    found = pretrained.load(tmp_path / "half")
+    for ours, theirs in zip(jax.tree.leaves(found.variables), jax.tree.leaves(rounded), strict=True):
+        assert ours.dtype == np.float32
+        np.testing.assert_array_equal(ours, theirs)
+    whole, half = ((tmp_path / name / pretrained.WEIGHTS).stat().st_size for name in ("whole", "half"))
+    assert half < 0.8 * whole
+
+
+def test_weights_of_another_model_are_refused(small, tmp_path):
+    variables, config = small
+    pretrained.save(tmp_path, variables, config)
+    other = tmp_path / pretrained.CONFIG
+    other.write_text(other.read_text().replace('"blocks": 2', '"blocks": 1'))
+    with pytest.raises(UserError, match="not a model of this package"):
+        pretrained.load(tmp_path)
+
+
+def test_the_model_that_ships_is_small_and_shows_its_settings():
+    folder = pretrained.__path__[0]
+    trained = pretrained.load()
+    assert tuple(trained.config.modalities) == ("t1gd", "flair")
+    assert sum(path.stat().st_size for path in pathlib.Path(folder).glob("*.npz")) <= 2_000_000
