@@ -36,6 +36,9 @@ def test_fusion_scores_are_the_metrics_over_slice_and_brain(sources):
                                rtol=tolerances.ROUNDING_F32)
     np.testing.assert_allclose((scores["ssim_fused_1"] + scores["ssim_fused_2"]) / 2, scores["q_ssim"],
                                rtol=tolerances.SUM_F32)
+    np.testing.assert_array_equal(scores["fairness_brain"],
+                                  jnp.minimum(scores["ssim_fused_1_brain"], scores["ssim_fused_2_brain"]))
+    np.testing.assert_allclose(scores["fairness"], metrics.fairness(*sources, fused), rtol=tolerances.ROUNDING_F32)
     assert "q_xy_fusioninn_brain" not in scores and "q_fmi_brain" in scores
 
 
