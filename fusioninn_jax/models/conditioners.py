@@ -157,7 +157,8 @@ def _with_numbers(u: jax.Array, condition: jax.Array) -> jax.Array:
     """(B, ..., c) values with (B, K) numbers joined at every position."""
     numbers = jnp.asarray(condition).astype(u.dtype)
     if numbers.ndim != 2 or numbers.shape[0] != u.shape[0]:
-        raise ValueError(f"a dense conditioner takes a condition of (B, K), B = {u.shape[0]}; got shape {numbers.shape}")
+        raise ValueError(f"a dense conditioner takes a condition of (B, K), B = {u.shape[0]}; "
+                         f"got shape {numbers.shape}")
     spread = numbers.reshape(u.shape[0], *[1] * (u.ndim - 2), numbers.shape[-1])
     return jnp.concatenate([u, jnp.broadcast_to(spread, (*u.shape[:-1], numbers.shape[-1]))], -1)
 
