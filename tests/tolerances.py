@@ -12,6 +12,7 @@ TRANSFORMED_F32 = 1e-4  # the same function, compiled in another way
 ATAN_F32 = 2e-7  # relative: a unit and a half of the last bit
 BFLOAT16 = 1e-2  # 8 bits of mantissa
 DEVICES = 1e-5  # 1 device against 2, 4, 8
+DEVICES_GRADIENT = 1e-4  # the same of a gradient's norm after a hundred steps
 EM_FFT = 1e-7  # the authors transform in float32 within their float64 run
 UNET_F32 = 1e-4
 SAMPLE_F32 = 1e-3  # ten passes of the UNet

@@ -36,8 +36,8 @@ def _channels(taker: str, matrix: jax.Array, x: jax.Array) -> jax.Array:
     return checked(taker, x, f"(B, ..., {count})", lambda shape: len(shape) > 1 and shape[-1] == count)
 
 
-def _mixed(matrix: jax.Array, x: jax.Array) -> jax.Array:
-    """`matrix` applied to the channels."""
+def mixed(matrix: jax.Array, x: jax.Array) -> jax.Array:
+    """`matrix`, (C, C), applied to the channels of (B, ..., C)."""
     return jnp.einsum("...i,ji->...j", x, matrix.astype(x.dtype), precision="highest")
 
 
@@ -70,8 +70,8 @@ def convolution1x1_forward(params: Params, x: jax.Array, condition: Condition = 
     del condition
     x = _channels("convolution1x1", params["log_s"], x)
     lower, upper, log_det = _triangles(params, x)
-    mixed = _mixed(jnp.matmul(lower, upper, precision="highest"), x)
-    return permutation_forward(_order(order, x.shape[-1]), mixed)[0], log_det
+    product = mixed(jnp.matmul(lower, upper, precision="highest"), x)
+    return permutation_forward(_order(order, x.shape[-1]), product)[0], log_det
 
 
 def convolution1x1_inverse(params: Params, y: jax.Array, condition: Condition = None, *,
@@ -82,7 +82,7 @@ def convolution1x1_inverse(params: Params, y: jax.Array, condition: Condition = 
     lower, upper, log_det = _triangles(params, y)
     half = solve_triangular(lower, jnp.eye(len(lower), dtype=lower.dtype), lower=True, unit_diagonal=True)
     unmixed = solve_triangular(upper, half, lower=False)
-    return _mixed(unmixed, permutation_inverse(_order(order, y.shape[-1]), y)[0]), -log_det
+    return mixed(unmixed, permutation_inverse(_order(order, y.shape[-1]), y)[0]), -log_det
 
 
 def _convolution1x1_init(key: jax.Array, x: jax.Array, condition: Condition = None) -> Params:
@@ -120,14 +120,14 @@ def orthogonal_forward(params: Params, x: jax.Array, condition: Condition = None
     """
     del condition
     x = _channels("orthogonal", params["skew"], x)
-    return _mixed(_rotation(params, x), x), no_log_det(x)
+    return mixed(_rotation(params, x), x), no_log_det(x)
 
 
 def orthogonal_inverse(params: Params, y: jax.Array, condition: Condition = None) -> tuple[jax.Array, jax.Array]:
     """x = Wᵀ y; arguments and errors as of `orthogonal_forward`."""
     del condition
     y = _channels("orthogonal", params["skew"], y)
-    return _mixed(_rotation(params, y).T, y), no_log_det(y)
+    return mixed(_rotation(params, y).T, y), no_log_det(y)
 
 
 def _orthogonal_init(key: jax.Array, x: jax.Array, condition: Condition = None) -> Params:

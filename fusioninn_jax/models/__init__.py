@@ -14,6 +14,7 @@ from fusioninn_jax.models import classical, deepfuse, funfusean, half_unet, unet
 from fusioninn_jax.models import ddfm as _ddfm
 from fusioninn_jax.models import fusioninn as _fusioninn
 from fusioninn_jax.models.base import FusionModel, Variables
+from fusioninn_jax.models.salient import salient_mean
 
 Make = Callable[[ml_collections.ConfigDict], FusionModel]
 
@@ -53,6 +54,7 @@ _MODELS: dict[str, Make] = {
     "unet_plus_plus": unet_plus_plus.unet_plus_plus,
     "unet_3plus": unet_3plus.unet_3plus,
     "ddfm": _ddfm.ddfm,
+    "salient_mean": _training_free(salient_mean),
     "mean": _training_free(classical.mean),
     "max": _training_free(classical.maximum),
     "laplacian_pyramid": _training_free(classical.laplacian_pyramid),
@@ -74,8 +76,20 @@ def _check(name: str) -> None:
         raise ValueError(f"no fusion system is called {name!r}; {hint}")
 
 
+def is_training_free(name: str) -> bool:
+    """Whether the system called `name` has no parameters: it is a fusion rule.
+
+    Raises:
+      ValueError: an unknown name.
+    """
+    return not default_config(name) and get(name).training_free
+
+
 def default_config(name: str) -> ml_collections.ConfigDict:
     """The settings of a system and their defaults.
+
+    Args:
+      name: one of `names()`.
 
     Raises:
       ValueError: an unknown name.
@@ -104,4 +118,4 @@ def get(name: str, config: Any = None) -> FusionModel:
     return _MODELS[name](whole)
 
 
-__all__ = ["FusionModel", "Variables", "default_config", "get", "names"]
+__all__ = ["FusionModel", "Variables", "default_config", "get", "is_training_free", "names"]

@@ -1,8 +1,11 @@
 """FusionINN: [fused, latent] = f(sources), and the sources back from f⁻¹(fused, fresh noise).
 
-Two formulations. `official` is the authors' code: the flow acts on the intensities, fused = sigmoid(y_raw), the
+Three formulations. `official` is the authors' code: the flow acts on the intensities, fused = sigmoid(y_raw), the
 inverse is fed the fused image itself and a sigmoid ends the decomposition, so it is not lossless. `logit` is a flow
 from logits to logits, exactly invertible. With a zero-initialised last convolution it starts as a permutation.
+`linear` is a flow of the intensities themselves, exactly invertible too, that starts as the mean of the sources and
+their differences: training only has to hide the differences. Its levels go up to 4 and back, so that what a pixel
+becomes can depend on whether its surroundings stand out.
 Source: FusionINN (arXiv 2403.15769) section 2.
 """
 from __future__ import annotations
@@ -16,43 +19,59 @@ import ml_collections
 import numpy as np
 
 from fusioninn_jax import settings
-from fusioninn_jax.bijections import Bijection, actnorm, chain, coupling, haar, permutation, squeeze, unhaar, unsqueeze
+from fusioninn_jax.bijections import (
+    Bijection,
+    actnorm,
+    chain,
+    coupling,
+    haar,
+    logit,
+    mean_difference,
+    permutation,
+    rescale,
+    squeeze,
+    unhaar,
+    unsqueeze,
+)
 from fusioninn_jax.bijections.chain import BACKWARDS
-from fusioninn_jax.bijections.logit import logit_forward, logit_inverse
 from fusioninn_jax.models.base import FusionModel, Variables, on_one_device
 from fusioninn_jax.models.conditioners import conv_conditioner
 from fusioninn_jax.models.source_flow import density_fields, source_flow
 
-FORMULATIONS = ("logit", "official")
+FORMULATIONS = ("linear", "logit", "official")
+INTENSITY_SCALE = 4.0  # of `linear`: intensities enter the flow as 4 · (x - 1/2), of about unit variance
 ACTNORM_STARTS = ("batch", "identity")
-PERMUTATION_KINDS = ("swap", "random")
+PERMUTATION_KINDS = ("", "rotate", "swap", "random")
 ARCHITECTURE: dict[str, dict[str, Any]] = {
-    "logit": {"levels": (1, 2, 1), "widths": (64, 96, 64), "squeeze": "haar"},
-    "official": {"levels": (0, 1), "widths": (32, 64), "squeeze": "pixel"},
+    "linear": {"blocks": 7, "levels": (1, 2, 3, 4, 3, 2, 1), "widths": (32, 64, 64, 32, 64, 64, 32), "squeeze": "haar",
+               "permutation": "rotate"},
+    "logit": {"blocks": 3, "levels": (1, 2, 1), "widths": (64, 96, 64), "squeeze": "haar", "permutation": "swap"},
+    "official": {"blocks": 3, "levels": (0, 1), "widths": (32, 64), "squeeze": "pixel", "permutation": "swap"},
 }
 SQUEEZES = {"haar": (haar, unhaar), "pixel": (squeeze, unsqueeze)}
 
 
 def make_permutations(config: ml_collections.ConfigDict) -> tuple[tuple[int, ...], ...]:
-    """The permutation after each block but the last, as `config` asks: given, drawn from the seed, or swaps.
+    """The permutation after each block but the last: given, drawn from the seed, swaps of the halves, or rotations.
 
     A permutation of two channels is the swap whichever way it is made, since the identity would leave them apart.
 
     Raises:
       ValueError: given permutations whose number or lengths do not fit.
     """
-    sizes = [config.sources * 4**level for level in block_levels(config)[:-1]]
+    sizes, kind = [config.sources * 4**level for level in block_levels(config)[:-1]], setting(config, "permutation")
     if config.permutations:
         given = tuple(tuple(int(i) for i in order) for order in config.permutations)
         if [len(order) for order in given] != sizes:
-            raise ValueError(f"model.permutations have lengths {[len(order) for order in given]}; {config.blocks} "
-                             f"blocks with {config.sources} sources need {sizes}")
+            raise ValueError(f"model.permutations have lengths {[len(order) for order in given]}; "
+                             f"{block_count(config)} blocks with {config.sources} sources need {sizes}")
         return given
     generator = np.random.default_rng(config.permutation_seed)
     def make(size: int) -> tuple[int, ...]:
-        if config.permutation == "random" and size > 2:
+        if kind == "random" and size > 2:
             return tuple(generator.permutation(size).tolist())
-        return tuple(np.roll(np.arange(size), -(size // 2)).tolist())
+        step = size // config.sources if kind == "rotate" else size // 2
+        return tuple(np.roll(np.arange(size), -step).tolist())
     return tuple(make(size) for size in sizes)
 
 
@@ -63,19 +82,24 @@ def clamp_of(config: ml_collections.ConfigDict) -> float:
     sources back. Deeper flows therefore share the bound of three blocks, `official` ones that of four, the deepest
     that the paper has.
     """
-    published = {"logit": 3, "official": 4}[config.formulation]
-    return config.clamp * min(1.0, published / config.blocks)
+    published = {"linear": 3, "logit": 3, "official": 4}[config.formulation]
+    return config.clamp * min(1.0, published / block_count(config))
 
 
 def setting(config: ml_collections.ConfigDict, name: str) -> Any:
-    """`levels`, `widths` or `squeeze`: as given, or else the formulation's own."""
+    """A setting of the architecture: as given, or else the formulation's own."""
     return config[name] or ARCHITECTURE[config.formulation][name]
+
+
+def block_count(config: ml_collections.ConfigDict) -> int:
+    """k, the coupling blocks of the flow."""
+    return int(setting(config, "blocks"))
 
 
 def block_levels(config: ml_collections.ConfigDict) -> tuple[int, ...]:
     """How often the image is squeezed in each of the k blocks."""
     levels = setting(config, "levels")
-    return tuple(levels[block % len(levels)] for block in range(config.blocks))
+    return tuple(levels[block % len(levels)] for block in range(block_count(config)))
 
 
 def settled(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
@@ -102,13 +126,22 @@ def make_flow(config: ml_collections.ConfigDict) -> Bijection:
     levels, permutations = block_levels(config), make_permutations(config)
     widths, kind = setting(config, "widths"), setting(config, "squeeze")
     members = [_actnorm(config.actnorm)]
+    if config.formulation == "linear":  # the rotations after the blocks bring the mean to the first channel
+        members.append(mean_difference(position=len(permutations)))
     for block, (before, level) in enumerate(zip((0, *levels[:-1]), levels, strict=True)):
         width = widths[block % len(widths)]
         conditioner, init = conv_conditioner(width, final_relu=official, zero_last=not official, dtype=dtype)
         members += [*_change_level(before, level, kind), coupling(conditioner, init, clamp=clamp_of(config))]
-        if block < config.blocks - 1:
+        if block < len(permutations):
             members.append(permutation(permutations[block]))
     return chain(*members, *_change_level(levels[-1], 0, kind), backward=config.backward)
+
+
+def make_link(config: ml_collections.ConfigDict) -> Bijection | None:
+    """What brings intensities to the flow and back; None for `official`, whose way there and back differ."""
+    if config.formulation == "official":
+        return None
+    return logit(shrinkage=config.shrinkage) if config.formulation == "logit" else rescale(INTENSITY_SCALE, 0.5)
 
 
 def _actnorm(start: str) -> Bijection:
@@ -125,8 +158,8 @@ def _check(config: ml_collections.ConfigDict) -> None:
                           ("backward", BACKWARDS)):
         if config[name] not in allowed:
             raise ValueError(f"model.{name} is {config[name]!r}; it must be one of {', '.join(allowed)}")
-    if config.blocks < 1 or config.sources < 2 or min(config.levels, default=0) < 0:
-        raise ValueError(f"model needs blocks ≥ 1, sources ≥ 2 and levels ≥ 0; got {config.blocks}, {config.sources}, "
+    if config.blocks < 0 or config.sources < 2 or min(config.levels, default=0) < 0:
+        raise ValueError(f"model needs blocks ≥ 0, sources ≥ 2 and levels ≥ 0; got {config.blocks}, {config.sources}, "
                          f"{config.levels}")
 
 
@@ -141,28 +174,29 @@ def fusioninn(config: ml_collections.ConfigDict | None = None) -> FusionModel:
     """
     config = config or settings.defaults("model.fusioninn")
     _check(config)
-    system = _System(make_flow(config), config.sources, None if config.formulation == "official" else config.shrinkage)
+    system = _System(make_flow(config), config.sources, make_link(config))
     return FusionModel(
         functools.partial(_init, system), functools.partial(_fuse, system), functools.partial(_fuse_train, system),
         functools.partial(_decompose, system), sources=config.sources, multiple=2 ** max(block_levels(config)),
         decompose_unclipped=functools.partial(_decompose_unclipped, system),
-        **density_fields(system.flow if system.shrinkage is None else source_flow(system.flow, system.shrinkage)))
+        **density_fields(system.flow if system.link is None else source_flow(system.flow, system.link)))
 
 
 class _System(NamedTuple):
-    """The flow, how many sources it takes, and the shrinkage of intensities; None: they enter the flow as they are."""
+    """The flow, how many sources it takes, and what brings intensities to it; None: they enter it as they are, and a
+    sigmoid brings them back."""
 
     flow: Bijection
     sources: int
-    shrinkage: float | None
+    link: Bijection | None
 
     def to_flow(self, x: jax.Array) -> jax.Array:
         """Sources, or a fused image, as the flow takes them."""
-        return x if self.shrinkage is None else logit_forward(x, shrinkage=self.shrinkage)[0]
+        return x if self.link is None else self.link.forward({}, x)[0]
 
     def from_flow(self, y: jax.Array) -> jax.Array:
         """A fused image, or sources, from what the flow gives."""
-        return jax.nn.sigmoid(y) if self.shrinkage is None else logit_inverse(y, shrinkage=self.shrinkage)[0]
+        return jax.nn.sigmoid(y) if self.link is None else self.link.inverse({}, y)[0]
 
 
 def _join(system: _System, sources: tuple[jax.Array, ...]) -> jax.Array:

@@ -1,7 +1,7 @@
 """A fusion flow as what an inverse problem needs: one bijection of the sources, its log-det, a density.
 
-The bijection goes from intensities to (fused image, latent), with the links at both ends inside: logit of the shrunk
-sources in, its inverse on the fused channel out. Its params are `variables["params"]`.
+The bijection goes from intensities to (fused image, latent), with the links at both ends inside: what
+brings intensities to the flow, and its inverse on the fused channel. Its params are `variables["params"]`.
 """
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fusioninn_jax.bijections import Bijection, logit_forward, logit_inverse, normal
+from fusioninn_jax.bijections import Bijection, normal
 from fusioninn_jax.bijections.base import Condition, Params, Result
 from fusioninn_jax.models.base import Variables
 
 
-def source_flow(flow: Bijection, shrinkage: float) -> Bijection:
-    """The flow of logits `flow` as one of intensities.
+def source_flow(flow: Bijection, link: Bijection) -> Bijection:
+    """`flow` with `link` on all that goes in, and its inverse on the fused channel that comes out.
 
     Args:
-      flow: from (B, H, W, m) logits to (fused logit, latent).
-      shrinkage: of the sources, see `bijections.logit`.
+      flow: from (B, H, W, m) sources as it takes them to (fused image, latent).
+      link: from intensities to what the flow takes, without parameters.
     """
-    return Bijection(functools.partial(_init, flow, shrinkage), functools.partial(_forward, flow, shrinkage),
-                     functools.partial(_inverse, flow, shrinkage))
+    return Bijection(functools.partial(_init, flow, link), functools.partial(_forward, flow, link),
+                     functools.partial(_inverse, flow, link))
 
 
-def _init(flow: Bijection, shrinkage: float, key: jax.Array, x: jax.Array, condition: Condition = None) -> Params:
-    return flow.init(key, logit_forward(x, shrinkage=shrinkage)[0], condition)
+def _init(flow: Bijection, link: Bijection, key: jax.Array, x: jax.Array, condition: Condition = None) -> Params:
+    return flow.init(key, link.forward({}, x)[0], condition)
 
 
-def _forward(flow: Bijection, shrinkage: float, params: Params, x: jax.Array, condition: Condition = None) -> Result:
-    u, of_sources = logit_forward(x, shrinkage=shrinkage)
+def _forward(flow: Bijection, link: Bijection, params: Params, x: jax.Array, condition: Condition = None) -> Result:
+    u, of_sources = link.forward({}, x)
     y, of_flow = flow.forward(params, u, condition)
-    fused, of_fused = logit_inverse(y[..., :1], shrinkage=shrinkage)
+    fused, of_fused = link.inverse({}, y[..., :1])
     return jnp.concatenate([fused, y[..., 1:]], -1), of_sources + of_flow + of_fused
 
 
-def _inverse(flow: Bijection, shrinkage: float, params: Params, y: jax.Array, condition: Condition = None) -> Result:
-    fused, of_fused = logit_forward(y[..., :1], shrinkage=shrinkage)
+def _inverse(flow: Bijection, link: Bijection, params: Params, y: jax.Array, condition: Condition = None) -> Result:
+    fused, of_fused = link.forward({}, y[..., :1])
     u, of_flow = flow.inverse(params, jnp.concatenate([fused, y[..., 1:]], -1), condition)
-    x, of_sources = logit_inverse(u, shrinkage=shrinkage)
+    x, of_sources = link.inverse({}, u)
     return x, of_fused + of_flow + of_sources
 
 
