@@ -108,10 +108,13 @@ def no_log_det(x: jax.Array) -> jax.Array:
 def each(log_det: jax.Array, x: jax.Array) -> jax.Array:
     """A log-det that is the same for all examples, or (B,) already, as (B,): one for each example of `x`.
 
-    Within `shard_map` it varies between devices as `x` does, whatever it was made of; XLA drops the choice.
+    Within `shard_map` it varies between devices as `x` does, whatever it was made of: a choice between the same two.
     """
     own = jnp.broadcast_to(log_det, x.shape[:1])
-    return jnp.where((x == x).all(axis=tuple(range(1, x.ndim))), own, own)
+    if 0 in x.shape[1:]:
+        return own
+    first = x[(slice(None), *[0] * (x.ndim - 1))]
+    return jnp.where(first == first, own, own)
 
 
 def of_dtype(params: Params, x: jax.Array) -> Params:
