@@ -61,7 +61,7 @@ LOSSES: Table = MappingProxyType({
     "coarse_weight": Setting(400.0, "of losses.coarse_error beside the similarity to a given picture; 0: none"),
     "lam": Setting(0.8, "λ of eqs. 3-4: SSIM against l2"),
     "reduction": Setting("official", "over sources and pixels, as in the authors' code; paper: as in the text"),
-    "latent": Setting("characteristic", "the latent loss, one of latent_losses.LATENT_LOSSES; the authors: mmd_official"),
+    "latent": Setting("characteristic", "the latent loss, one of latent_losses.LATENT_LOSSES; authors: mmd_official"),
     "latent_weight": Setting(0.05, "of the latent loss beside the fusion loss; the paper: 1"),
     "background_weight": Setting(10.0, "of losses.background_excess, for FusionINN alone; the paper: 0"),
     "prior": Setting("normal", "of the latent, one of losses.LATENT_PRIORS"),
