@@ -17,6 +17,7 @@ from fusioninn_jax.bijections.base import (
     Params,
     along_channels,
     checked,
+    each,
     log_det_dtype,
     of_dtype,
 )
@@ -63,7 +64,7 @@ def _checked(params: Params, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Ar
     x = checked("actnorm", x, f"(B, ..., {channels})", lambda shape: len(shape) > 1 and shape[-1] == channels)
     scale, bias = (along_channels(of_dtype(params[name], x), x) for name in ("scale", "bias"))
     log_det = params["scale"].sum(dtype=log_det_dtype(x)) * math.prod(x.shape[1:-1])
-    return x, scale, bias, jnp.broadcast_to(log_det, x.shape[:1])
+    return x, scale, bias, each(log_det, x)
 
 
 def actnorm_forward(params: Params, x: jax.Array, condition: Condition = None) -> tuple[jax.Array, jax.Array]:

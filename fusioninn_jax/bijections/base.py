@@ -102,7 +102,19 @@ def sum_per_example(x: jax.Array) -> jax.Array:
 
 def no_log_det(x: jax.Array) -> jax.Array:
     """The log-det of a map that keeps volumes: zeros (B,)."""
-    return jnp.zeros(x.shape[:1], log_det_dtype(x))
+    return each(jnp.zeros((), log_det_dtype(x)), x)
+
+
+def each(log_det: jax.Array, x: jax.Array) -> jax.Array:
+    """A log-det that is the same for all examples, or (B,) already, as (B,): one for each example of `x`.
+
+    Within `shard_map` it varies between devices as `x` does, whatever it was made of: a choice between the same two.
+    """
+    own = jnp.broadcast_to(log_det, x.shape[:1])
+    if 0 in x.shape[1:]:
+        return own
+    first = x[(slice(None), *[0] * (x.ndim - 1))]
+    return jnp.where(first == first, own, own)
 
 
 def of_dtype(params: Params, x: jax.Array) -> Params:
@@ -148,7 +160,8 @@ def pulled_back(bijection: Bijection, params: Params, y: jax.Array, condition: C
         return bijection.forward_pullback(params, y, condition, cotangents)
     x, _ = called(bijection.inverse, params, y, condition=condition)
     def forward(params: Params, x: jax.Array, condition: Condition) -> Result:
-        return called(bijection.forward, params, x, condition=condition)
+        y, log_det = called(bijection.forward, params, x, condition=condition)
+        return y, each(log_det, x)
     return x, *jax.vjp(forward, params, x, condition)[1](cotangents)
 
 
@@ -156,7 +169,8 @@ def no_cotangent(condition: Condition) -> Condition:
     """Zeros as a condition's cotangent; that of integers among it is empty."""
     def zeros(leaf: jax.Array) -> Any:
         if jnp.issubdtype(leaf.dtype, jnp.inexact):
-            return jnp.zeros_like(leaf)
+            zero = jnp.zeros_like(leaf)
+            return jnp.where(leaf == leaf, zero, zero)  # within shard_map as different on every device as the leaf
         return np.zeros(leaf.shape, jax.dtypes.float0)
     return jax.tree.map(zeros, condition)
 

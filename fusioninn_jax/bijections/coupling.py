@@ -24,6 +24,7 @@ from fusioninn_jax.bijections.base import (
     called,
     checked,
     described,
+    each,
     sum_per_example,
 )
 from fusioninn_jax.bijections.chain import chain_forward, chain_pullback, reversed_members
@@ -75,7 +76,7 @@ def _checked(x: jax.Array) -> jax.Array:
 
 def _moved(half: _Half, parts: Channels | Mask, raw: list[jax.Array], moving: jax.Array) -> Result:
     moved, log_slope = half.transformer.forward(raw, moving)
-    return moved, sum_per_example(parts.only_moving(log_slope))
+    return moved, each(sum_per_example(parts.only_moving(log_slope)), moving)
 
 
 def _forward(half: _Half, params: Params, x: jax.Array, condition: Condition = None) -> Result:

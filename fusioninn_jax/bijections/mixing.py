@@ -20,6 +20,7 @@ from fusioninn_jax.bijections.base import (
     Params,
     bound,
     checked,
+    each,
     log_det_dtype,
     no_log_det,
 )
@@ -45,7 +46,7 @@ def _triangles(params: Params, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.
     log_s = params["log_s"].astype(log_det_dtype(x))
     lower = jnp.tril(params["lower"], -1).astype(log_s.dtype) + jnp.eye(len(log_s), dtype=log_s.dtype)
     upper = jnp.triu(params["upper"], 1).astype(log_s.dtype) + jnp.diag(jnp.exp(log_s))
-    return lower, upper, jnp.broadcast_to(log_s.sum() * math.prod(x.shape[1:-1]), x.shape[:1])
+    return lower, upper, each(log_s.sum() * math.prod(x.shape[1:-1]), x)
 
 
 def _order(order: Order | None, channels: int) -> np.ndarray:

@@ -20,6 +20,7 @@ from fusioninn_jax.bijections.base import (
     called,
     checked,
     described,
+    each,
     log_det_dtype,
     no_cotangent,
     pulled_back,
@@ -48,7 +49,7 @@ def scan_forward(block: Bijection, params: Params, x: jax.Array, condition: Cond
         if y.shape != x.shape or y.dtype != x.dtype:
             raise ValueError(f"scan takes a block that keeps shape and type; it made {y.dtype}{y.shape} of "
                              f"{x.dtype}{x.shape}")
-        return y, log_det
+        return y, each(log_det, x)
 
     x = checked("scan", x, "(B, ...)", lambda shape: True)
     y, log_dets = jax.lax.scan(step, x, params, count, reverse=reverse)

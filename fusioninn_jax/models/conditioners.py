@@ -28,6 +28,11 @@ def uniform_fan_in(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.floa
     return jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
+def _wider(a: jnp.dtype, b: jnp.dtype) -> jnp.dtype:
+    """The more precise of two types, without what strict promotion forbids."""
+    return a if a.itemsize > b.itemsize else b
+
+
 class ConvConditioner(nn.Module):
     """conv3x3 -> ReLU -> conv3x3 (-> ReLU), zero padding: (B, H, W, c) -> (B, H, W, parameters * channels).
 
@@ -53,7 +58,8 @@ class ConvConditioner(nn.Module):
     def __call__(self, u: jax.Array) -> jax.Array:
         kernel1, bias1 = _ConvWeights(u.shape[-1], self.width, name="conv1")()
         kernel2, bias2 = _ConvWeights(self.width, self.parameters * self.channels, zero=self.zero_last, name="conv2")()
-        u, *weights = promote_dtype(u, kernel1, bias1, kernel2, bias2, dtype=self.dtype)
+        dtype = self.dtype or _wider(u.dtype, kernel1.dtype)
+        u, *weights = promote_dtype(u, kernel1, bias1, kernel2, bias2, dtype=dtype)
         out = conv_relu_conv(ConvPair(*weights), u)
         return nn.relu(out) if self.final_relu else out
 
@@ -85,7 +91,7 @@ def fitted_condition(condition: jax.Array, u: jax.Array) -> jax.Array:
       ValueError: another shape.
     """
     image = jnp.asarray(condition).astype(u.dtype)
-    if image.ndim == 2 and len(image) == len(u):
+    if image.ndim == 2 and image.shape[0] == u.shape[0]:
         return jnp.broadcast_to(image[:, None, None], (*u.shape[:3], image.shape[-1]))
     while image.ndim == 4 and image.shape[1] > u.shape[1] and not (image.shape[1] % 2 or image.shape[2] % 2):
         image, _ = squeeze_forward(image)
@@ -141,17 +147,19 @@ class DenseConditioner(nn.Module):
 
     @nn.compact
     def __call__(self, u: jax.Array) -> jax.Array:
+        dtype = _wider(u.dtype, jnp.dtype(jnp.float32))
         for _ in range(self.depth):
-            u = nn.silu(nn.Dense(self.width)(u))
-        return nn.Dense(self.parameters * self.channels, kernel_init=nn.initializers.zeros_init())(u)
+            u = nn.silu(nn.Dense(self.width, dtype=dtype)(u))
+        return nn.Dense(self.parameters * self.channels, dtype=dtype, kernel_init=nn.initializers.zeros_init())(u)
 
 
 def _with_numbers(u: jax.Array, condition: jax.Array) -> jax.Array:
     """(B, ..., c) values with (B, K) numbers joined at every position."""
     numbers = jnp.asarray(condition).astype(u.dtype)
-    if numbers.ndim != 2 or len(numbers) != len(u):
-        raise ValueError(f"a dense conditioner takes a condition of (B, K), B = {len(u)}; got shape {numbers.shape}")
-    spread = numbers.reshape(len(u), *[1] * (u.ndim - 2), numbers.shape[-1])
+    if numbers.ndim != 2 or numbers.shape[0] != u.shape[0]:
+        raise ValueError(f"a dense conditioner takes a condition of (B, K), B = {u.shape[0]}; "
+                         f"got shape {numbers.shape}")
+    spread = numbers.reshape(u.shape[0], *[1] * (u.ndim - 2), numbers.shape[-1])
     return jnp.concatenate([u, jnp.broadcast_to(spread, (*u.shape[:-1], numbers.shape[-1]))], -1)
 
 

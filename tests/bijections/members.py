@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fusioninn_jax import bijections as bj
-from fusioninn_jax.models.conditioners import conv_conditioner
+from fusioninn_jax.models.conditioners import conv_conditioner, dense_conditioner
 
 CONV = conv_conditioner(5, final_relu=False, zero_last=False)
 SPLINE = bj.rational_quadratic(bins=4, bound=2.0)
@@ -19,7 +19,7 @@ def mlp(params, u, channels, condition=None, parameters=2):
     del params
     if condition is not None:
         shape = (*u.shape[:-1], condition.shape[-1])
-        condition = condition.reshape(len(u), *[1] * (u.ndim - 2), condition.shape[-1]).astype(u.dtype)
+        condition = condition.reshape(u.shape[0], *[1] * (u.ndim - 2), condition.shape[-1]).astype(u.dtype)
         u = jnp.concatenate([u, jnp.broadcast_to(condition, shape)], -1)
     size = (u.shape[-1], parameters * channels)
     weights = jnp.asarray(3 * np.sin(1 + 7 * np.arange(np.prod(size))).reshape(size), u.dtype)  # compiles fast
@@ -85,6 +85,7 @@ TABLE: dict[str, Case] = {
     "coupling_spline": Case(bj.coupling(spline, transformer=SPLINE), (3, 5)),
     "coupling_conditional": Case(bj.coupling(dense, dense_init), (3, 2, 2, 4), (3, 2)),
     "coupling_conv_conditional": Case(bj.coupling(*CONV), (2, 4, 6, 2), (2, 8, 12, 1)),
+    "coupling_dense_conditional": Case(bj.coupling(*dense_conditioner(4)), (3, 2, 4), (3, 2)),
     "half_coupling": Case(bj.half_coupling(dense, dense_init, split=1), (3, 4)),
     "half_coupling_swapped": Case(bj.half_coupling(mlp, split=3, swap=True), (3, 4)),
     "permutation": Case(bj.permutation((2, 0, 1)), (2, 4, 2, 3)),
