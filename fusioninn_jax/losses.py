@@ -101,6 +101,27 @@ def sample_prior(prior: str, key: jax.Array, shape: Sequence[int], dtype: jnp.dt
     return jnp.full(shape, 1.0 if prior == "ones" else 0.0, dtype)
 
 
+def coarse_error(a: jax.Array, b: jax.Array, *, cell: int = 4) -> jax.Array:
+    """Mean squared difference of two images averaged over cells, the low-frequency subband of both, per image.
+
+    SSIM hardly sees a smooth brightening, by which a lesion stands out; the eye does. The high frequencies, where a
+    flow hides what the picture lacks, do not count.
+    Source of the idea: Jing et al. 2021, "HiNet", eq. 7 (there one level of a wavelet transform).
+
+    Args:
+      a: (B, H, W, C).
+      b: the same shape.
+      cell: side of the square cells in pixels; what is left over at the bottom and right is not looked at.
+
+    Returns:
+      (B,).
+    """
+    batch, height, width, channels = a.shape
+    rows, columns = height // cell, width // cell
+    difference = (a - b)[:, :rows * cell, :columns * cell].reshape(batch, rows, cell, columns, cell, channels)
+    return (difference.mean((2, 4)) ** 2).mean((1, 2, 3))
+
+
 class LossParts(NamedTuple):
     """What a training step minimises, and its parts: (B,) but for `latent`, a scalar."""
 

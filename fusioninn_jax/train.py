@@ -14,7 +14,7 @@ import ml_collections
 import numpy as np
 from tqdm import tqdm
 
-from fusioninn_jax import input_pipeline, models, salts
+from fusioninn_jax import input_pipeline, models, objective, salts
 from fusioninn_jax.models.fusioninn import settled
 from fusioninn_jax.runtime import processes
 from fusioninn_jax.runtime.command_line import run_with_config
@@ -140,7 +140,8 @@ def _train(config: ml_collections.ConfigDict, workdir: str, model: models.Fusion
             if step >= config.train.steps or stop.requested():
                 break
             batch = next(batches)
-            state, metrics = train_step(state, parallel.split_batch(batch["sources"], own), key)
+            slices = objective.slices_of(batch)
+            state, metrics = train_step(state, parallel.split_batch(slices, own), key)
             step, evaluated = step + 1, False
             _check_finite(metrics, step, batch["number"])
             bar.update(config.train.batch_size)

@@ -53,8 +53,10 @@ def test_fusion_and_decomposition_share_the_moments_of_the_sources(monkeypatch):
     model = FusionModel(init=None, fuse=None, fuse_train=lambda variables, a, b, gather: ((a + b) / 2, a - b, {}),
                         decompose=lambda variables, fused, latent: (fused - latent, fused + latent))
     config = defaults("losses")
+    config.fusion_target = "sources"
     sources, keys = images(0), jax.random.split(jax.random.key(0), 2)
-    parts, given, _ = objective.loss_parts(model, {}, sources, keys, config, train=True, gather=lambda x: x)
+    slices = objective.Slices(jnp.concatenate(sources, -1))
+    parts, given, _ = objective.loss_parts(model, {}, slices, keys, config, train=True, gather=lambda x: x)
     assert len(maps) == 14  # two moments of five images, four products
     for part, others in ((parts.fusion, (given["fused"],) * 2), (parts.decomposition, given["decomposed"])):
         expected = losses.similarity_loss(list(zip(sources, others, strict=True)))
@@ -103,3 +105,11 @@ def test_background_excess_counts_what_a_file_would_keep_of_the_background_alone
 def test_unknown_names_are_named(call):
     with pytest.raises(ValueError, match="must be one of"):
         call()
+
+
+def test_the_coarse_error_sees_what_is_smooth_and_nothing_else():
+    a, _ = images(0)
+    checkerboard = (np.indices(a.shape[1:3]).sum(0) % 2 * 2 - 1)[None, :, :, None].astype(np.float32)
+    np.testing.assert_allclose(losses.coarse_error(a, a + 0.1 * checkerboard), 0, atol=1e-12)
+    np.testing.assert_allclose(losses.coarse_error(a, a + 0.1), 0.01, rtol=1e-5)
+    assert losses.coarse_error(a[:, :15, :13], a[:, :15, :13]).shape == (len(a),)

@@ -113,7 +113,7 @@ def _example_keys(key: jax.Array, count: int) -> jax.Array:
 
 def make_train_step(model: FusionModel, optimizer: optax.GradientTransformation,
                     config: ml_collections.ConfigDict, devices: list[jax.Device]) -> Callable[..., Any]:
-    """The training step, `(state, sources, key) -> (state, metrics)`.
+    """The training step, `(state, slices, key) -> (state, metrics)`.
 
     Args:
       model: the system.
@@ -122,19 +122,19 @@ def make_train_step(model: FusionModel, optimizer: optax.GradientTransformation,
       devices: of all processes, process by process.
 
     Returns:
-      a function of the state (its buffers are donated), this process's (D, B/D, H, W, M) sources and the seed's key;
+      a function of the state (its buffers are donated), this process's `objective.Slices`, each array (D, B/D, ...),
+      and the seed's key;
       its metrics are scalars of the global batch.
     """
-    def step(state: TrainState, stack: jax.Array, key: jax.Array) -> tuple[TrainState, dict[str, jax.Array]]:
+    def step(state: TrainState, slices: objective.Slices, key: jax.Array) -> tuple[TrainState, dict[str, jax.Array]]:
         step_key = jax.random.fold_in(key, state.step)
-        keys = _example_keys(step_key, len(stack))
+        keys = _example_keys(step_key, len(slices.sources))
         augment_keys, loss_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
-        stack = jax.vmap(lambda k, x: objective.augment(k, x, config.augment))(augment_keys, stack)
-        sources = objective.split_sources(stack)
+        slices = jax.vmap(lambda k, example: objective.augment(k, example, config.augment))(augment_keys, slices)
 
         def loss(params: Any) -> tuple[jax.Array, tuple[dict[str, jax.Array], Any]]:
             parts, _, batch_stats = objective.loss_parts(
-                model, {**state.variables, "params": params}, sources, loss_keys, config.losses, train=True,
+                model, {**state.variables, "params": params}, slices, loss_keys, config.losses, train=True,
                 gather=_gather, share=_share, step_key=jax.random.fold_in(step_key, salts.STATISTICS))
             per_image = objective.per_image_loss(model, parts, config.losses)
             metrics = {name: jnp.mean(value) for name, value in {"loss": per_image, **parts._asdict()}.items()}
@@ -153,7 +153,7 @@ def make_train_step(model: FusionModel, optimizer: optax.GradientTransformation,
 
 def make_eval_step(model: FusionModel, config: ml_collections.ConfigDict, devices: list[jax.Device],
                    *, with_images: bool = False) -> Callable[..., Any]:
-    """The evaluation step, `(variables, sources, numbers, key) -> per-image results`.
+    """The evaluation step, `(variables, slices, numbers, key) -> per-image results`.
 
     Batches and results are this process's, (D, B/D, ...).
 
@@ -165,14 +165,14 @@ def make_eval_step(model: FusionModel, config: ml_collections.ConfigDict, device
     stored = config.losses.storage
     storage = score_names.storage_name(stored.kind, stored.bits, stored.quality)
 
-    def step(variables: Any, stack: jax.Array, numbers: jax.Array, key: jax.Array) -> dict[str, jax.Array]:
+    def step(variables: Any, slices: objective.Slices, numbers: jax.Array, key: jax.Array) -> dict[str, jax.Array]:
         keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(numbers)
-        sources = objective.split_sources(stack)
-        parts, images, _ = objective.loss_parts(model, variables, sources, keys, config.losses, train=False,
+        sources = objective.split_sources(slices.sources)
+        parts, images, _ = objective.loss_parts(model, variables, slices, keys, config.losses, train=False,
                                                 gather=_gather, share=_share)
         result = {"fusion": parts.fusion, "decomposition": parts.decomposition,
-                  "background": jnp.broadcast_to(parts.background, len(stack)),
-                  "latent_loss": jnp.broadcast_to(parts.latent, len(stack)),
+                  "background": jnp.broadcast_to(parts.background, len(numbers)),
+                  "latent_loss": jnp.broadcast_to(parts.latent, len(numbers)),
                   **objective.scores(sources, images, storage)}
         if with_images:
             if "decomposed" in images:

@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from fusioninn_jax import models, objective
+from fusioninn_jax.models.salient import brain_levels
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.settings import defaults
 from fusioninn_jax.training import parallel, train_state
@@ -39,7 +40,8 @@ def run(config, devices):
     chosen = jax.devices()[:devices]
     step = parallel.make_train_step(model, optimizer, config, chosen)
     before = jax.tree.map(np.asarray, variables)
-    after, metrics = step(parallel.replicate(state, chosen), parallel.split_batch(stack, devices), jax.random.key(7))
+    slices = objective.Slices(stack, np.asarray(brain_levels(jnp.asarray(stack))))
+    after, metrics = step(parallel.replicate(state, chosen), parallel.split_batch(slices, devices), jax.random.key(7))
     gradients = jax.tree.map(lambda a, b: a - np.asarray(b), before, after.variables)
     return gradients, jax.tree.map(float, metrics)
 
@@ -107,7 +109,7 @@ def test_evaluation_does_not_depend_on_devices_or_batch():
 
     def scores(devices, rows):
         step = parallel.make_eval_step(model, config, jax.devices()[:devices])
-        batch = parallel.split_batch((stack[rows], numbers[rows]), devices)
+        batch = parallel.split_batch((objective.Slices(stack[rows]), numbers[rows]), devices)
         return parallel.merge_batch(step(variables, *batch, key))
 
     whole = scores(1, np.s_[:])
@@ -126,16 +128,38 @@ def test_augmentation_keeps_range_and_moves_modalities_together():
     twice = jnp.asarray(np.concatenate([pair[..., :1], pair[..., :1]], -1))
     geometry = defaults("augment")
     geometry.rotation = 15.0
-    moved = [objective.augment(jax.random.key(i), twice, geometry) for i in range(8)]
+    moved = [objective.augment(jax.random.key(i), objective.Slices(twice), geometry).sources for i in range(8)]
     for image in moved:
         np.testing.assert_allclose(image[..., 0], image[..., 1], atol=1e-6)
         assert image.min() >= 0 and image.max() <= 1
     assert len({np.asarray(image).tobytes() for image in moved}) == 8
-    intensity = ml_collections.ConfigDict({"flip": False, "rotation": 0.0, "gamma": 0.3})
-    changed = objective.augment(jax.random.key(0), twice, intensity)
-    assert float(jnp.abs(changed[..., 0] - changed[..., 1]).max()) > 1e-3
-    nothing = ml_collections.ConfigDict({"flip": False, "rotation": 0.0, "gamma": 0.0})
-    np.testing.assert_array_equal(objective.augment(jax.random.key(0), twice, nothing), twice)
+    nothing = ml_collections.ConfigDict({"flip": False, "rotation": 0.0, "gamma": 0.0, "gain": 0.0, "swap": False})
+    same = objective.augment(jax.random.key(0), objective.Slices(twice), nothing).sources
+    np.testing.assert_array_equal(same, twice)
+
+
+@pytest.mark.parametrize("setting", [{"gamma": 0.3}, {"gain": 0.4}, {"gamma": 0.2, "gain": 0.3, "swap": True}])
+def test_a_change_of_intensity_moves_the_slices_levels_with_its_pixels(setting):
+    pair = jnp.asarray(portable_inputs.smooth(0, 1, 16, 16)[0].transpose(1, 2, 0))
+    config = defaults("augment")
+    config.update({"flip": False, **setting})
+    levels = brain_levels(pair[None])[0]
+    orders = set()
+    for i in range(8):
+        changed = objective.augment(jax.random.key(i), objective.Slices(pair, levels), config)
+        assert float(jnp.abs(changed.sources - pair).max()) > 1e-3
+        np.testing.assert_allclose(changed.levels, brain_levels(changed.sources[None])[0], atol=1e-6)
+        orders.add(bool(changed.sources[..., 0].mean() > changed.sources[..., 1].mean()))
+    assert (len(orders) == 2) == config.swap or not config.swap
+
+
+def test_a_target_made_beforehand_follows_the_geometry():
+    pair = jnp.asarray(portable_inputs.smooth(0, 1, 16, 16)[0].transpose(1, 2, 0))
+    config = defaults("augment")
+    config.rotation = 10.0
+    for i in range(4):
+        moved = objective.augment(jax.random.key(i), objective.Slices(pair, target=pair[..., :1]), config)
+        np.testing.assert_array_equal(moved.target, moved.sources[..., :1])
 
 
 COLLECTIVE = re.compile(r"= (\S+) (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\(")
@@ -149,7 +173,8 @@ def collectives(config, devices=4):
     optimizer, chosen = optax.sgd(1.0), jax.devices()[:devices]
     state = parallel.replicate(train_state.create(variables, optimizer, config.optimizer), chosen)
     step = parallel.make_train_step(model, optimizer, config, chosen)
-    program = step.lower(state, parallel.split_batch(stack, devices), jax.random.key(7)).compile().as_text()
+    slices = parallel.split_batch(objective.Slices(stack), devices)
+    program = step.lower(state, slices, jax.random.key(7)).compile().as_text()
     found = [(kind, math.prod(int(size) for size in re.search(r"\[([\d,]*)\]", shape)[1].split(",") if size))
              for shape, kind in COLLECTIVE.findall(program)]
     return found, sum(leaf.size for leaf in jax.tree.leaves(variables))
