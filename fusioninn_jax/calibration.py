@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -160,21 +161,22 @@ def fit(spread: np.ndarray, error: np.ndarray) -> Calibration:
 def _fit_source(spread: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     parts = np.array_split(np.argsort(spread, kind="stable"), KNOTS)
     knots = np.array([np.median(spread[part]) for part in parts])
-    deviations = np.array([np.sqrt((error[part] ** 2).mean()) for part in parts])
-    half_widths = np.array([np.quantile(error[part], LEVELS) for part in parts]).T
-    return knots, _ascending(deviations), np.stack([_ascending(row) for row in half_widths])
+    errors = [error[part] for part in parts]
+    half_widths = [_ascending(errors, lambda sizes, level=level: float(np.quantile(sizes, level))) for level in LEVELS]
+    return knots, _ascending(errors, lambda sizes: float(np.sqrt((sizes**2).mean()))), np.stack(half_widths)
 
 
-def _ascending(values: np.ndarray) -> np.ndarray:
-    """The ascending sequence nearest in squares: neighbours that descend are averaged (isotonic regression)."""
-    blocks: list[tuple[float, int]] = []
-    for value in values:
-        mean, count = float(value), 1
-        while blocks and blocks[-1][0] > mean:
-            before, size = blocks.pop()
-            mean, count = (before * size + mean * count) / (size + count), size + count
-        blocks.append((mean, count))
-    return np.repeat([mean for mean, _ in blocks], [count for _, count in blocks])
+def _ascending(parts: Sequence[np.ndarray], statistic: Callable[[np.ndarray], float]) -> np.ndarray:
+    """The statistic of each part, where it descends that of neighbouring parts together (isotonic regression by pooling
+    adjacent violators; a quantile of what is pooled, not a mean of quantiles, so that the share below it stays)."""
+    blocks: list[tuple[float, list[np.ndarray]]] = []
+    for part in parts:
+        value, members = statistic(part), [part]
+        while blocks and blocks[-1][0] > value:
+            members = blocks.pop()[1] + members
+            value = statistic(np.concatenate(members))
+        blocks.append((value, members))
+    return np.repeat([value for value, _ in blocks], [len(members) for _, members in blocks])
 
 
 def coverage(calibration: Calibration, spread: np.ndarray, error: np.ndarray) -> np.ndarray:

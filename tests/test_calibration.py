@@ -35,6 +35,13 @@ def test_the_deviation_and_the_half_widths_are_those_of_the_errors():
     np.testing.assert_allclose(fitted.half_width(spread, 0.95)[:, 0], scale[:, 0] * stats.norm.ppf(0.975), rtol=0.06)
 
 
+def test_intervals_cover_even_where_errors_shrink_with_the_spread():
+    spread, error = pixels(0)
+    fitted = calibration.fit(spread, 0.01 * error / spread)
+    found = calibration.coverage(fitted, spread, 0.01 * error / spread)
+    np.testing.assert_allclose(found, np.broadcast_to(np.array(calibration.LEVELS)[:, None], found.shape), atol=0.03)
+
+
 def test_the_map_ascends_through_zero_and_ends_flat():
     generator = np.random.default_rng(0)
     fitted = calibration.fit(generator.random((600, 1)), generator.standard_normal((600, 1)))  # nothing to learn

@@ -16,7 +16,7 @@ def trained_fixture(data_dir):
     """A small model away from the identity, as a training on the tiny dataset would leave it."""
     config = training_case.config(data_dir)
     model = models.get("fusioninn", config.model.fusioninn)
-    image = np.full((1, 8, 8, 1), 0.5, np.float32)
+    image = np.full((1, model.multiple, model.multiple, 1), 0.5, np.float32)
     rng = np.random.default_rng(0)
     variables = jax.tree.map(lambda x: np.asarray(x + 0.1 * rng.standard_normal(np.shape(x)), np.float32),
                              jax.jit(model.init)(jax.random.key(0), image, image))

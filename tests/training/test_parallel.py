@@ -71,7 +71,8 @@ def curve(config, devices, steps):
     state = parallel.replicate(train_state.create(variables, optimizer, config.optimizer), chosen)
     step, found = parallel.make_train_step(model, optimizer, config, chosen), []
     for i in range(steps):
-        state, metrics = step(state, parallel.split_batch(stacks[i % 5], devices), jax.random.key(3))
+        slices = parallel.split_batch(objective.Slices(stacks[i % 5]), devices)
+        state, metrics = step(state, slices, jax.random.key(3))
         found.append([float(metrics["loss"]), float(metrics["gradient_norm"])])
     return np.array(found)
 
