@@ -11,10 +11,18 @@ from fusioninn_jax.errors import UserError
 SPLITS = ("train", "validation", "test")
 
 
-def assign(names: Collection[str], *, seed: int, val_fraction: float, test_fraction: float) -> dict[str, str]:
+def assign(names: Collection[str], *, seed: int, val_fraction: float, test_fraction: float,
+           what: str = "images") -> dict[str, str]:
     """Draws the split of each name by a seeded permutation of the sorted names.
 
     A fraction above 0 yields at least one name.
+
+    Args:
+      names: the units that are drawn; none is ever on two sides.
+      seed: of the permutation.
+      val_fraction: in [0, 1), of the names.
+      test_fraction: likewise.
+      what: the units, for the message.
 
     Returns:
       name -> 'train', 'validation' or 'test'.
@@ -28,8 +36,8 @@ def assign(names: Collection[str], *, seed: int, val_fraction: float, test_fract
     order = np.random.default_rng(seed).permutation(sorted(names)).tolist()
     validation, test = (max(1, round(f * len(order))) if f > 0 else 0 for f in (val_fraction, test_fraction))
     if validation + test >= len(order):
-        raise UserError(f"split: of {len(order)}, {validation} would go to validation and {test} to test, which leaves "
-                        "'train' empty; lower val_fraction and test_fraction, or add data")
+        raise UserError(f"split of the {what}: of {len(order)}, {validation} would go to validation and {test} to "
+                        "test, which leaves 'train' empty; lower val_fraction and test_fraction, or add data")
     return {name: SPLITS[1] if i < validation else SPLITS[2] if i < validation + test else SPLITS[0]
             for i, name in enumerate(order)}
 
