@@ -20,7 +20,8 @@ from etils import epath
 
 from data import publishing, summary
 from data.brats import layouts
-from fusioninn_jax import background, errors
+from fusioninn_jax.formats import background
+from fusioninn_jax.runtime import errors
 
 # Before TensorFlow is imported: its start-up notes would bury the one line that a user has to read.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -44,8 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _check_same_settings(final, settings, builder_cls)
         print(f"{final}: already prepared with these settings; if the files have changed, add --overwrite")
     else:
-        if manual_dir and not pathlib.Path(manual_dir).is_dir():  # before TFDS meets it
-            raise errors.UserError(f"{manual_dir}: no such folder; give the folder that holds the unpacked data")
+        if manual_dir and not (os.path.isdir(manual_dir) and os.listdir(manual_dir)):  # before TFDS meets it
+            layouts.find_subjects(pathlib.Path(manual_dir))
         prepare(builder_cls, config, manual_dir, data_dir, getattr(args, "beam_pipeline_options", None),
                 overwrite=args.overwrite)
     _summarise(args.dataset, name, final, data_dir, time.monotonic() - started)

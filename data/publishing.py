@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 from etils import epath
 
-from fusioninn_jax.errors import UserError, first_line
+from fusioninn_jax.runtime.errors import UserError, first_line
 
 LAST = "dataset_info.json"
 SCHEMES = ("gs", "s3", "az", "hf")  # that etils.epath knows

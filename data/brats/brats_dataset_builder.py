@@ -12,7 +12,7 @@ import tqdm
 
 from data.brats import layouts, naming, reading
 from data.brats.plan import Plan, make_plan
-from fusioninn_jax import background
+from fusioninn_jax.formats import background
 from fusioninn_jax.input_pipeline import example_features
 
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from data.brats import masks, naming, patients
 from data.brats.naming import ALIASES, HDF5_SPLITS, UNDERSTOOD, Named, Subject
 from data.splits import preview
-from fusioninn_jax.errors import UserError
+from fusioninn_jax.runtime.errors import UserError
 
 MODALITIES = ("t1", "t1gd", "t2", "flair")
 MSD_CHANNELS = ("flair", "t1", "t1gd", "t2")

@@ -15,8 +15,8 @@ import numpy as np
 
 from data.brats import naming
 from data.brats.naming import Subject
-from fusioninn_jax import image_io
-from fusioninn_jax.errors import UserError
+from fusioninn_jax.formats import image_io
+from fusioninn_jax.runtime.errors import UserError
 
 MOST_LABELS = 16  # distinct whole numbers of a file that could be a mask
 

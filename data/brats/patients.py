@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from fusioninn_jax.errors import UserError
+from fusioninn_jax.runtime.errors import UserError
 
 IDENTICAL = "identical voxels"
 _NUMBERED = "ses(?:sion)?|visits?|vis|tp|time[ _-]?points?|weeks?|wk|months?|follow[ _-]?up|fu"

@@ -12,8 +12,8 @@ from data import splits
 from data.brats import layouts, patients, reading
 from data.brats.naming import Subject
 from data.brats.patients import Patients
-from fusioninn_jax import background
-from fusioninn_jax.errors import UserError
+from fusioninn_jax.formats import background
+from fusioninn_jax.runtime.errors import UserError
 
 VAL_FRACTION = {"patient": 0.1, "slice": 1153 / 9653}  # 'slice' is the paper's
 

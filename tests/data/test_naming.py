@@ -6,7 +6,7 @@ import pytest
 
 from data import prepare
 from data.brats import layouts
-from fusioninn_jax.errors import UserError
+from fusioninn_jax.runtime.errors import UserError
 from tests.data import synthetic
 from tests.data.test_brats import _all, _run
 

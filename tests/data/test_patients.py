@@ -4,7 +4,7 @@ import openpyxl
 import pytest
 
 from data.brats import patients
-from fusioninn_jax.errors import UserError
+from fusioninn_jax.runtime.errors import UserError
 from tests.data import synthetic
 from tests.data.test_brats import _run, _subjects
 
