@@ -1,28 +1,37 @@
 """Training: `python -m fusioninn_jax.train --config=configs/phantom.py --workdir=runs/x [--config.key=value ...]`.
 
-The same command again resumes where the last checkpoint left off, exactly. SIGTERM saves and exits 0. The same command
-on every host of a TPU pod or of a Slurm step trains on all of them; docs/SCALING.md has the flags for other machines.
+The same command again resumes where the last checkpoint left off, exactly. Ctrl-C and SIGTERM save first and end with
+exit code 130 and 143, with --preempt_ok both with 0. The same command on every host of a TPU pod or of a Slurm step
+trains on all of them; docs/SCALING.md has the flags for other machines.
 """
 from __future__ import annotations
 
 import contextlib
+import signal
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
+from absl import flags
 from tqdm import tqdm
 
-from fusioninn_jax import input_pipeline, models, objective
+from fusioninn_jax import config_rules, input_pipeline, models, objective
 from fusioninn_jax.models.fusioninn import settled
-from fusioninn_jax.runtime import processes
+from fusioninn_jax.runtime import interrupts, processes
 from fusioninn_jax.runtime.command_line import run_with_config
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.training import checkpoint, parallel, run_lock, train_state
 from fusioninn_jax.training.train_log import TrainLog
 from fusioninn_jax.training.validation import validate
+
+
+class Outcome(NamedTuple):
+    """How a training ended: its last state, and the signal that stopped it, None where it ran to its end."""
+    state: train_state.TrainState
+    stopped: int | None
 
 
 def default_config() -> ml_collections.ConfigDict:
@@ -110,7 +119,8 @@ def _check_finite(metrics: dict[str, jax.Array], step: int, numbers: np.ndarray)
 def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str) -> train_state.TrainState:
     """Trains until `config.train.steps`, from the newest intact checkpoint in `workdir` where there is one.
 
-    All processes call it; the result does not depend on how many they are.
+    All processes call it; the result does not depend on how many they are. In the main thread Ctrl-C and SIGTERM save
+    and end it early; in other threads and in notebooks there is a warning instead.
 
     Args:
       config: as `default_config`.
@@ -124,6 +134,12 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str) -> train
       UserError: bad settings or data, a checkpoint of another architecture, another run in `workdir`, a loss that is
         not finite, or a last checkpoint that could not be written.
     """
+    return run(config, workdir).state
+
+
+def run(config: ml_collections.ConfigDict, workdir: str) -> Outcome:
+    """As `train_and_evaluate`; tells besides whether a signal ended it."""
+    config_rules.check(config, default_config())
     devices = parallel.all_devices()
     parallel.check_batch(config.train.batch_size, len(devices))
     prepared = input_pipeline.open_dataset(config.data)
@@ -138,7 +154,7 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str) -> train
 
 def _train(config: ml_collections.ConfigDict, workdir: str, model: models.FusionModel, optimizer: Any,
            prepared: input_pipeline.Prepared, devices: list[jax.Device], state: train_state.TrainState,
-           evaluated: bool) -> train_state.TrainState:
+           evaluated: bool) -> Outcome:
     """The loop, from `state` on."""
     state, step, key = parallel.replicate(state, devices), int(state.step), jax.random.key(config.seed)
     train_step, own = parallel.make_train_step(model, optimizer, config, devices), len(parallel.own_devices(devices))
@@ -169,10 +185,21 @@ def _train(config: ml_collections.ConfigDict, workdir: str, model: models.Fusion
             log.step(step, metrics, bar)
         if stop.requested():
             checkpoint.save(manager, state, config)
-            bar.write(f"stopped by SIGTERM at step {step}; the same command resumes there")
+            assert stop.number is not None
+            bar.write(f"stopped by {signal.Signals(stop.number).name} at step {step}; the same command resumes there")
     checkpoint.check_written(workdir, step)
-    return state
+    return Outcome(state, stop.number)
+
+
+def _command(config: ml_collections.ConfigDict, workdir: str) -> int:
+    """Trains; the exit code says whether a signal ended it."""
+    stopped = run(config, workdir).stopped
+    if stopped is None or flags.FLAGS.preempt_ok:
+        return 0
+    processes.part()
+    return interrupts.exit_code(stopped)
 
 
 if __name__ == "__main__":
-    run_with_config(train_and_evaluate)
+    flags.DEFINE_bool("preempt_ok", False, "exit code 0 also where SIGTERM or Ctrl-C ended the run, after saving")
+    run_with_config(_command)

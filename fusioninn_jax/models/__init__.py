@@ -2,27 +2,42 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+import functools
 from typing import Any
 
 import jax
 import ml_collections
 
+from fusioninn_jax import config_check
+from fusioninn_jax.config_check import between
 from fusioninn_jax.models import classical, deepfuse, funfusean, half_unet, unet, unet_3plus, unet_plus_plus
 from fusioninn_jax.models import ddfm as _ddfm
 from fusioninn_jax.models import fusioninn as _fusioninn
-from fusioninn_jax.models.base import FusionModel, Variables
+from fusioninn_jax.models.base import FusionModel, Variables, checked_fuse
 
 
-def _training_free(fuse: Callable[..., jax.Array]) -> tuple[Any, Any]:
-    """A function of the sources alone as an entry of the registry."""
-    model = FusionModel(init=lambda key, *sources: {"params": {}},
-                        fuse=lambda variables, *sources: (fuse(*sources), None),
-                        fuse_train=lambda variables, *sources, gather=None: (fuse(*sources), None, {}),
-                        decompose=None, sources=None, training_free=True)
+def _training_free(rule: str) -> tuple[Any, Any]:
+    """A rule of `classical`, by its name, as an entry of the registry; compiled functions do not pickle, names do."""
+    model = FusionModel(init=_no_variables, fuse=functools.partial(_fuse_by, rule),
+                        fuse_train=functools.partial(_fuse_train_by, rule), decompose=None, sources=None,
+                        training_free=True)
     return (lambda config: model), ml_collections.ConfigDict
 
 
+def _no_variables(key: jax.Array, *sources: jax.Array) -> Variables:
+    return {"params": {}}
+
+
+def _fuse_by(rule: str, variables: Variables, *sources: jax.Array) -> tuple[jax.Array, None]:
+    return getattr(classical, rule)(*sources), None
+
+
+def _fuse_train_by(rule: str, variables: Variables, *sources: jax.Array,
+                   gather: Any = None) -> tuple[jax.Array, None, Any]:
+    return getattr(classical, rule)(*sources), None, {}
+
+
+RULES = {"width": between(1, 4096), "sources": between(2, 64)}  # of the systems that do not check their own
 _MODELS: dict[str, tuple[Any, Any]] = {
     "fusioninn": (_fusioninn.fusioninn, _fusioninn.default_config),
     "deepfuse": (deepfuse.deepfuse, deepfuse.default_config),
@@ -32,12 +47,12 @@ _MODELS: dict[str, tuple[Any, Any]] = {
     "unet_plus_plus": (unet_plus_plus.unet_plus_plus, unet_plus_plus.default_config),
     "unet_3plus": (unet_3plus.unet_3plus, unet_3plus.default_config),
     "ddfm": (_ddfm.ddfm, _ddfm.default_config),
-    "mean": _training_free(classical.mean),
-    "max": _training_free(classical.maximum),
-    "laplacian_pyramid": _training_free(classical.laplacian_pyramid),
-    "wavelet": _training_free(classical.wavelet),
-    "guided_filter": _training_free(classical.guided_filter_fusion),
-    "ssim_limit": _training_free(classical.ssim_limit),
+    "mean": _training_free("mean"),
+    "max": _training_free("maximum"),
+    "laplacian_pyramid": _training_free("laplacian_pyramid"),
+    "wavelet": _training_free("wavelet"),
+    "guided_filter": _training_free("guided_filter_fusion"),
+    "ssim_limit": _training_free("ssim_limit"),
 }
 
 
@@ -71,7 +86,7 @@ def get(name: str, config: Any = None) -> FusionModel:
       config: a mapping or ConfigDict of settings that differ from `default_config(name)`, or None.
 
     Raises:
-      ValueError: an unknown name or setting.
+      ValueError: an unknown name or setting, or a value that a setting cannot have.
     """
     make, defaults = _entry(name)
     settings = defaults()
@@ -80,8 +95,12 @@ def get(name: str, config: Any = None) -> FusionModel:
             close = difflib.get_close_matches(key, list(settings), n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(settings)}"
             raise ValueError(f"{name} has no setting {key!r}; {hint}")
-        settings[key] = tuple(value) if isinstance(settings[key], tuple) else value
-    return make(settings)
+        is_list = isinstance(settings[key], tuple) and isinstance(value, tuple | list)
+        with settings.ignore_type():
+            settings[key] = tuple(value) if is_list else value
+    config_check.check(settings, defaults(), RULES, f"{name}.")
+    model = make(settings)
+    return model._replace(fuse=functools.partial(checked_fuse, model.fuse))
 
 
 __all__ = ["FusionModel", "Variables", "default_config", "get", "names"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -142,25 +142,38 @@ def fusion_model(network: nn.Module, *, sources: int | None = 2, multiple: int =
       sources: how many it takes; None: any number.
       multiple: what height and width must be divisible by.
     """
-    def check(images: tuple[jax.Array, ...]) -> None:
-        if sources not in (None, len(images)) or not images:
-            raise ValueError(f"the model takes {sources or 'some'} sources; got {len(images)}")
-        if images[0].shape[1] % multiple or images[0].shape[2] % multiple:
-            raise ValueError(f"images of {images[0].shape[1]}x{images[0].shape[2]}; the model needs multiples of "
-                             f"{multiple}")
-
-    def init(key: jax.Array, *images: jax.Array) -> Variables:
-        check(images)
-        return network.init(key, images, on_one_device)
-
-    def fuse(variables: Variables, *images: jax.Array) -> tuple[jax.Array, None]:
-        check(images)
-        return jnp.asarray(network.apply(variables, images)), None
-
-    def fuse_train(variables: Variables, *images: jax.Array,
-                   gather: Gather = on_one_device) -> tuple[jax.Array, None, Any]:
-        check(images)
-        fused, changed = network.apply(variables, images, gather, mutable=["batch_stats"])
-        return fused, None, changed["batch_stats"]
-
+    parts = _Network(network, sources, multiple)
+    init, fuse, fuse_train = (functools.partial(function, parts) for function in (_init, _fuse, _fuse_train))
     return FusionModel(init, fuse, fuse_train, None, sources=sources, multiple=multiple)
+
+
+class _Network(NamedTuple):
+    """What the functions of one system share; it pickles, as closures would not."""
+    network: nn.Module
+    sources: int | None
+    multiple: int
+
+
+def _check(of: _Network, images: tuple[jax.Array, ...]) -> None:
+    if of.sources not in (None, len(images)) or not images:
+        raise ValueError(f"the model takes {of.sources or 'some'} sources; got {len(images)}")
+    if images[0].shape[1] % of.multiple or images[0].shape[2] % of.multiple:
+        raise ValueError(f"images of {images[0].shape[1]}x{images[0].shape[2]}; the model needs multiples of "
+                         f"{of.multiple}")
+
+
+def _init(of: _Network, key: jax.Array, *images: jax.Array) -> Variables:
+    _check(of, images)
+    return of.network.init(key, images, on_one_device)
+
+
+def _fuse(of: _Network, variables: Variables, *images: jax.Array) -> tuple[jax.Array, None]:
+    _check(of, images)
+    return jnp.asarray(of.network.apply(variables, images)), None
+
+
+def _fuse_train(of: _Network, variables: Variables, *images: jax.Array,
+                gather: Gather = on_one_device) -> tuple[jax.Array, None, Any]:
+    _check(of, images)
+    fused, changed = of.network.apply(variables, images, gather, mutable=["batch_stats"])
+    return fused, None, changed["batch_stats"]

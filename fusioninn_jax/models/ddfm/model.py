@@ -7,13 +7,16 @@ Source: Zhao et al. 2023, "DDFM" (arXiv 2303.06840), as the authors of FusionINN
 """
 from __future__ import annotations
 
-from typing import Any
+import functools
+from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
+from fusioninn_jax.config_check import Rule, above, at_least, between, check, each_in
 from fusioninn_jax.models.base import FusionModel, Variables
 from fusioninn_jax.models.ddfm import diffusion, em
 from fusioninn_jax.models.ddfm.unet import make_unet, unet_multiple
@@ -24,6 +27,11 @@ STUDIO_BLACK, STUDIO_SPAN = 16.0, 219.0
 FULL_LUMA = (0.299, 0.587, 0.114)
 LEVELS = 255
 
+RULES = {"image_channels": Rule(lambda channels: channels in (1, 3), "1 or 3"), "channels": between(1, 4096),
+         "multipliers": Rule(lambda values: len(values) > 0 and all(value >= 1 for value in values), "(1, 2) or such"),
+         "blocks": between(1, 64), "attention": each_in(1, 2**16), "head_channels": between(1, 4096),
+         "diffusion_steps": between(2, 100_000), "steps": at_least(1), "lam": at_least(0), "rho": above(0),
+         "noise_seed": between(0, 2**32 - 1)}
 # Where its weights come from, for whoever asks for them.
 HOW_TO_GET = ("train a small one with `python -m fusioninn_jax.train --config=configs/ddpm.py --workdir=runs/ddpm`, or "
               "import OpenAI's with `python -m fusioninn_jax.interop.torch_checkpoint 256x256_diffusion_uncond.pt "
@@ -119,40 +127,60 @@ def ddfm(config: ml_collections.ConfigDict | None = None) -> FusionModel:
       ValueError: settings that make no network.
     """
     config = config or default_config()
-    if config.image_channels not in (1, 3):
-        raise ValueError(f"ddfm.image_channels is {config.image_channels}; it must be 1 or 3")
+    check(config, default_config(), RULES, "ddfm.")
+    if config.steps > config.diffusion_steps:
+        raise ValueError(f"ddfm.steps is {config.steps}; it can be no more than diffusion_steps, "
+                         f"{config.diffusion_steps}")
     network, betas = make_unet(config), diffusion.linear_betas(config.diffusion_steps)
     diffusion.respaced(config.diffusion_steps, config.steps)
-
-    def denoiser(variables: Variables) -> diffusion.Denoiser:
-        return lambda x, times: jnp.asarray(network.apply({"params": variables["params"]}, x, times))
-
-    def prepare(image: jax.Array) -> jax.Array:
-        """(B, H, W, 1) in [0, 1] to the network's size and [-1, 1]."""
-        margins = [padding(size, unet_multiple(config)) for size in image.shape[1:3]]
-        return 2 * jnp.pad(image, ((0, 0), *margins, (0, 0))) - 1
-
-    def init(key: jax.Array, *sources: jax.Array) -> Variables:
-        size = unet_multiple(config)
-        return network.init(key, jnp.zeros((1, size, size, config.image_channels), sources[0].dtype), jnp.zeros(1))
-
-    def fuse(variables: Variables, *sources: jax.Array) -> tuple[jax.Array, None]:
-        first, second = (prepare(source) for source in sources)
-        shape = (*first.shape[1:3], config.image_channels)
-        noise = jax.random.normal(jax.random.key(config.noise_seed), shape, first.dtype)
-        noise = jnp.broadcast_to(noise, (len(first), *shape))
-        fused = to_levels(sample_fused(denoiser(variables), noise, first, second, config))
-        (top, _), (left, _) = (padding(size, unet_multiple(config)) for size in sources[0].shape[1:3])
-        height, width = sources[0].shape[1:3]
-        return fused[:, top:top + height, left:left + width], None
-
-    def fuse_train(variables: Variables, *sources: jax.Array, gather: Any = None) -> tuple[jax.Array, None, Any]:
-        return (*fuse(variables, *sources), {})
-
-    def train_loss(variables: Variables, sources: tuple[jax.Array, ...], keys: jax.Array) -> jax.Array:
-        images = jnp.concatenate([prepare(source) for source in sources]).repeat(config.image_channels, -1)
-        own_keys = jax.vmap(lambda i: jax.vmap(lambda key: jax.random.fold_in(key, i))(keys))(np.arange(len(sources)))
-        losses = diffusion.denoising_loss(denoiser(variables), images, own_keys.reshape(-1), betas)
-        return losses.reshape(len(sources), -1).mean(0)
-
+    system = _System(network, betas, ml_collections.FrozenConfigDict(config))
+    init, fuse, fuse_train, train_loss = (functools.partial(function, system)
+                                          for function in (_init, _fuse, _fuse_train, _train_loss))
     return FusionModel(init, fuse, fuse_train, decompose=None, train_loss=train_loss)
+
+
+class _System(NamedTuple):
+    """What the functions of one DDFM share; it pickles, as closures would not."""
+    network: nn.Module
+    betas: np.ndarray
+    config: ml_collections.FrozenConfigDict
+
+
+def _denoiser(system: _System, variables: Variables) -> diffusion.Denoiser:
+    return lambda x, times: jnp.asarray(system.network.apply({"params": variables["params"]}, x, times))
+
+
+def _prepare(system: _System, image: jax.Array) -> jax.Array:
+    """(B, H, W, 1) in [0, 1] to the network's size and [-1, 1]."""
+    margins = [padding(size, unet_multiple(system.config)) for size in image.shape[1:3]]
+    return 2 * jnp.pad(image, ((0, 0), *margins, (0, 0))) - 1
+
+
+def _init(system: _System, key: jax.Array, *sources: jax.Array) -> Variables:
+    size = unet_multiple(system.config)
+    first = jnp.zeros((1, size, size, system.config.image_channels), sources[0].dtype)
+    return system.network.init(key, first, jnp.zeros(1))
+
+
+def _fuse(system: _System, variables: Variables, *sources: jax.Array) -> tuple[jax.Array, None]:
+    config = system.config
+    first, second = (_prepare(system, source) for source in sources)
+    shape = (*first.shape[1:3], config.image_channels)
+    noise = jax.random.normal(jax.random.key(config.noise_seed), shape, first.dtype)
+    noise = jnp.broadcast_to(noise, (len(first), *shape))
+    fused = to_levels(sample_fused(_denoiser(system, variables), noise, first, second, config))
+    (top, _), (left, _) = (padding(size, unet_multiple(config)) for size in sources[0].shape[1:3])
+    height, width = sources[0].shape[1:3]
+    return fused[:, top:top + height, left:left + width], None
+
+
+def _fuse_train(system: _System, variables: Variables, *sources: jax.Array,
+                gather: Any = None) -> tuple[jax.Array, None, Any]:
+    return (*_fuse(system, variables, *sources), {})
+
+
+def _train_loss(system: _System, variables: Variables, sources: tuple[jax.Array, ...], keys: jax.Array) -> jax.Array:
+    images = jnp.concatenate([_prepare(system, source) for source in sources]).repeat(system.config.image_channels, -1)
+    own_keys = jax.vmap(lambda i: jax.vmap(lambda key: jax.random.fold_in(key, i))(keys))(np.arange(len(sources)))
+    losses = diffusion.denoising_loss(_denoiser(system, variables), images, own_keys.reshape(-1), system.betas)
+    return losses.reshape(len(sources), -1).mean(0)
