@@ -18,7 +18,8 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from etils import epath
 
-from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax import prepared_data
+from fusioninn_jax.runtime.errors import UserError, first_line
 
 logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS warns of its own deprecated calls
 tf.config.set_visible_devices([], "GPU")  # the accelerator belongs to JAX
@@ -50,18 +51,6 @@ def example_features(modalities: int) -> tfds.features.FeaturesDict:
     })
 
 
-def default_config() -> ml_collections.ConfigDict:
-    """The pipeline's settings and their defaults."""
-    config = ml_collections.ConfigDict()
-    config.dataset = "brain_phantom/default"  # a prepared dataset below data_dir: name/config
-    config.data_dir = "runs/data"
-    config.normalisation = "minmax"  # "percentile": the top 0.1 % of the brain is clipped, for outlying voxels
-    config.crop = ()  # (height, width) of training crops; empty: whole slices
-    config.cache = True  # keep the compressed slices in memory after the first epoch
-    config.shuffle_buffer = 16384  # slices; the shuffle is complete where the split has no more than this
-    return config
-
-
 class Prepared(NamedTuple):
     """A prepared dataset, ready to be read."""
 
@@ -74,7 +63,7 @@ def open_dataset(config: ml_collections.ConfigDict) -> Prepared:
     """Finds the newest version of a prepared dataset.
 
     Args:
-      config: as `default_config`.
+      config: `settings.DATA`.
 
     Raises:
       UserError: it is not prepared; the message names the command that prepares it.
@@ -86,11 +75,51 @@ def open_dataset(config: ml_collections.ConfigDict) -> Prepared:
         option = {"brain_phantom": f" --config={of_config}"}.get(name, f" --source=FOLDER --name={of_config}")
         raise UserError(f"{folder}: no prepared dataset there; "
                         f"run `python -m data.prepare {name}{option} --data_dir={config.data_dir}` first")
-    builder = tfds.builder_from_directory(os.fspath(versions[-1]))
-    channels = builder.info.features["sources"].shape[-1]
-    named = (builder.info.metadata or {}).get("modalities") or [f"source {i + 1}" for i in range(channels)]
-    sizes = {name: split.num_examples for name, split in builder.info.splits.items()}
-    return Prepared(builder, tuple(named), sizes)
+    return _open(versions[-1])
+
+
+def _open(folder: epath.Path) -> Prepared:
+    """Raises `UserError` where its files are not those that were written."""
+    prepared_data.check_description(folder)
+    try:
+        builder = tfds.builder_from_directory(os.fspath(folder))
+        channels = builder.info.features["sources"].shape[-1]
+        metadata = dict(builder.info.metadata or {})
+        splits = dict(builder.info.splits)
+    except Exception as error:  # TFDS raises many kinds for a file that it cannot understand
+        raise prepared_data.damaged(folder / prepared_data.INFO, f"this and {prepared_data.FEATURES} are not understood "
+                                    f"({first_line(error)[:100]})") from error
+    prepared_data.check_sizes(folder, splits)
+    named = metadata.get("modalities") or [f"source {i + 1}" for i in range(channels)]
+    if not isinstance(named, list | tuple) or len(named) != channels:
+        raise prepared_data.damaged(folder / prepared_data.METADATA, f"does not name {channels} modalities")
+    return Prepared(builder, tuple(map(str, named)), {name: split.num_examples for name, split in splits.items()})
+
+
+def _guarded(prepared: Prepared, split: str, batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The batches; what TensorFlow raises while it reads them becomes one line."""
+    try:
+        yield from batches
+    except tf.errors.InvalidArgumentError as error:
+        if "Cannot batch" in str(error) or "batch elements with different shapes" in str(error):
+            raise UserError(f"{prepared.builder.data_dir}: images differ in size; set --config.data.crop=(HEIGHT, WIDTH)"
+                            ", to which all are cut or padded") from error
+        raise _unreadable(prepared, split, error) from error
+    except tf.errors.OpError as error:
+        raise _unreadable(prepared, split, error) from error
+
+
+def _unreadable(prepared: Prepared, split: str, error: Exception) -> UserError:
+    """Names the file in which an example is not as it was written."""
+    folder = epath.Path(prepared.builder.data_dir)
+    files = [folder / file for file in prepared.builder.info.splits[split].filenames]
+    for file in files:
+        try:
+            for _ in tf.data.TFRecordDataset(os.fspath(file)):
+                pass
+        except tf.errors.OpError:
+            return prepared_data.damaged(file, "is damaged: a checksum in it is not met")
+    return prepared_data.damaged(files[0], f"holds an example that is not understood ({first_line(error)[:100]})")
 
 
 def _version_key(folder: epath.Path) -> tuple[int, ...]:
@@ -167,7 +196,7 @@ def train_batches(prepared: Prepared, config: ml_collections.ConfigDict, *, batc
 
     Args:
       prepared: from `open_dataset`.
-      config: as `default_config`.
+      config: `settings.DATA`.
       batch_size: of the global batch, over all processes.
       seed: of the shuffles and crops.
       first_step: batches already consumed; reading goes on from there, exactly.
@@ -202,7 +231,7 @@ def train_batches(prepared: Prepared, config: ml_collections.ConfigDict, *, batc
         return {name: example[name] for name in ("sources", "mask", "number")}
 
     batches = stream.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).batch(own)
-    return iter(batches.prefetch(tf.data.AUTOTUNE).as_numpy_iterator())
+    return _guarded(prepared, "train", batches.prefetch(tf.data.AUTOTUNE).as_numpy_iterator())
 
 
 def evaluation_batches(prepared: Prepared, config: ml_collections.ConfigDict, split: str, *, batch_size: int,
@@ -214,7 +243,7 @@ def evaluation_batches(prepared: Prepared, config: ml_collections.ConfigDict, sp
 
     Args:
       prepared: from `open_dataset`.
-      config: as `default_config`.
+      config: `settings.DATA`.
       split: which one.
       batch_size: images in every global batch, the filled-up ones included. Slices of unlike size never share one.
       multiple: height and width are padded with zeros, at the bottom and right, to a multiple of this.
@@ -252,4 +281,4 @@ def evaluation_batches(prepared: Prepared, config: ml_collections.ConfigDict, sp
         encoded = encoded.filter(lambda number, _: number % every == 0)
     batches = encoded.group_by_window(size_key, lambda _, group: group.batch(batch_size), window_size=batch_size)
     examples = batches.flat_map(own_rows).map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return iter(examples.batch(own).prefetch(tf.data.AUTOTUNE).as_numpy_iterator())
+    return _guarded(prepared, split, examples.batch(own).prefetch(tf.data.AUTOTUNE).as_numpy_iterator())

@@ -18,12 +18,12 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from fusioninn_jax import config_rules, input_pipeline, models, objective
+from fusioninn_jax import config_check, input_pipeline, limits, models, objective, settings
 from fusioninn_jax.models.fusioninn import settled
 from fusioninn_jax.runtime import interrupts, processes
 from fusioninn_jax.runtime.command_line import run_with_config
 from fusioninn_jax.runtime.errors import UserError
-from fusioninn_jax.training import checkpoint, parallel, run_lock, train_state
+from fusioninn_jax.training import checkpoint, parallel, run_lock, train_state, validation
 from fusioninn_jax.training.train_log import TrainLog
 from fusioninn_jax.training.validation import validate
 
@@ -34,26 +34,13 @@ class Outcome(NamedTuple):
     stopped: int | None
 
 
-def default_config() -> ml_collections.ConfigDict:
-    """Every setting of a training run with its default."""
-    config = ml_collections.ConfigDict()
-    config.seed = 0
-    config.data = input_pipeline.default_config()
-    config.augment = objective.augment_config()
-    config.model = ml_collections.ConfigDict({"name": "fusioninn"})
-    for name in models.names():
-        config.model[name] = models.default_config(name)
-    config.losses = objective.default_config()
-    config.optimizer = train_state.default_config()
-    config.checkpoint = checkpoint.default_config()
-    config.train = ml_collections.ConfigDict()
-    config.train.batch_size = 32  # of the global batch
-    config.train.steps = 10_000
-    config.train.epochs = 0  # where above 0, steps follow from it
-    config.train.eval_every = 250  # steps; evaluation and checkpoint, and both at the end
-    config.train.eval_batch_size = 0  # 0: as in training
-    config.train.log_every = 10  # steps
-    return config
+def check_config(config: ml_collections.ConfigDict) -> None:
+    """Raises UserError where a setting is unknown, of another kind than its default, or out of range."""
+    try:
+        config_check.check(config, settings.defaults(), limits.below(""), "config.")
+        models.get(config.model.name, config.model[config.model.name])
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def settle(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
@@ -71,6 +58,8 @@ def resolve(config: ml_collections.ConfigDict, prepared: input_pipeline.Prepared
       UserError: the data has other modalities than the model takes, or too few slices.
     """
     config = settle(config)
+    if not prepared.sizes.get("train"):
+        raise UserError(f"{prepared.builder.data_dir}: has no slices to train on; prepare it with a split 'train'")
     if config.train.epochs:
         config.train.steps = max(1, config.train.epochs * prepared.sizes["train"] // config.train.batch_size)
     config.train.eval_batch_size = config.train.eval_batch_size or config.train.batch_size
@@ -90,6 +79,8 @@ def initial_state(model: models.FusionModel, optimizer: Any, config: ml_collecti
     first = next(input_pipeline.train_batches(prepared, config.data, batch_size=config.train.batch_size,
                                               seed=config.seed))
     height, width = first["sources"].shape[1:3]
+    validation.check_size(model, height, width, f"{config.data.dataset}: training images", "set a larger "
+                          "--config.data.crop")
     if height % model.multiple or width % model.multiple:
         raise UserError(f"{config.data.dataset}: images of {height}x{width}; the model needs multiples of "
                         f"{model.multiple}: set --config.data.crop=({height // model.multiple * model.multiple}, "
@@ -123,7 +114,7 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str) -> train
     and end it early; in other threads and in notebooks there is a warning instead.
 
     Args:
-      config: as `default_config`.
+      config: `settings.TRAINING`.
       workdir: gets `checkpoints/`, `metrics.jsonl` (a line an evaluation), `train_log.jsonl` (a line every
         `log_every` steps) and TensorBoard files.
 
@@ -139,7 +130,7 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str) -> train
 
 def run(config: ml_collections.ConfigDict, workdir: str) -> Outcome:
     """As `train_and_evaluate`; tells besides whether a signal ended it."""
-    config_rules.check(config, default_config())
+    check_config(config)
     devices = parallel.all_devices()
     parallel.check_batch(config.train.batch_size, len(devices))
     prepared = input_pipeline.open_dataset(config.data)

@@ -3,25 +3,31 @@ from __future__ import annotations
 
 import difflib
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import ml_collections
 
-from fusioninn_jax import config_check
-from fusioninn_jax.config_check import between
+from fusioninn_jax import config_check, limits, settings
 from fusioninn_jax.models import classical, deepfuse, funfusean, half_unet, unet, unet_3plus, unet_plus_plus
 from fusioninn_jax.models import ddfm as _ddfm
 from fusioninn_jax.models import fusioninn as _fusioninn
 from fusioninn_jax.models.base import FusionModel, Variables, checked_fuse
 
+Make = Callable[[ml_collections.ConfigDict], FusionModel]
 
-def _training_free(rule: str) -> tuple[Any, Any]:
+
+def _training_free(rule: str) -> Make:
     """A rule of `classical`, by its name, as an entry of the registry; compiled functions do not pickle, names do."""
-    model = FusionModel(init=_no_variables, fuse=functools.partial(_fuse_by, rule),
+    model = FusionModel(init=_no_variables, fuse=_checked(functools.partial(_fuse_by, rule)),
                         fuse_train=functools.partial(_fuse_train_by, rule), decompose=None, sources=None,
                         training_free=True)
-    return (lambda config: model), ml_collections.ConfigDict
+    return lambda config: model
+
+
+def _checked(fuse: Callable[..., Any]) -> Callable[..., Any]:
+    return functools.partial(checked_fuse, fuse)
 
 
 def _no_variables(key: jax.Array, *sources: jax.Array) -> Variables:
@@ -37,16 +43,15 @@ def _fuse_train_by(rule: str, variables: Variables, *sources: jax.Array,
     return getattr(classical, rule)(*sources), None, {}
 
 
-RULES = {"width": between(1, 4096), "sources": between(2, 64)}  # of the systems that do not check their own
-_MODELS: dict[str, tuple[Any, Any]] = {
-    "fusioninn": (_fusioninn.fusioninn, _fusioninn.default_config),
-    "deepfuse": (deepfuse.deepfuse, deepfuse.default_config),
-    "funfusean": (funfusean.funfusean, funfusean.default_config),
-    "half_unet": (half_unet.half_unet, half_unet.default_config),
-    "unet": (unet.unet, unet.default_config),
-    "unet_plus_plus": (unet_plus_plus.unet_plus_plus, unet_plus_plus.default_config),
-    "unet_3plus": (unet_3plus.unet_3plus, unet_3plus.default_config),
-    "ddfm": (_ddfm.ddfm, _ddfm.default_config),
+_MODELS: dict[str, Make] = {
+    "fusioninn": _fusioninn.fusioninn,
+    "deepfuse": deepfuse.deepfuse,
+    "funfusean": funfusean.funfusean,
+    "half_unet": half_unet.half_unet,
+    "unet": unet.unet,
+    "unet_plus_plus": unet_plus_plus.unet_plus_plus,
+    "unet_3plus": unet_3plus.unet_3plus,
+    "ddfm": _ddfm.ddfm,
     "mean": _training_free("mean"),
     "max": _training_free("maximum"),
     "laplacian_pyramid": _training_free("laplacian_pyramid"),
@@ -61,12 +66,11 @@ def names() -> list[str]:
     return sorted(_MODELS)
 
 
-def _entry(name: str) -> tuple[Any, Any]:
+def _check(name: str) -> None:
     if name not in _MODELS:
         close = difflib.get_close_matches(name, names(), n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names())}"
         raise ValueError(f"no fusion system is called {name!r}; {hint}")
-    return _MODELS[name]
 
 
 def default_config(name: str) -> ml_collections.ConfigDict:
@@ -75,7 +79,8 @@ def default_config(name: str) -> ml_collections.ConfigDict:
     Raises:
       ValueError: an unknown name.
     """
-    return _entry(name)[1]()
+    _check(name)
+    return settings.defaults(f"model.{name}")
 
 
 def get(name: str, config: Any = None) -> FusionModel:
@@ -88,19 +93,18 @@ def get(name: str, config: Any = None) -> FusionModel:
     Raises:
       ValueError: an unknown name or setting, or a value that a setting cannot have.
     """
-    make, defaults = _entry(name)
-    settings = defaults()
+    whole = default_config(name)
     for key, value in dict(config or {}).items():
-        if key not in settings:
-            close = difflib.get_close_matches(key, list(settings), n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(settings)}"
+        if key not in whole:
+            close = difflib.get_close_matches(key, list(whole), n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(whole)}"
             raise ValueError(f"{name} has no setting {key!r}; {hint}")
-        is_list = isinstance(settings[key], tuple) and isinstance(value, tuple | list)
-        with settings.ignore_type():
-            settings[key] = tuple(value) if is_list else value
-    config_check.check(settings, defaults(), RULES, f"{name}.")
-    model = make(settings)
-    return model._replace(fuse=functools.partial(checked_fuse, model.fuse))
+        is_list = isinstance(whole[key], tuple) and isinstance(value, tuple | list)
+        with whole.ignore_type():
+            whole[key] = tuple(value) if is_list else value
+    config_check.check(whole, default_config(name), limits.below(f"model.{name}"), f"model.{name}.")
+    model = _MODELS[name](whole)
+    return model if model.training_free else model._replace(fuse=_checked(model.fuse))
 
 
 __all__ = ["FusionModel", "Variables", "default_config", "get", "names"]

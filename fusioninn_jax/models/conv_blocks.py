@@ -143,8 +143,8 @@ def fusion_model(network: nn.Module, *, sources: int | None = 2, multiple: int =
       multiple: what height and width must be divisible by.
     """
     parts = _Network(network, sources, multiple)
-    init, fuse, fuse_train = (functools.partial(function, parts) for function in (_init, _fuse, _fuse_train))
-    return FusionModel(init, fuse, fuse_train, None, sources=sources, multiple=multiple)
+    return FusionModel(functools.partial(_init, parts), functools.partial(_fuse, parts),
+                       functools.partial(_fuse_train, parts), None, sources=sources, multiple=multiple)
 
 
 class _Network(NamedTuple):

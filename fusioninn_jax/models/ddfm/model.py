@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from fusioninn_jax.config_check import Rule, above, at_least, between, check, each_in
+from fusioninn_jax import settings
 from fusioninn_jax.models.base import FusionModel, Variables
 from fusioninn_jax.models.ddfm import diffusion, em
 from fusioninn_jax.models.ddfm.unet import make_unet, unet_multiple
@@ -27,33 +27,10 @@ STUDIO_BLACK, STUDIO_SPAN = 16.0, 219.0
 FULL_LUMA = (0.299, 0.587, 0.114)
 LEVELS = 255
 
-RULES = {"image_channels": Rule(lambda channels: channels in (1, 3), "1 or 3"), "channels": between(1, 4096),
-         "multipliers": Rule(lambda values: len(values) > 0 and all(value >= 1 for value in values), "(1, 2) or such"),
-         "blocks": between(1, 64), "attention": each_in(1, 2**16), "head_channels": between(1, 4096),
-         "diffusion_steps": between(2, 100_000), "steps": at_least(1), "lam": at_least(0), "rho": above(0),
-         "noise_seed": between(0, 2**32 - 1)}
 # Where its weights come from, for whoever asks for them.
 HOW_TO_GET = ("train a small one with `python -m fusioninn_jax.train --config=configs/ddpm.py --workdir=runs/ddpm`, or "
               "import OpenAI's with `python -m fusioninn_jax.interop.torch_checkpoint 256x256_diffusion_uncond.pt "
               "--name=ddfm --workdir=runs/ddpm`; then give --workdir=runs/ddpm")
-
-
-def default_config() -> ml_collections.ConfigDict:
-    """The published 256x256 model: 552 814 086 parameters. `configs/ddpm.py` has a small grey one to train."""
-    config = ml_collections.ConfigDict()
-    config.image_channels = 3  # 1: trained on grey slices
-    config.channels = 256  # of the first level
-    config.multipliers = (1, 1, 2, 2, 4, 4)  # channels of each level over those of the first
-    config.blocks = 2  # residual blocks of a level
-    config.attention = (8, 16, 32)  # how many times smaller the levels are that attend (sizes 32, 16, 8 of 256)
-    config.head_channels = 64
-    config.learned_sigma = True  # twice the output channels, and the variational bound in training
-    config.diffusion_steps = 1000  # T; β is linear
-    config.steps = 100  # of them, in sampling
-    config.lam = 0.5  # λ of the EM
-    config.rho = 0.001  # ρ of the EM
-    config.noise_seed = 0  # of the noise that sampling starts from
-    return config
 
 
 def luma(image: jax.Array) -> jax.Array:
@@ -79,7 +56,7 @@ def with_luma(image: jax.Array, new: jax.Array) -> jax.Array:
 
 
 def sample_fused(denoise: diffusion.Denoiser, noise: jax.Array, first: jax.Array, second: jax.Array,
-                 config: ml_collections.ConfigDict) -> jax.Array:
+                 config: ml_collections.FrozenConfigDict) -> jax.Array:
     """DDFM's sampling, before anything is done to its result.
 
     Args:
@@ -87,7 +64,7 @@ def sample_fused(denoise: diffusion.Denoiser, noise: jax.Array, first: jax.Array
       noise: (B, H, W, C), where it starts; C is 1 or 3.
       first: (B, H, W, 1) in [-1, 1], I: T1-Gd.
       second: (B, H, W, 1) in [-1, 1], V: T2-FLAIR.
-      config: as `default_config`.
+      config: `settings.DDFM`.
 
     Returns:
       (B, H, W, C), nominally in [-1, 1].
@@ -121,22 +98,21 @@ def ddfm(config: ml_collections.ConfigDict | None = None) -> FusionModel:
     Any image size: padded with zeros, in the middle, to what the network needs, and cropped back.
 
     Args:
-      config: as `default_config`; None takes that.
+      config: `settings.DDFM`; None takes the defaults.
 
     Raises:
       ValueError: settings that make no network.
     """
-    config = config or default_config()
-    check(config, default_config(), RULES, "ddfm.")
+    config = config or settings.defaults("model.ddfm")
     if config.steps > config.diffusion_steps:
         raise ValueError(f"ddfm.steps is {config.steps}; it can be no more than diffusion_steps, "
                          f"{config.diffusion_steps}")
     network, betas = make_unet(config), diffusion.linear_betas(config.diffusion_steps)
     diffusion.respaced(config.diffusion_steps, config.steps)
     system = _System(network, betas, ml_collections.FrozenConfigDict(config))
-    init, fuse, fuse_train, train_loss = (functools.partial(function, system)
-                                          for function in (_init, _fuse, _fuse_train, _train_loss))
-    return FusionModel(init, fuse, fuse_train, decompose=None, train_loss=train_loss)
+    return FusionModel(functools.partial(_init, system), functools.partial(_fuse, system),
+                       functools.partial(_fuse_train, system), decompose=None,
+                       train_loss=functools.partial(_train_loss, system))
 
 
 class _System(NamedTuple):
