@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -40,6 +40,20 @@ def assign(names: Collection[str], *, seed: int, val_fraction: float, test_fract
                         "test, which leaves 'train' empty; lower val_fraction and test_fraction, or add data")
     return {name: SPLITS[1] if i < validation else SPLITS[2] if i < validation + test else SPLITS[0]
             for i, name in enumerate(order)}
+
+
+def joined(digests: Mapping[str, Collection[str]]) -> tuple[dict[str, str], list[str]]:
+    """Names that share a digest become one unit: (name -> the first name of its unit, a line for each such group)."""
+    unit_of = {name: name for name in digests}
+    holders: dict[str, list[str]] = {}
+    for name in sorted(digests):
+        for digest in digests[name]:
+            holders.setdefault(digest, []).append(name)
+    groups = sorted({tuple(names) for names in holders.values() if len(names) > 1})
+    for group in groups:
+        units = {unit_of[name] for name in group}
+        unit_of |= {name: min(units) for name, unit in unit_of.items() if unit in units}
+    return unit_of, [f"{', '.join(group)}: identical images, kept on one side of every split" for group in groups]
 
 
 def check_named(option: str, wanted: Sequence[str], known: Collection[str]) -> None:

@@ -57,6 +57,7 @@ class Prepared(NamedTuple):
     builder: tfds.core.DatasetBuilder
     modalities: tuple[str, ...]
     sizes: dict[str, int]  # slices in each split
+    white: float = 0.0  # the value of white that `chroma` goes with; 0 where no slice has colour
 
 
 def open_dataset(config: ml_collections.ConfigDict) -> Prepared:
@@ -87,13 +88,14 @@ def _open(folder: epath.Path) -> Prepared:
         metadata = dict(builder.info.metadata or {})
         splits = dict(builder.info.splits)
     except Exception as error:  # TFDS raises many kinds for a file that it cannot understand
-        raise prepared_data.damaged(folder / prepared_data.INFO, f"this and {prepared_data.FEATURES} are not understood "
-                                    f"({first_line(error)[:100]})") from error
+        what = f"this and {prepared_data.FEATURES} are not understood ({first_line(error)[:100]})"
+        raise prepared_data.damaged(folder / prepared_data.INFO, what) from error
     prepared_data.check_sizes(folder, splits)
     named = metadata.get("modalities") or [f"source {i + 1}" for i in range(channels)]
     if not isinstance(named, list | tuple) or len(named) != channels:
         raise prepared_data.damaged(folder / prepared_data.METADATA, f"does not name {channels} modalities")
-    return Prepared(builder, tuple(map(str, named)), {name: split.num_examples for name, split in splits.items()})
+    return Prepared(builder, tuple(map(str, named)), {name: split.num_examples for name, split in splits.items()},
+                    float(metadata.get("white") or 0))
 
 
 def _guarded(prepared: Prepared, split: str, batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -102,8 +104,8 @@ def _guarded(prepared: Prepared, split: str, batches: Iterator[Batch]) -> Iterat
         yield from batches
     except tf.errors.InvalidArgumentError as error:
         if "Cannot batch" in str(error) or "batch elements with different shapes" in str(error):
-            raise UserError(f"{prepared.builder.data_dir}: images differ in size; set --config.data.crop=(HEIGHT, WIDTH)"
-                            ", to which all are cut or padded") from error
+            raise UserError(f"{prepared.builder.data_dir}: images differ in size; set --config.data.crop="
+                            "(HEIGHT, WIDTH), to which all are cut or padded") from error
         raise _unreadable(prepared, split, error) from error
     except tf.errors.OpError as error:
         raise _unreadable(prepared, split, error) from error
@@ -164,6 +166,13 @@ def _decode(prepared: Prepared, normalisation: str, number: tf.Tensor, example: 
     sources = features["sources"].decode_example(example["sources"])
     return {"sources": normalise(sources, normalisation), "mask": features["mask"].decode_example(example["mask"]),
             "subject": example["subject"], "slice_index": example["slice_index"], "number": number}
+
+
+def _chroma(prepared: Prepared, encoded: dict[str, Any], sources: tf.Tensor) -> tf.Tensor:
+    """(H, W, 2) Cb and Cr in parts of white, 0 where a slice has no colour."""
+    chroma = prepared.builder.info.features["chroma"].decode_example(encoded["chroma"])
+    grey = tf.zeros([tf.shape(sources)[0], tf.shape(sources)[1], 2])
+    return tf.cond(tf.size(chroma) > 0, lambda: chroma / prepared.white, lambda: grey)
 
 
 def _crop(size: tuple[int, int], seed: int, position: tf.Tensor, example: dict[str, Any]) -> dict[str, Any]:
@@ -253,17 +262,18 @@ def evaluation_batches(prepared: Prepared, config: ml_collections.ConfigDict, sp
 
     Yields:
       `sources` (B, H, W, M), `mask` (B, H, W, 1), `subject` and `slice_index`, `number` and `weight` (B,): 1, or 0
-      for filling.
+      for filling; where the dataset has colour `chroma` (B, H, W, 2), in parts of white.
 
     Raises:
       UserError: no such split.
     """
-    def prepare(number: tf.Tensor, example: dict[str, Any], weight: tf.Tensor) -> dict[str, Any]:
-        example = _decode(prepared, config.normalisation, number, example)
+    def prepare(number: tf.Tensor, encoded: dict[str, Any], weight: tf.Tensor) -> dict[str, Any]:
+        example = _decode(prepared, config.normalisation, number, encoded)
+        chroma = {"chroma": _chroma(prepared, encoded, example["sources"])} if prepared.white else {}
         lack = -tf.shape(example["sources"])[:2] % multiple
         pad = [[0, lack[0]], [0, lack[1]], [0, 0]]
-        return example | {"sources": tf.pad(example["sources"], pad), "mask": tf.pad(example["mask"], pad),
-                          "weight": weight}
+        images = {"sources": example["sources"], "mask": example["mask"]} | chroma
+        return example | {name: tf.pad(image, pad) for name, image in images.items()} | {"weight": weight}
 
     def size_key(number: tf.Tensor, example: dict[str, Any]) -> tf.Tensor:
         height, width = tf.unstack(tf.cast(example["sources"]["shape"][:2], tf.int64))

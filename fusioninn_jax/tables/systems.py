@@ -18,7 +18,7 @@ from fusioninn_jax import input_pipeline, settings, train, trained_model
 from fusioninn_jax.runtime.command_line import one_line
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.scoring import score_table
-from fusioninn_jax.scoring.image_scores.score_split import Scoring, score_model
+from fusioninn_jax.scoring.score_split import Scoring, score_model
 from fusioninn_jax.trained_model import TrainedModel
 from fusioninn_jax.training import checkpoint
 from fusioninn_jax.training.train_log import TRAIN_FILE, read_lines

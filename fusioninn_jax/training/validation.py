@@ -54,8 +54,8 @@ def run_over(model: FusionModel, variables: Any, prepared: input_pipeline.Prepar
                                                 process_index=jax.process_index(), process_count=jax.process_count())
     own = len(parallel.own_devices(devices))
     for batch in batches:
-        check_size(model, *batch["sources"].shape[1:3], f"{config.data.dataset}: images of the split {split}",
-                   "leave such images out")
+        height, width = batch["sources"].shape[1:3]
+        check_size(model, height, width, f"{config.data.dataset}: images of the split {split}", "leave such images out")
         stack, numbers = parallel.split_batch((batch["sources"], batch["number"].astype(np.uint32)), own)
         yield batch, parallel.merge_batch(step(variables, stack, numbers, key))
 

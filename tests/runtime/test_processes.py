@@ -9,7 +9,7 @@ import pytest
 from fusioninn_jax import train
 from fusioninn_jax.runtime import processes
 from fusioninn_jax.runtime.errors import UserError
-from fusioninn_jax.scoring.image_scores import image_scores, score_split
+from fusioninn_jax.scoring import image_scores, score_split
 from fusioninn_jax.studies import batch
 from fusioninn_jax.training import checkpoint
 from tests import many_processes, tiny_config, tolerances
