@@ -190,9 +190,9 @@ def _check_same_settings(final: epath.Path, settings: dict[str, Any] | None, bui
 
 
 def _summarise(dataset: str, name: str, final: epath.Path, data_dir: epath.Path, seconds: float) -> None:
-    import tensorflow_datasets as tfds
+    from fusioninn_jax import input_pipeline
 
-    builder = tfds.builder_from_directory(os.fspath(final))
+    builder = input_pipeline.open_folder(final).builder
     metadata = json.loads((final / "metadata.json").read_text())
     subjects = metadata.get("counts", {}).get("subjects", {})
     print("slices: " + ", ".join(f"{info.num_examples} {split}" + (f" ({subjects[split]} subjects)" if split in subjects

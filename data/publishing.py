@@ -9,6 +9,7 @@ import contextlib
 import os
 import pathlib
 import re
+import shutil
 import socket
 import tempfile
 import uuid
@@ -141,9 +142,11 @@ def _rename(built: pathlib.Path, final: pathlib.Path) -> None:
 def _copy(built: epath.Path, final: epath.Path) -> None:
     (final / LAST).unlink(missing_ok=True)  # the old one is no longer whole from here on
     names = sorted((path.name for path in built.iterdir()), key=lambda name: (name == LAST, name))
+    final.mkdir(parents=True, exist_ok=True)
     try:
         for name in names:
-            (built / name).copy(final / name, overwrite=True)
+            with (built / name).open("rb") as source, (final / name).open("wb") as target:
+                shutil.copyfileobj(source, target, 1 << 24)
         for path in final.iterdir():
             if path.name not in names:
                 path.unlink()

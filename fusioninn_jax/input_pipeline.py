@@ -76,11 +76,15 @@ def open_dataset(config: ml_collections.ConfigDict) -> Prepared:
         option = {"brain_phantom": f" --config={of_config}"}.get(name, f" --source=FOLDER --name={of_config}")
         raise UserError(f"{folder}: no prepared dataset there; "
                         f"run `python -m data.prepare {name}{option} --data_dir={config.data_dir}` first")
-    return _open(versions[-1])
+    return open_folder(versions[-1])
 
 
-def _open(folder: epath.Path) -> Prepared:
-    """Raises `UserError` where its files are not those that were written."""
+def open_folder(folder: epath.Path) -> Prepared:
+    """The prepared dataset in a folder.
+
+    Raises:
+      UserError: its files are not those that were written.
+    """
     prepared_data.check_description(folder)
     try:
         builder = tfds.builder_from_directory(os.fspath(folder))

@@ -91,7 +91,7 @@ class FusedFolder:
     def check_brightness(self, peak: float) -> None:
         """Raises UserError where the brightest pixel of all, in parts of white, is dark."""
         if 0 < peak < DARK and self._given is None:
-            raise UserError(f"{self._folder}: no pixel of any image is brighter than {peak:.2%} of what its type holds, "
+            raise UserError(f"{self._folder}: no pixel of any image is brighter than {peak:.2%} of what its type can, "
                             "as of 12 bits kept in 16; say which values are black and white by "
                             "--fused-range=BLACK,WHITE, e.g. 0,4095")
 
