@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import NamedTuple
 
+import ml_collections
+
 
 class Rule(NamedTuple):
     """What a setting may be, beside the type of its default.
@@ -54,12 +56,12 @@ def size(least: int) -> Rule:
                 "(height, width), or () for none")
 
 
-def check(config: Mapping[str, object], defaults: Mapping[str, object], rules: Mapping[str, Rule],
+def check(config: ml_collections.ConfigDict, defaults: ml_collections.ConfigDict, rules: Mapping[str, Rule],
           prefix: str = "") -> None:
     """Compares a configuration, or a part of one, with its defaults.
 
     Args:
-      config: nested mappings.
+      config: as a whole, or a part of it.
       defaults: the same, with every setting.
       rules: dotted name of a setting -> what it may be.
       prefix: stands before the names in messages.
@@ -67,6 +69,11 @@ def check(config: Mapping[str, object], defaults: Mapping[str, object], rules: M
     Raises:
       ValueError: names the first setting that is wrong, and how to mend it.
     """
+    _check(config.to_dict(), defaults.to_dict(), rules, prefix)
+
+
+def _check(config: Mapping[str, object], defaults: Mapping[str, object], rules: Mapping[str, Rule],
+           prefix: str) -> None:
     for key in config:
         if key not in defaults:
             close = difflib.get_close_matches(str(key), list(defaults), n=1, cutoff=0.5)
@@ -81,11 +88,13 @@ def check(config: Mapping[str, object], defaults: Mapping[str, object], rules: M
             if not isinstance(value, Mapping):
                 raise ValueError(f"{name}: is {_shown(value)}; it must be a group of settings: {', '.join(default)}")
             below = {rule[len(key) + 1:]: what for rule, what in rules.items() if rule.startswith(f"{key}.")}
-            check(value, default, below, f"{name}.")
+            _check(value, default, below, f"{name}.")
             continue
         rule = rules.get(key)
         if not _is_like(value, default) or (rule and not rule.allows(value)):
-            raise ValueError(f"{name}: is {_shown(value)}; give {rule.wanted if rule else _kind(default)}")
+            is_number = not isinstance(default, tuple | list | str | bool)
+            wanted = [_kind(default)] if is_number or not rule else []
+            raise ValueError(f"{name}: is {_shown(value)}; give {', '.join(wanted + ([rule.wanted] if rule else []))}")
 
 
 def _is_like(value: object, default: object) -> bool:

@@ -38,7 +38,7 @@ def check_config(config: ml_collections.ConfigDict) -> None:
     """Raises UserError where a setting is unknown, of another kind than its default, or out of range."""
     try:
         config_check.check(config, settings.defaults(), limits.below(""), "config.")
-        models.get(config.model.name, config.model[config.model.name])
+        models.get(config.model.name, config.model.to_dict().get(config.model.name))
     except ValueError as error:
         raise UserError(str(error)) from error
 

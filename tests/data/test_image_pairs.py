@@ -171,7 +171,8 @@ def test_copies_stay_on_one_side_and_are_told(folders, tmp_path, capsys):
     ct, pet = folders
     (ct / "im6.tif").write_bytes((ct / "im1.tif").read_bytes())  # one is enough
     for seed in range(4):
-        assert prepare.main(_arguments(folders, tmp_path, f"--name=s{seed}", f"--seed={seed}", "--val_fraction=.5")) == 0
+        options = [f"--name=s{seed}", f"--seed={seed}", "--val_fraction=.5"]
+        assert prepare.main(_arguments(folders, tmp_path, *options)) == 0
         _, examples = _load(tmp_path, f"s{seed}")
         sides = [{e["subject"].decode() for e in part} for part in examples.values()]
         assert any({"im1", "im6"} <= side for side in sides)
