@@ -1,7 +1,7 @@
 """What a user can get wrong in a configuration: one line that names the setting, before anything is read or written."""
 import pytest
 
-from fusioninn_jax import limits, losses, settings, storage, train
+from fusioninn_jax import latent_losses, limits, losses, settings, storage, train
 from fusioninn_jax.input_pipeline import NORMALISATIONS
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.training import train_state
@@ -29,10 +29,10 @@ BAD = [
     ("optimizer.ema", 1.0, "below 1"), ("optimizer.plateau_factor", 1.0, "above 0 and below 1"),
     ("checkpoint.keep_last", 0, "a whole number, 1 or more"), ("augment.rotation", -5.0, "from 0"),
     ("model.name", "fusionin", "fusioninn"), ("model.fusioninn.widths", (0,), "from 1 to 4096"),
-    ("model.fusioninn.widths", 64, "whole numbers"), ("model.fusioninn.blocks", 0, "from 1 to 64"),
+    ("model.fusioninn.widths", 64, "whole numbers"), ("model.fusioninn.blocks", -1, "from 0 to 64"),
     ("model.fusioninn.levels", (-1,), "from 0 to 6"), ("model.fusioninn.shrinkage", 0.5, "below 0.5"),
     ("model.fusioninn.clamp", -1.0, "above 0"), ("model.fusioninn.dtype", "int8", "one of float32"),
-    ("model.fusioninn.formulation", "flow", "logit, official"), ("model.fusioninn.permutations", ((0, 1),), "lengths"),
+    ("model.fusioninn.formulation", "flow", "logit"), ("model.fusioninn.permutations", ((0, 1),), "lengths"),
     ("model.unet", None, "a group of settings"), ("model.unet.width", 0, "from 1"),
 ]
 
@@ -80,7 +80,7 @@ def test_the_defaults_are_within_their_limits_and_every_limit_is_of_a_setting():
 
 def test_the_words_are_those_of_the_modules():
     words = {"losses.reduction": losses.REDUCTIONS, "data.normalisation": NORMALISATIONS,
-             "optimizer.schedule": train_state.SCHEDULES, "losses.latent": losses.LATENT_LOSSES,
+             "optimizer.schedule": train_state.SCHEDULES, "losses.latent": latent_losses.LATENT_LOSSES,
              "losses.prior": losses.LATENT_PRIORS, "losses.storage.kind": storage.KINDS}
     for name, known in words.items():
         assert limits.LIMITS[name].wanted == f"one of {', '.join(known)}"

@@ -3,8 +3,9 @@ from __future__ import annotations
 
 import difflib
 import functools
+import importlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import ml_collections
@@ -14,33 +15,36 @@ from fusioninn_jax.models import classical, deepfuse, funfusean, half_unet, unet
 from fusioninn_jax.models import ddfm as _ddfm
 from fusioninn_jax.models import fusioninn as _fusioninn
 from fusioninn_jax.models.base import FusionModel, Variables, checked_fuse
+from fusioninn_jax.models.salient import salient_mean
 
 Make = Callable[[ml_collections.ConfigDict], FusionModel]
 
 
-def _training_free(rule: str) -> Make:
-    """A rule of `classical`, by its name, as an entry of the registry; compiled functions do not pickle, names do."""
-    model = FusionModel(init=_no_variables, fuse=_checked(functools.partial(_fuse_by, rule)),
-                        fuse_train=functools.partial(_fuse_train_by, rule), decompose=None, sources=None,
+class _Rule(NamedTuple):
+    """A function of the sources alone as the functions of a FusionModel.
+
+    They pickle, since they are methods; the rule does by its name, a jitted function not by itself.
+    """
+
+    module: str
+    name: str
+
+    def init(self, key: jax.Array, *sources: jax.Array) -> Variables:
+        return {"params": {}}
+
+    def fuse(self, variables: Variables, *sources: jax.Array) -> tuple[jax.Array, None]:
+        return getattr(importlib.import_module(self.module), self.name)(*sources), None
+
+    def fuse_train(self, variables: Variables, *sources: jax.Array, gather: Any = None) -> tuple[jax.Array, None, Any]:
+        return (*self.fuse(variables, *sources), {})
+
+
+def _training_free(fuse: Callable[..., jax.Array]) -> Make:
+    """A function of the sources alone, at the top of its module, as an entry of the registry."""
+    own = _Rule(fuse.__module__, fuse.__name__)
+    model = FusionModel(own.init, functools.partial(checked_fuse, own.fuse), own.fuse_train, decompose=None, sources=None,
                         training_free=True)
     return lambda config: model
-
-
-def _checked(fuse: Callable[..., Any]) -> Callable[..., Any]:
-    return functools.partial(checked_fuse, fuse)
-
-
-def _no_variables(key: jax.Array, *sources: jax.Array) -> Variables:
-    return {"params": {}}
-
-
-def _fuse_by(rule: str, variables: Variables, *sources: jax.Array) -> tuple[jax.Array, None]:
-    return getattr(classical, rule)(*sources), None
-
-
-def _fuse_train_by(rule: str, variables: Variables, *sources: jax.Array,
-                   gather: Any = None) -> tuple[jax.Array, None, Any]:
-    return getattr(classical, rule)(*sources), None, {}
 
 
 _MODELS: dict[str, Make] = {
@@ -52,12 +56,13 @@ _MODELS: dict[str, Make] = {
     "unet_plus_plus": unet_plus_plus.unet_plus_plus,
     "unet_3plus": unet_3plus.unet_3plus,
     "ddfm": _ddfm.ddfm,
-    "mean": _training_free("mean"),
-    "max": _training_free("maximum"),
-    "laplacian_pyramid": _training_free("laplacian_pyramid"),
-    "wavelet": _training_free("wavelet"),
-    "guided_filter": _training_free("guided_filter_fusion"),
-    "ssim_limit": _training_free("ssim_limit"),
+    "salient_mean": _training_free(salient_mean),
+    "mean": _training_free(classical.mean),
+    "max": _training_free(classical.maximum),
+    "laplacian_pyramid": _training_free(classical.laplacian_pyramid),
+    "wavelet": _training_free(classical.wavelet),
+    "guided_filter": _training_free(classical.guided_filter_fusion),
+    "ssim_limit": _training_free(classical.ssim_limit),
 }
 
 
@@ -73,8 +78,20 @@ def _check(name: str) -> None:
         raise ValueError(f"no fusion system is called {name!r}; {hint}")
 
 
+def is_training_free(name: str) -> bool:
+    """Whether the system called `name` has no parameters: it is a fusion rule.
+
+    Raises:
+      ValueError: an unknown name.
+    """
+    return not default_config(name) and get(name).training_free
+
+
 def default_config(name: str) -> ml_collections.ConfigDict:
     """The settings of a system and their defaults.
+
+    Args:
+      name: one of `names()`.
 
     Raises:
       ValueError: an unknown name.
@@ -104,7 +121,7 @@ def get(name: str, config: Any = None) -> FusionModel:
             whole[key] = tuple(value) if is_list else value
     config_check.check(whole, default_config(name), limits.below(f"model.{name}"), f"model.{name}.")
     model = _MODELS[name](whole)
-    return model if model.training_free else model._replace(fuse=_checked(model.fuse))
+    return model if model.training_free else model._replace(fuse=functools.partial(checked_fuse, model.fuse))
 
 
-__all__ = ["FusionModel", "Variables", "default_config", "get", "names"]
+__all__ = ["FusionModel", "Variables", "default_config", "get", "is_training_free", "names"]

@@ -45,7 +45,7 @@ class TransposedConv(nn.Module):
         bias = self.param("bias", start, (self.features,))
         batch, height, width, _ = x.shape
         cells = jnp.einsum("bhwc,ijco->bhiwjo", x, kernel)
-        return cells.reshape(batch, 2 * height, 2 * width, self.features) + bias[None, None, None]
+        return cells.reshape(batch, 2 * height, 2 * width, self.features) + bias
 
 
 class BatchNorm(nn.Module):
@@ -77,18 +77,16 @@ class BatchNorm(nn.Module):
                 unbiased = used_variance * count / max(count - 1, 1)
                 mean.value += self.momentum * (used_mean - mean.value)
                 variance.value += self.momentum * (unbiased - variance.value)
-        shift, factor, end = (values[None, None, None] for values in (
-            used_mean, scale * jax.lax.rsqrt(used_variance + self.epsilon), bias))
-        return (x - shift) * factor + end
+        return (x - used_mean) * (scale * jax.lax.rsqrt(used_variance + self.epsilon)) + bias
 
 
 def _global_moments(x: jax.Array, gather: Gather) -> tuple[jax.Array, jax.Array, int]:
     """Mean and biased variance of each channel over the global batch, and how many values they are of."""
     local_mean = x.mean((0, 1, 2))
-    local = jnp.stack([local_mean, ((x - local_mean[None, None, None]) ** 2).mean((0, 1, 2))])
+    local = jnp.stack([local_mean, ((x - local_mean) ** 2).mean((0, 1, 2))])
     means, variances = jnp.moveaxis(gather(local[None]), 1, 0)
     mean = means.mean(0)
-    variance = (variances + (means - mean[None]) ** 2).mean(0)
+    variance = (variances + (means - mean) ** 2).mean(0)
     return mean, variance, len(means) * x.size // x.shape[-1]
 
 
@@ -135,6 +133,35 @@ def encode(x: jax.Array, block: Callable[[int], nn.Module], levels: int, gather:
     return features
 
 
+class _NetworkModel(NamedTuple):
+    """A network as the functions of a FusionModel; methods, so that it pickles."""
+
+    network: nn.Module
+    sources: int | None
+    multiple: int
+
+    def _check(self, images: tuple[jax.Array, ...]) -> None:
+        if self.sources not in (None, len(images)) or not images:
+            raise ValueError(f"the model takes {self.sources or 'some'} sources; got {len(images)}")
+        if images[0].shape[1] % self.multiple or images[0].shape[2] % self.multiple:
+            raise ValueError(f"images of {images[0].shape[1]}x{images[0].shape[2]}; the model needs multiples of "
+                             f"{self.multiple}")
+
+    def init(self, key: jax.Array, *images: jax.Array) -> Variables:
+        self._check(images)
+        return self.network.init(key, images, on_one_device)
+
+    def fuse(self, variables: Variables, *images: jax.Array) -> tuple[jax.Array, None]:
+        self._check(images)
+        return jnp.asarray(self.network.apply(variables, images)), None
+
+    def fuse_train(self, variables: Variables, *images: jax.Array,
+                   gather: Gather = on_one_device) -> tuple[jax.Array, None, Any]:
+        self._check(images)
+        fused, changed = self.network.apply(variables, images, gather, mutable=["batch_stats"])
+        return fused, None, changed["batch_stats"]
+
+
 def fusion_model(network: nn.Module, *, sources: int | None = 2, multiple: int = 1) -> FusionModel:
     """A Linen network as a FusionModel that cannot decompose.
 
@@ -144,38 +171,5 @@ def fusion_model(network: nn.Module, *, sources: int | None = 2, multiple: int =
       sources: how many it takes; None: any number.
       multiple: what height and width must be divisible by.
     """
-    parts = _Network(network, sources, multiple)
-    return FusionModel(functools.partial(_init, parts), functools.partial(_fuse, parts),
-                       functools.partial(_fuse_train, parts), None, sources=sources, multiple=multiple)
-
-
-class _Network(NamedTuple):
-    """What the functions of one system share; it pickles, as closures would not."""
-    network: nn.Module
-    sources: int | None
-    multiple: int
-
-
-def _check(of: _Network, images: tuple[jax.Array, ...]) -> None:
-    if of.sources not in (None, len(images)) or not images:
-        raise ValueError(f"the model takes {of.sources or 'some'} sources; got {len(images)}")
-    if images[0].shape[1] % of.multiple or images[0].shape[2] % of.multiple:
-        raise ValueError(f"images of {images[0].shape[1]}x{images[0].shape[2]}; the model needs multiples of "
-                         f"{of.multiple}")
-
-
-def _init(of: _Network, key: jax.Array, *images: jax.Array) -> Variables:
-    _check(of, images)
-    return of.network.init(key, images, on_one_device)
-
-
-def _fuse(of: _Network, variables: Variables, *images: jax.Array) -> tuple[jax.Array, None]:
-    _check(of, images)
-    return jnp.asarray(of.network.apply(variables, images)), None
-
-
-def _fuse_train(of: _Network, variables: Variables, *images: jax.Array,
-                gather: Gather = on_one_device) -> tuple[jax.Array, None, Any]:
-    _check(of, images)
-    fused, changed = of.network.apply(variables, images, gather, mutable=["batch_stats"])
-    return fused, None, changed["batch_stats"]
+    own = _NetworkModel(network, sources, multiple)
+    return FusionModel(own.init, own.fuse, own.fuse_train, None, sources=sources, multiple=multiple)

@@ -56,8 +56,9 @@ def run_over(model: FusionModel, variables: Any, prepared: input_pipeline.Prepar
     for batch in batches:
         height, width = batch["sources"].shape[1:3]
         check_size(model, height, width, f"{config.data.dataset}: images of the split {split}", "leave such images out")
-        stack, numbers = parallel.split_batch((batch["sources"], batch["number"].astype(np.uint32)), own)
-        yield batch, parallel.merge_batch(step(variables, stack, numbers, key))
+        slices = objective.slices_of(batch)
+        slices, numbers = parallel.split_batch((slices, batch["number"].astype(np.uint32)), own)
+        yield batch, parallel.merge_batch(step(variables, slices, numbers, key))
 
 
 def _whole_batches(batches: list[np.ndarray]) -> np.ndarray:
