@@ -19,7 +19,7 @@ from fusioninn_jax.formats.provenance import Provenance
 from fusioninn_jax.formats.series import Series
 from fusioninn_jax.runtime import outputs
 from fusioninn_jax.runtime.errors import Parser, UserError, cli
-from fusioninn_jax.studies import archive, fusing
+from fusioninn_jax.studies import archive, fusing, study_background
 from fusioninn_jax.trained_model import TrainedModel
 from fusioninn_jax.volumes import FusedVolume
 
@@ -114,7 +114,8 @@ def decomposed(image: Series, record: Provenance, args: argparse.Namespace) -> t
                   fusing.as_volume(trained, image, record))
         values = fusing.decompose(trained, volume, args.seed)
     sources = provenance.sources(record, image)
-    return [source.with_values(value) for source, value in zip(sources, values, strict=True)], deviation
+    return [source.with_values(value) for source, value
+            in zip(sources, study_background.restored(record, values), strict=True)], deviation
 
 
 def main(argv: Sequence[str] | None = None) -> int:

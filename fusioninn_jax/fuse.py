@@ -14,11 +14,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fusioninn_jax.formats import files, nifti, provenance
+from fusioninn_jax.formats import background, files, nifti, provenance
 from fusioninn_jax.formats.series import Series
 from fusioninn_jax.runtime import outputs, processes
 from fusioninn_jax.runtime.errors import Parser, UserError
-from fusioninn_jax.studies import archive, batch, fusing, reading
+from fusioninn_jax.studies import archive, batch, fusing, reading, study_background
 from fusioninn_jax.trained_model import TrainedModel
 
 FUSED_NAME, LATENT_NAME = "fused.nii.gz", "latent.nii.gz"  # of a batch, in the folder of each study
@@ -33,6 +33,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--latent", type=pathlib.Path, help="keep the latent here (.nii or .nii.gz)")
     parser.add_argument("--lossless", action="store_true", help="write one archive that `decompose` turns into the "
                         "original voxels bit for bit; checked before the command ends")
+    parser.add_argument(background.OPTION, default=background.AUTO, help="of volumes that are normalised "
+                        "already: auto: "
+                        "the value of the border, where parts of the brain lie below it; minimum; or the value; one "
+                        "for all series, or one for each with commas between")
     parser.add_argument("--keep-phi", action="store_true", help="keep what may name the patient in exported headers")
     parser.add_argument("--studies", type=pathlib.Path, help="fuse every study below this folder, into -o FOLDER")
     parser.add_argument("--match", nargs="+", metavar="PATTERN", help="with --studies: one for each series")
@@ -59,13 +63,14 @@ def write_fusion(result: fusing.Fusion, output: pathlib.Path, latent: pathlib.Pa
                         [(nifti.COMMENT, provenance.text(provenance.of_latent(result.record, remainder)))])
 
 
-def write_archive(trained: TrainedModel, sources: Sequence[Series], output: pathlib.Path) -> None:
+def write_archive(trained: TrainedModel, sources: Sequence[Series], output: pathlib.Path, *,
+                  asked: Sequence[str | float] = ("auto",), names: Sequence[str] = ()) -> None:
     """Writes the lossless archive after reading it back and comparing every voxel.
 
     Raises:
       UserError: what comes back differs from what went in.
     """
-    image, found = archive.encode(trained, sources)
+    image, found = archive.encode(trained, sources, asked=asked, names=names)
     with outputs.new_files(output) as (temporary,):
         nifti.write_series(temporary, image, found)
         written = nifti.read(temporary)
@@ -83,10 +88,11 @@ def fuse_study(trained: TrainedModel, paths: Sequence[pathlib.Path], output: pat
     """Fuses one study from files to files; returns its first series."""
     outputs.check([output] + ([latent] if latent else []), inputs=paths, overwrite=overwrite)
     sources = reading.read_sources(paths, keep_phi=args.keep_phi, resample=args.resample)
+    asked, names = study_background.parse_all(args.background), [str(path) for path in paths]
     if args.lossless:
-        write_archive(trained, sources, output)
+        write_archive(trained, sources, output, asked=asked, names=names)
         return sources[0]
-    result = fusing.fuse(trained, sources, files.storage(output, sources[0]))
+    result = fusing.fuse(trained, sources, files.storage(output, sources[0]), asked=asked, names=names)
     if latent and result.volume.latent is None:
         raise UserError(f"{latent}: the model of this checkpoint has no latent; leave it out")
     write_fusion(result, output, latent)

@@ -13,12 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from fusioninn_jax import calibration, pretrained, volumes
-from fusioninn_jax.formats import nifti, provenance
+from fusioninn_jax.formats import background, nifti, provenance
 from fusioninn_jax.formats.files import Storage
 from fusioninn_jax.formats.provenance import Provenance
 from fusioninn_jax.formats.series import Series, to_type
 from fusioninn_jax.models import FusionModel
 from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.studies import study_background
 from fusioninn_jax.trained_model import TrainedModel
 from fusioninn_jax.training import parallel
 from fusioninn_jax.volumes import FusedVolume
@@ -57,19 +58,33 @@ def _load(checkpoint: str | None) -> TrainedModel:
     return trained._replace(variables=jax.tree.map(np.asarray, trained.variables))
 
 
-def fuse(trained: TrainedModel, sources: Sequence[Series], storage: Storage) -> Fusion:
+def fuse(trained: TrainedModel, sources: Sequence[Series], storage: Storage, *,
+         asked: Sequence[str | float] = (background.AUTO,), names: Sequence[str] = ()) -> Fusion:
     """Fuses series that lie on one grid; the image is rounded to `storage`, the volume is not.
 
+    Args:
+      trained: the model.
+      sources: its series.
+      storage: of the fused image.
+      asked: the background of each series, or one for all, see `formats.background`: where parts of the brain lie
+        below it, it is fused as the darkest value, and the record says how it was.
+      names: of the series, for messages.
+
     Raises:
-      UserError: another number of series than the model takes.
+      UserError: another number of series than the model takes, or a background that cannot be told.
     """
     if trained.model.sources not in (None, len(sources)):
         raise UserError(f"{len(sources)} series: the model of this checkpoint fuses {trained.model.sources}; give as "
                         "many, or another --checkpoint")
-    volume = _on_devices(_fuse(trained.model), trained.variables, *[source.values for source in sources])
+    names = names or [f"series {i}" for i, _ in enumerate(sources, 1)]
+    grounds = study_background.find_all(sources, asked, names)
+    volume = _on_devices(_fuse(trained.model), trained.variables,
+                         *[background.darkened(source.values, found) for source, found
+                           in zip(sources, grounds, strict=True)])
     image = _as_image(np.asarray(volume.fused), sources[0], storage)
     name = pretrained.fingerprint(trained.variables, trained.config)
     record = provenance.make(image, list(sources), volume.ranges, name, trained.prior)
+    study_background.note(record, grounds)
     return Fusion(image, record, volume)
 
 
