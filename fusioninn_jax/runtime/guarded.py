@@ -1,0 +1,336 @@
+"""One guarded way from a path to content: regular files alone, decompression bounded, any reader's error one line.
+
+Nothing of a file's content gets into a message: a header's text may name a patient. An error's own words are quoted
+only where this package raised it (`Damaged`) or the operating system did.
+"""
+from __future__ import annotations
+
+import bz2
+import contextlib
+import errno
+import gzip
+import io
+import logging
+import lzma
+import os
+import pathlib
+import stat
+import threading
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+
+from fusioninn_jax.errors import UserError
+
+CHUNK = 1 << 20  # bytes decompressed at a time
+SLACK = 1 << 20  # bytes that may follow what a header declares
+GZIP = b"\x1f\x8b"
+_SQUEEZED = (zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile)
+
+
+class Damaged(ValueError):
+    """Content is not what its format asks for; the message is ours and quotes no text of the file."""
+
+
+def why(error: BaseException) -> str:
+    """What an error says about a file, without a word of the file's content."""
+    if isinstance(error, Damaged):
+        return str(error)
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    if isinstance(error, EOFError):
+        return "it ends too early"
+    if isinstance(error, _SQUEEZED):
+        return "its compressed content is damaged"
+    if isinstance(error, MemoryError):
+        return "it asks for more memory than there is"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return f"its content is not what the format asks for, {type(error).__name__}"
+
+
+@contextlib.contextmanager
+def reading(path: pathlib.Path, what: str, mend: str) -> Iterator[None]:
+    """Whatever a reader raises in the block becomes one line, and other packages' log lines and warnings stay out.
+
+    Args:
+      path: the file, for the message.
+      what: what is wrong then, e.g. `not a readable NIfTI file`.
+      mend: what to do about it.
+
+    Raises:
+      UserError: for any error but a UserError, which passes through.
+    """
+    try:
+        with quiet():
+            yield
+    except UserError:
+        raise
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; check the path") from error
+    except Exception as error:  # readers raise all kinds for broken content
+        raise UserError(f"{path}: {what} ({why(error)}); {mend}") from error
+
+
+class _Quiet:
+    """How many blocks of how many threads ask for silence, and what to go back to after the last."""
+    lock, depth = threading.Lock(), 0
+    level, filters = 0, warnings.catch_warnings()
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Drops log lines and warnings while the block runs: those of readers quote headers, and stand beside our line."""
+    with _Quiet.lock:
+        if _Quiet.depth == 0:
+            _Quiet.level, _Quiet.filters = logging.root.manager.disable, warnings.catch_warnings()
+            _Quiet.filters.__enter__()
+            warnings.simplefilter("ignore")
+            logging.disable(logging.CRITICAL)
+        _Quiet.depth += 1
+    try:
+        yield
+    finally:
+        with _Quiet.lock:
+            _Quiet.depth -= 1
+            if _Quiet.depth == 0:
+                _Quiet.filters.__exit__(None, None, None)
+                logging.disable(_Quiet.level)
+
+
+def check_there(path: pathlib.Path) -> os.stat_result:
+    """The status of a file or folder.
+
+    Raises:
+      UserError: missing, a loop of symbolic links, a name that cannot be, no permission.
+    """
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UserError(f"{path}: no such file or folder; check the path") from error
+    except OSError as error:
+        what = "is a loop of symbolic links" if error.errno == errno.ELOOP else f"cannot be read ({why(error)})"
+        raise UserError(f"{path}: {what}; check the path") from error
+    except ValueError as error:
+        raise UserError(f"{str(path)!r}: no such file or folder; check the path") from error
+
+
+def open_file(path: pathlib.Path) -> BinaryIO:
+    """A regular file, open for reading. Pipes and devices are refused before they can block.
+
+    Raises:
+      UserError: missing, not a regular file, not readable.
+    """
+    check_there(path)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({why(error)}); check its permissions") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UserError(f"{path}: is {_kind(path)}; give a file")
+    return os.fdopen(descriptor, "rb")
+
+
+def _kind(path: pathlib.Path) -> str:
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    return "a pipe" if stat.S_ISFIFO(mode) else "a device or socket"
+
+
+def read_bytes(path: pathlib.Path) -> bytes:
+    """The content of a regular file.
+
+    Raises:
+      UserError: as `open_file`, or a failing disk.
+    """
+    with open_file(path) as file, reading(path, "cannot be read", "check the disk"):
+        return file.read()
+
+
+def read_declared(path: pathlib.Path, head: int, declared: Callable[[bytes], int]) -> bytes:
+    """A file, gzipped or not, as far as its header says that it goes; no more than that is ever held.
+
+    Args:
+      path: the file; whether it is gzipped is told from its content.
+      head: length of the header in bytes.
+      declared: from the header's bytes (fewer where the file is shorter), how long the content is; may raise.
+
+    Returns:
+      at most as many bytes as declared; fewer where the file ends before.
+
+    Raises:
+      UserError: as `open_file`, damaged compression (a checksum is verified), content far longer than declared.
+    """
+    with open_file(path) as file, reading(path, "truncated or corrupt", "fetch the file anew"):
+        squeezed = file.read(2) == GZIP
+        file.seek(0)
+        stream: BinaryIO = gzip.GzipFile(fileobj=file) if squeezed else file  # type: ignore[assignment]
+        start = _take(stream, head)
+        size = max(declared(start), len(start))
+        content = start + _take(stream, size - len(start))
+        if squeezed and len(_take(stream, SLACK, keep=False)) == SLACK:  # the end is read for gzip's checksum
+            raise Damaged(f"it holds far more than the {size} bytes that its header declares")
+        return content
+
+
+def _take(stream: BinaryIO, size: int, keep: bool = True) -> bytes:
+    """Up to `size` bytes, read in pieces, since a header may ask for more than the file holds; zeros unless `keep`."""
+    pieces, taken = [], 0
+    while taken < size:
+        piece = stream.read(min(CHUNK, size - taken))
+        if not piece:
+            break
+        taken += len(piece)
+        pieces.append(piece if keep else bytes(len(piece)))
+    return b"".join(pieces)
+
+
+def decompress(content: bytes, size: int, method: str = "bz2") -> bytes:
+    """Decompresses to exactly `size` bytes; memory stays below twice that, whatever the content would become.
+
+    Args:
+      content: one stream of that method, or several in a row (bz2, gzip, lzma); nothing else behind it.
+      size: of what comes out, as declared by whoever wrote it.
+      method: `bz2`, `zlib`, `gzip`, `lzma`, or `deflate` (no header).
+
+    Raises:
+      Damaged: other content, or another length.
+    """
+    pieces: list[bytes] = []
+    length, rest = 0, content
+    try:
+        while rest or not pieces:
+            stream = _decompressor(method)
+            while not stream.eof:
+                piece = stream.decompress(rest, min(CHUNK, size - length + 1))
+                rest = b""
+                length += len(piece)
+                pieces.append(piece)
+                if length > size:
+                    raise Damaged(f"its compressed content is longer than the {size} bytes declared")
+                if not piece and not stream.eof and stream.needs_input:
+                    raise Damaged("its compressed content ends too early")
+            rest = stream.unused_data
+    except Damaged:
+        raise
+    except (OSError, EOFError, ValueError, *_SQUEEZED) as error:
+        raise Damaged("its compressed content is damaged") from error
+    if length != size:
+        raise Damaged(f"its compressed content has {length} bytes where {size} are declared")
+    return b"".join(pieces)
+
+
+def _decompressor(method: str) -> bz2.BZ2Decompressor | lzma.LZMADecompressor | _Inflate:
+    if method in ("bz2", "lzma"):
+        return bz2.BZ2Decompressor() if method == "bz2" else lzma.LZMADecompressor()
+    return _Inflate({"zlib": zlib.MAX_WBITS, "gzip": 16 + zlib.MAX_WBITS, "deflate": -zlib.MAX_WBITS}[method])
+
+
+class _Inflate:
+    """zlib's decompressor in the manner of bz2's, which keeps its unread input itself."""
+
+    def __init__(self, bits: int) -> None:
+        self._zlib = zlib.decompressobj(bits)
+
+    @property
+    def eof(self) -> bool:
+        """Whether the stream has ended."""
+        return self._zlib.eof
+
+    @property
+    def needs_input(self) -> bool:
+        """Whether all that was given is used up."""
+        return not self._zlib.unconsumed_tail
+
+    @property
+    def unused_data(self) -> bytes:
+        """What follows the stream."""
+        return self._zlib.unused_data
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        """At most `max_length` bytes more."""
+        return self._zlib.decompress(self._zlib.unconsumed_tail + data, max_length)
+
+
+class Array(NamedTuple):
+    """What the header of a .npy file declares."""
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    fortran_order: bool
+
+    @property
+    def size(self) -> int:
+        """Bytes of the array."""
+        return int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
+
+
+def read_npy_header(file: BinaryIO) -> Array:
+    """The header of a .npy file, as far as `file` is read then.
+
+    Raises:
+      Damaged: no such header, or an array of Python objects.
+    """
+    try:
+        version = np.lib.format.read_magic(file)
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+        shape, fortran_order, dtype = read(file)
+    except Exception as error:  # its header is Python source, parsed with all that this can raise
+        raise Damaged("its header is not that of a NumPy array") from error
+    if dtype.hasobject:
+        raise Damaged("it holds Python objects, not numbers")
+    return Array(shape, dtype, fortran_order)
+
+
+def read_npy(file: BinaryIO, length: int) -> np.ndarray:
+    """An array from a .npy file of `length` bytes, never more memory than those.
+
+    Raises:
+      Damaged: no such file, or one that is shorter than its header says.
+    """
+    header = read_npy_header(file)
+    if min(header.shape, default=0) < 0 or header.size > length - file.tell():
+        raise Damaged(f"its header declares {header.size} bytes, more than follow it")
+    content = file.read(header.size)
+    if len(content) != header.size:
+        raise Damaged("it ends too early")
+    array = np.frombuffer(content, header.dtype)
+    return array.reshape(header.shape, order="F" if header.fortran_order else "C").copy()
+
+
+def read_npz(content: bytes, expected: Mapping[str, tuple[tuple[int, ...], np.dtype]] | None = None,
+             limit: int = 1 << 32) -> dict[str, np.ndarray]:
+    """The arrays of a .npz archive, after comparing what their headers declare with what is expected.
+
+    Args:
+      content: of the file.
+      expected: shape and type of each array by name; None for any.
+      limit: bytes of all arrays together.
+
+    Raises:
+      Damaged: not such an archive, other arrays than expected, more bytes than `limit` or than declared.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            for member in archive.infolist():
+                name = member.filename.removesuffix(".npy")
+                limit -= member.file_size
+                if limit < 0 or name in arrays or expected is not None and name not in expected:
+                    raise Damaged("its arrays are not those that are expected")
+                with archive.open(member) as file:
+                    header = read_npy_header(file)  # type: ignore[arg-type]
+                if expected is not None and (header.shape, header.dtype) != expected[name]:
+                    raise Damaged("its arrays are not of the shapes and types that are expected")
+                with archive.open(member) as file:
+                    arrays[name] = read_npy(file, member.file_size)  # type: ignore[arg-type]
+    except Damaged:
+        raise
+    except Exception as error:  # zipfile raises all kinds for what is no archive, or one of a kind that it cannot read
+        raise Damaged("it is not an archive of NumPy arrays") from error
+    return arrays
