@@ -24,6 +24,7 @@ from fusioninn_jax.errors import Parser, UserError, cli
 from fusioninn_jax.models import FusionModel, Variables
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+ABOUT, FILES = "README.json", ("fuse.stablehlo", "decompose.stablehlo")
 
 
 def export(model: FusionModel, variables: Variables, size: tuple[int, int],
@@ -68,6 +69,11 @@ def export(model: FusionModel, variables: Variables, size: tuple[int, int],
             for name, (function, shapes) in functions.items()}
 
 
+def is_own(folder: pathlib.Path) -> bool:
+    """Whether a folder holds what this command writes, and nothing else."""
+    return {ABOUT, FILES[0]} <= {path.name for path in folder.iterdir()} <= {ABOUT, *FILES}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses the command line and writes the artefacts; returns the exit code."""
     from fusioninn_jax.studies import fusion  # above this package: only the command needs it
@@ -78,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", required=True, type=pathlib.Path, help="the folder to be made")
     parser.add_argument("--overwrite", action="store_true", help="replace the folder where it is there already")
     args = parser.parse_args(argv)
-    outputs.check([args.out], overwrite=args.overwrite)
+    outputs.check([args.out], overwrite=args.overwrite, is_own=is_own)
     system = fusion.load_system(args.checkpoint)
     try:
         exported = export(system.model, system.variables, tuple(args.size))
@@ -86,11 +92,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(f"--size: {error}") from error
     about = {name: {"takes": list(map(str, function.in_avals)), "gives": list(map(str, function.out_avals))}
              for name, function in exported.items()}
-    with outputs.new_files(args.out) as (folder,):
+    with outputs.new_files(args.out, overwrite=args.overwrite, is_own=is_own) as (folder,):
         folder.mkdir()
         for name, function in exported.items():
             (folder / f"{name}.stablehlo").write_bytes(function.serialize())
-        (folder / "README.json").write_text(json.dumps(about | {"model": system.name, "images": "NHWC in [0, 1]"},
+        (folder / ABOUT).write_text(json.dumps(about | {"model": system.name, "images": "NHWC in [0, 1]"},
                                                        indent=2) + "\n")
     print(f"written: {args.out} ({', '.join(exported)})")
     return 0

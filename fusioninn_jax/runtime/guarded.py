@@ -127,19 +127,19 @@ def open_file(path: pathlib.Path) -> BinaryIO:
     """
     check_there(path)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+    except IsADirectoryError as error:
+        raise UserError(f"{path}: is a folder; give a file") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({why(error)}); check its permissions") from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
         raise UserError(f"{path}: is {_kind(path)}; give a file")
-    return os.fdopen(descriptor, "rb")
+    return file
 
 
 def _kind(path: pathlib.Path) -> str:
     mode = path.stat().st_mode
-    if stat.S_ISDIR(mode):
-        return "a folder"
     return "a pipe" if stat.S_ISFIFO(mode) else "a device or socket"
 
 
@@ -224,6 +224,22 @@ def decompress(content: bytes, size: int, method: str = "bz2") -> bytes:
     if length != size:
         raise Damaged(f"its compressed content has {length} bytes where {size} are declared")
     return b"".join(pieces)
+
+
+def check_expands(content: bytes, most: int, method: str) -> None:
+    """Raises Damaged where decompressed content would be longer than `most` bytes; it is thrown away piece by piece.
+
+    What ends too early, or is damaged, is left to the reader.
+    """
+    stream, length, rest = _decompressor(method), 0, content
+    with contextlib.suppress(OSError, EOFError, ValueError, *_SQUEEZED):
+        while not stream.eof and length <= most:
+            piece = stream.decompress(rest, CHUNK)
+            rest, length = b"", length + len(piece)
+            if not piece:
+                break
+    if length > most:
+        raise Damaged(f"its compressed content is longer than the {most} bytes declared")
 
 
 def _decompressor(method: str) -> bz2.BZ2Decompressor | lzma.LZMADecompressor | _Inflate:
