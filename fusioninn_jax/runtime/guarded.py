@@ -24,7 +24,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from fusioninn_jax.errors import UserError
+from fusioninn_jax.runtime.errors import UserError
 
 CHUNK = 1 << 20  # bytes decompressed at a time
 SLACK = 1 << 20  # bytes that may follow what a header declares

@@ -13,8 +13,8 @@ import zlib
 import numpy as np
 import pytest
 
-from fusioninn_jax.errors import UserError
 from fusioninn_jax.runtime import guarded
+from fusioninn_jax.runtime.errors import UserError
 
 SQUEEZE = {"bz2": bz2.compress, "zlib": zlib.compress, "gzip": gzip.compress, "lzma": lzma.compress,
            "deflate": lambda content: zlib.compress(content)[2:-4]}

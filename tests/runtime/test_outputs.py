@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
-from fusioninn_jax import outputs
-from fusioninn_jax.errors import UserError
+from fusioninn_jax.runtime import outputs
+from fusioninn_jax.runtime.errors import UserError
 
 
 def names(folder):

@@ -1,0 +1,167 @@
+"""DICOM series -> Series (pydicom). Single-frame files of one folder, or one multi-frame file."""
+from __future__ import annotations
+
+import pathlib
+from typing import Any, NamedTuple
+
+import nibabel as nib
+import numpy as np
+
+from fusioninn_jax.formats import dicom_files, dicom_geometry, image_io, provenance
+from fusioninn_jax.formats.dicom_files import Image, pydicom
+from fusioninn_jax.formats.dicom_geometry import RAS_FROM_LPS, Plane
+from fusioninn_jax.formats.provenance import Provenance
+from fusioninn_jax.formats.series import Series
+from fusioninn_jax.runtime import guarded
+from fusioninn_jax.runtime.errors import UserError
+
+__all__ = ["CREATOR", "KIND", "MANUFACTURER", "PATIENT", "PRIVATE_GROUP", "RAS_FROM_LPS", "RECORD_ELEMENT", "is_own",
+           "pydicom", "read"]
+KIND = "dicom"
+MANUFACTURER = "fusioninn_jax"  # of derived series
+PRIVATE_GROUP, CREATOR, RECORD_ELEMENT = 0x0099, "FUSIONINN_JAX", 0x01
+PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
+           "StudyTime", "ReferringPhysicianName")
+COLOURS = ("MONOCHROME1", "RGB", "PALETTE COLOR", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT")
+MODALITIES = ("CR", "CT", "DX", "MG", "MR", "NM", "OT", "PT", "SC", "US", "XA")
+LARGEST_COMPRESSED = 2  # times the pixels; what is larger would become more than they are
+
+
+class Frame(NamedTuple):
+    """One slice with what belongs to it."""
+    pixels: np.ndarray
+    image: Image
+    plane: Plane
+    slope: float
+    intercept: float
+
+
+def read(path: pathlib.Path, *, keep_phi: bool = False) -> Series:
+    """One series: all DICOM images of a folder, or one file; slices sorted by their place along the slice normal.
+
+    Files without preamble are read. What is no image, and what is damaged, is passed over and named on stderr.
+
+    Raises:
+      UserError: no DICOM image, several series, an order that cannot be known, a missing or doubled slice, uneven
+        spacing, slices of different size or direction, colour, a scale that is none, pixels that cannot be decoded.
+    """
+    images = dicom_files.find(path)
+    with guarded.reading(path, "not a readable DICOM series", "export it anew"):
+        frames = [frame for image in images for frame in _frames(image)]
+    if len({frame.pixels.shape for frame in frames}) > 1 or len({frame.pixels.dtype for frame in frames}) > 1:
+        raise UserError(f"{path}: its slices differ in size or type; give the folder of one series")
+    order, affine = dicom_geometry.grid(path, [frame.plane for frame in frames])
+    ordered = [frames[i] for i in order]
+    series = Series(np.stack([frame.pixels for frame in ordered]), np.array([frame.slope for frame in ordered]),
+                    np.array([frame.intercept for frame in ordered]), affine, _origin(ordered, keep_phi),
+                    _record(path, frames[0].image.dataset))
+    return _in_axial_order(path, series)
+
+
+def is_own(folder: pathlib.Path) -> bool:
+    """Whether a folder holds images that this package wrote, and nothing else."""
+    try:
+        files = list(folder.iterdir())
+        with guarded.quiet():
+            return all(not file.is_symlink() and pydicom().dcmread(
+                guarded.open_file(file), specific_tags=["Manufacturer"]).Manufacturer == MANUFACTURER for file in files)
+    except Exception:  # what cannot be read is not ours
+        return False
+
+
+def _frames(image: Image) -> list[Frame]:
+    """Every frame of a file with its pixels, scale and geometry."""
+    pixels = _pixels(image)
+    return [Frame(frame, image, *_described(image, number))
+            for number, frame in enumerate(pixels if pixels.ndim == 3 else pixels[None])]
+
+
+def _pixels(image: Image) -> np.ndarray:
+    """(H, W) or (frames, H, W) stored values."""
+    dataset, name = image
+    colour = dicom_files.text(dataset, "PhotometricInterpretation")
+    if (dicom_files.whole(image, "SamplesPerPixel") or 1) != 1 or colour != "MONOCHROME2":
+        raise UserError(f"{name}: {colour if colour in COLOURS else 'unknown'} pixels where grey ones (MONOCHROME2) are "
+                        "expected; convert the series")
+    if dataset.get("ModalityLUTSequence"):
+        raise UserError(f"{name}: its values are scaled by a table (Modality LUT); convert the series")
+    with guarded.reading(name, "its pixels cannot be decoded", "decompress the series, e.g. with gdcmconv --raw"):
+        count = dicom_files.whole(image, "NumberOfFrames") or 1
+        size = count * dataset.Rows * dataset.Columns * dataset.BitsAllocated // 8
+        if len(dataset.PixelData) > LARGEST_COMPRESSED * size + 4096 * (1 + count):
+            raise guarded.Damaged(f"{len(dataset.PixelData)} bytes of pixels where {size} are declared")
+        pixels = np.asarray(dataset.pixel_array)
+        if pixels.dtype.kind not in "iuf" or pixels.ndim not in (2, 3):
+            raise guarded.Damaged(f"{pixels.dtype} of shape {pixels.shape}")
+        return pixels
+
+
+def _described(image: Image, number: int) -> tuple[Plane, float, float]:
+    """Geometry and scale of one frame; a multi-frame file keeps them in its functional groups."""
+    dataset = image.dataset
+    groups = [dataset]
+    if "SharedFunctionalGroupsSequence" in dataset:
+        groups = [dataset.PerFrameFunctionalGroupsSequence[number], dataset.SharedFunctionalGroupsSequence[0]]
+
+    def find(sequence: str, keyword: str, count: int = 1) -> np.ndarray | None:
+        for group in groups:
+            holder = group[sequence][0] if group is not dataset and sequence in group else group
+            found = dicom_files.numbers(image, keyword, count, holder)
+            if found is not None:
+                return found
+        return None
+
+    slope, intercept = (find("PixelValueTransformationSequence", key) for key in ("RescaleSlope", "RescaleIntercept"))
+    if slope is not None and slope[0] == 0:
+        raise UserError(f"{image.name}: its RescaleSlope is 0, so its values are lost; export it anew")
+    spacing = find("PixelMeasuresSequence", "PixelSpacing", 2)
+    nominal, detector = (find("PixelMeasuresSequence", key, 2) for key in ("NominalScannedPixelSpacing",
+                                                                           "ImagerPixelSpacing"))
+    thickness = find("PixelMeasuresSequence", "SliceThickness")
+    plane = Plane(image.name, (dicom_files.whole(image, "InstanceNumber"), number),
+                  find("PlanePositionSequence", "ImagePositionPatient", 3),
+                  find("PlaneOrientationSequence", "ImageOrientationPatient", 6),
+                  next((found for found in (spacing, nominal, detector) if found is not None), None),
+                  float(thickness[0]) if thickness is not None and thickness[0] > 0 else None,
+                  spacing is None and nominal is None and detector is not None)
+    return plane, 1.0 if slope is None else float(slope[0]), 0.0 if intercept is None else float(intercept[0])
+
+
+def _origin(frames: list[Frame], keep_phi: bool) -> dict[str, Any]:
+    """What a derived series refers to, by an allow-list; who the patient is only with `keep_phi`."""
+    first = frames[0].image.dataset
+    modality = dicom_files.text(first, "Modality")
+    origin: dict[str, Any] = {
+        "kind": KIND, "study": dicom_files.uid(first, "StudyInstanceUID"),
+        "series": dicom_files.uid(first, "SeriesInstanceUID"), "frame": dicom_files.uid(first, "FrameOfReferenceUID"),
+        "modality": modality if modality in MODALITIES else "OT", "class": dicom_files.uid(first, "SOPClassUID"),
+        "instances": [dicom_files.uid(frame.image.dataset, "SOPInstanceUID") for frame in frames]}
+    if keep_phi:
+        origin["patient"] = {name: value for name in PATIENT if (value := dicom_files.text(first, name))}
+    return origin
+
+
+def _record(path: pathlib.Path, dataset: Any) -> Provenance | None:
+    try:
+        text = dataset.private_block(PRIVATE_GROUP, CREATOR)[RECORD_ELEMENT].value
+    except KeyError:
+        return None
+    return provenance.parse(path, str(text).encode())
+
+
+def _in_axial_order(path: pathlib.Path, series: Series) -> Series:
+    """The series in LPS voxel order, by flips and permutations alone."""
+    to_lps = nib.orientations.ornt_transform(nib.io_orientation(series.affine), image_io.LPS)
+    shape = series.stored.shape[::-1]
+    turned = nib.orientations.apply_orientation(series.stored.transpose(2, 1, 0), to_lps).transpose(2, 1, 0)
+    affine = series.affine @ nib.orientations.inv_ornt_aff(to_lps, shape)
+    if to_lps[2, 0] == 2:  # slices are axial: what belongs to each goes with it
+        flip = int(to_lps[2, 1])
+        origin = series.origin | {"instances": series.origin["instances"][::flip]}
+        return series._replace(stored=np.ascontiguousarray(turned), slope=series.slope[::flip],
+                               intercept=series.intercept[::flip], affine=affine, origin=origin)
+    if np.ptp(series.slope) or np.ptp(series.intercept):
+        raise UserError(f"{path}: its slices are not axial and differ in rescale slope; convert the series to NIfTI")
+    count = len(turned)
+    return series._replace(stored=np.ascontiguousarray(turned), slope=np.full(count, series.slope[0]),
+                           intercept=np.full(count, series.intercept[0]), affine=affine)
