@@ -18,7 +18,7 @@ from fusioninn_jax.formats.provenance import Provenance
 from fusioninn_jax.formats.series import Series
 from fusioninn_jax.runtime import outputs
 from fusioninn_jax.runtime.errors import Parser, UserError, cli
-from fusioninn_jax.studies import archive, fusing
+from fusioninn_jax.studies import archive, fusing, reading
 from fusioninn_jax.volumes import FusedVolume
 
 
@@ -29,10 +29,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("-o", "--output", required=True, nargs="+", type=pathlib.Path,
                         help="one for each source, in the order in which they were fused")
     parser.add_argument("--latent", type=pathlib.Path, help="as `fuse` wrote it; without: fresh noise")
-    parser.add_argument("--samples", type=int, default=1, help="average over so many draws of noise")
+    parser.add_argument("--samples", type=reading.samples, default=1, help="average over so many draws of noise")
     parser.add_argument("--uncertainty", type=pathlib.Path, metavar="FILE",
                         help="standard deviation over the samples, voxel by voxel, one channel a source (NIfTI)")
-    parser.add_argument("--seed", type=int, default=0, help="of the noise")
+    parser.add_argument("--seed", type=reading.seed, default=0, help="of the noise")
     parser.add_argument("--checkpoint", help="the one that fused; default: the model that ships with the package")
     parser.add_argument("--overwrite", action="store_true", help="replace outputs that are there already")
     args = parser.parse_args(argv)
@@ -79,14 +79,17 @@ def decompose_files(args: argparse.Namespace) -> None:
     names = [*args.output] + ([args.uncertainty] if args.uncertainty else [])
     for name in args.output:
         files.check_output(name)
-    outputs.check(names, inputs=[args.fused] + ([args.latent] if args.latent else []), overwrite=args.overwrite)
+    outputs.check(names, inputs=[args.fused] + ([args.latent] if args.latent else []), overwrite=args.overwrite,
+                  is_own=files.is_own_folder)
     image = files.read(args.fused)
     record = provenance.check(image.record, args.fused, "fused")
     if len(record["sources"]) != len(args.output):
         raise UserError(f"{args.fused}: was fused from {len(record['sources'])} series, {len(args.output)} outputs are "
                         "named; give -o one for each")
     sources, deviation = decomposed(image, record, args)
-    with outputs.new_files(*names) as temporaries:
+    for source in sources:
+        files.check_origin(args.fused, source)
+    with outputs.new_files(*names, overwrite=args.overwrite, is_own=files.is_own_folder) as temporaries:
         for temporary, name, source in zip(temporaries, args.output, sources, strict=False):
             files.write(temporary, name, source)
         if args.uncertainty:
@@ -100,6 +103,7 @@ def decomposed(image: Series, record: Provenance, args: argparse.Namespace) -> t
     content = archive.payload(args.fused) if files.is_nifti(args.fused) else None
     if content and not (args.latent or args.samples > 1):
         return archive.decode(args.fused, image, record, content), None
+    sources = provenance.sources(record, image, args.fused)
     system, deviation = fusing.load_system(args.checkpoint), None
     check_model(args.fused, record, system)
     if args.samples > 1:
@@ -109,7 +113,6 @@ def decomposed(image: Series, record: Provenance, args: argparse.Namespace) -> t
         volume = (with_latent(system, args.fused, image, record, args.latent) if args.latent else
                   fusing.as_volume(system, image, record))
         values = fusing.decompose(system, volume, args.seed)
-    sources = provenance.sources(record, image)
     return [source.with_values(value) for source, value in zip(sources, values, strict=True)], deviation
 
 

@@ -78,11 +78,11 @@ def _frames(image: Image) -> list[Frame]:
 
 def _pixels(image: Image) -> np.ndarray:
     """(H, W) or (frames, H, W) stored values."""
-    dataset, name = image
+    name, dataset = image
     colour = dicom_files.text(dataset, "PhotometricInterpretation")
     if (dicom_files.whole(image, "SamplesPerPixel") or 1) != 1 or colour != "MONOCHROME2":
-        raise UserError(f"{name}: {colour if colour in COLOURS else 'unknown'} pixels where grey ones (MONOCHROME2) are "
-                        "expected; convert the series")
+        raise UserError(f"{name}: {colour if colour in COLOURS else 'unknown'} pixels where grey ones (MONOCHROME2) "
+                        "are expected; convert the series")
     if dataset.get("ModalityLUTSequence"):
         raise UserError(f"{name}: its values are scaled by a table (Modality LUT); convert the series")
     with guarded.reading(name, "its pixels cannot be decoded", "decompress the series, e.g. with gdcmconv --raw"):

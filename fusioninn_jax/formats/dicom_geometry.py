@@ -10,9 +10,11 @@ import numpy as np
 from fusioninn_jax.formats.series import PIXELS
 from fusioninn_jax.runtime.errors import UserError
 
-GRID_TOLERANCE = 0.1  # of the spacing: how far a slice may lie from the even grid fitted to all; scanners round positions
+# Of the spacing: how far a slice may lie from the even grid fitted to all. Scanners round positions.
+GRID_TOLERANCE = 0.1
 ONE_PLACE = 0.01  # of the median distance: slices closer than that lie at one place
 DIRECTION_TOLERANCE = 1e-4
+DECIMALS = 9  # of a millimetre; least squares leave dust below
 PERPENDICULAR_TOLERANCE = 1e-3
 RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -159,4 +161,4 @@ def _fit(path: pathlib.Path, places: np.ndarray, normal: np.ndarray) -> tuple[np
     if not is_even:
         raise UserError(f"{path}: slices lie {gaps.min():.3g} to {gaps.max():.3g} mm apart, up to {off:.2g} of the "
                         f"spacing off an even straight grid ({GRID_TOLERANCE} is allowed); resample the series")
-    return first, step
+    return np.round(first, DECIMALS), np.round(step, DECIMALS)

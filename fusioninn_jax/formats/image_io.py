@@ -10,6 +10,8 @@ from __future__ import annotations
 import gzip
 import os
 import pathlib
+import struct
+import zlib
 from typing import Any, BinaryIO, NamedTuple
 
 import nibabel as nib
@@ -21,10 +23,11 @@ from fusioninn_jax.runtime import guarded, outputs
 from fusioninn_jax.runtime.errors import UserError
 
 GEOMETRY_TOLERANCE = 0.1  # voxel; how far apart the corners of two grids said to be the same may lie
+SMALLEST_VOXEL = 1e-9  # cubic millimetres
 MOST_PIXELS = 178_956_970  # of a picture; Pillow's own bound
 ENDINGS = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP"}
-MAGICS = {"PNG": b"\x89PNG\r\n\x1a\n", "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "JPEG": b"\xff\xd8\xff",
-          "BMP": b"BM"}
+MAGICS: dict[str, Any] = {"PNG": b"\x89PNG\r\n\x1a\n", "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+                          "JPEG": b"\xff\xd8\xff", "BMP": b"BM"}
 LPS = nib.orientations.axcodes2ornt("LPS")
 PathLike = str | os.PathLike[str]
 
@@ -85,9 +88,23 @@ def open_nifti(path: pathlib.Path, ndim: int = 3) -> tuple[nib.Nifti1Image, tupl
         raise UserError(f"{path}: {len(image.shape)}-D file of shape {image.shape} where a {ndim}-D one is expected; "
                         "give one file per modality (only MSD's imagesTr/BRATS_*.nii.gz is 4-D)")
     affine = np.asarray(image.affine, np.float64)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < SMALLEST_VOXEL:
         raise UserError(f"{path}: its affine cannot be inverted, so left and right are unknown; mend its header")
     return image, shape
+
+
+def encode_deep_png(rgb: np.ndarray, texts: dict[str, str]) -> bytes:
+    """(H, W, 3) uint16 colours as a PNG, which Pillow cannot write (ISO/IEC 15948)."""
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    rows = np.ascontiguousarray(rgb, ">u2").view(np.uint8).reshape(len(rgb), -1)
+    up = np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1]))  # modulo 256: filter 2, the difference to the row above
+    filtered = np.concatenate([np.full((len(rows), 1), 2, np.uint8), up], axis=1)
+    head = struct.pack(">IIBBBBB", rgb.shape[1], rgb.shape[0], 16, 2, 0, 0, 0)
+    notes = [chunk(b"tEXt", key.encode("latin-1") + b"\0" + text.encode("latin-1")) for key, text in texts.items()]
+    return b"".join([MAGICS["PNG"], chunk(b"IHDR", head), *notes, chunk(b"IDAT", zlib.compress(filtered.tobytes())),
+                     chunk(b"IEND", b"")])
 
 
 def write_nifti(path: PathLike, volume: Volume) -> None:
@@ -217,7 +234,7 @@ def _read_nifti(path: pathlib.Path) -> nib.Nifti1Image:
 
 
 def real_voxels(path: pathlib.Path, image: nib.Nifti1Image, *, scaled: bool = True) -> np.ndarray:
-    """All voxels, finite: float32 with slope and intercept applied, or not `scaled`, as stored.
+    """All voxels: finite float32 with slope and intercept applied; or not `scaled`, as stored and perhaps not finite.
 
     Raises:
       UserError: truncated file, voxels that are not real numbers, NaN or infinite voxels.
@@ -229,8 +246,10 @@ def real_voxels(path: pathlib.Path, image: nib.Nifti1Image, *, scaled: bool = Tr
         raise UserError(f"{path}: slope {data.slope} and intercept {data.inter} are no scale; mend its header")
     with guarded.reading(path, "truncated", "fetch the file anew"):
         voxels = np.asanyarray(data if scaled else data.get_unscaled())
+    if not scaled:
+        return voxels
     with np.errstate(over="ignore"):
-        voxels = voxels.astype(np.float32) if scaled else voxels
+        voxels = voxels.astype(np.float32)
     bad = voxels.size - int(np.isfinite(voxels).sum())
     if bad:
         raise UserError(f"{path}: {bad} NaN or infinite voxels; replace them, or leave this subject out")

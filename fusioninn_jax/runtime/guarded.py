@@ -19,13 +19,14 @@ import threading
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from typing import BinaryIO, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 
 from fusioninn_jax.runtime.errors import UserError
 
+Read = TypeVar("Read")
 CHUNK = 1 << 20  # bytes decompressed at a time
 SLACK = 1 << 20  # bytes that may follow what a header declares
 GZIP = b"\x1f\x8b"
@@ -319,34 +320,36 @@ def read_npy(file: BinaryIO, length: int) -> np.ndarray:
     return array.reshape(header.shape, order="F" if header.fortran_order else "C").copy()
 
 
-def read_npz(content: bytes, expected: Mapping[str, tuple[tuple[int, ...], np.dtype]] | None = None,
-             limit: int = 1 << 32) -> dict[str, np.ndarray]:
-    """The arrays of a .npz archive, after comparing what their headers declare with what is expected.
-
-    Args:
-      content: of the file.
-      expected: shape and type of each array by name; None for any.
-      limit: bytes of all arrays together.
+def npz_headers(content: bytes) -> dict[str, Array]:
+    """What the arrays of a .npz archive are, by name, before any of them is decompressed.
 
     Raises:
-      Damaged: not such an archive, other arrays than expected, more bytes than `limit` or than declared.
+      Damaged: not such an archive, or one that holds a name twice.
     """
-    arrays: dict[str, np.ndarray] = {}
+    return _of_members(content, lambda file, length: read_npy_header(file))
+
+
+def read_npz(content: bytes) -> dict[str, np.ndarray]:
+    """The arrays of a .npz archive; compare `npz_headers` with what is expected first, so much memory is used.
+
+    Raises:
+      Damaged: not such an archive, or arrays that are shorter than declared.
+    """
+    return _of_members(content, read_npy)
+
+
+def _of_members(content: bytes, read: Callable[[BinaryIO, int], Read]) -> dict[str, Read]:
+    found: dict[str, Read] = {}
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             for member in archive.infolist():
                 name = member.filename.removesuffix(".npy")
-                limit -= member.file_size
-                if limit < 0 or name in arrays or expected is not None and name not in expected:
-                    raise Damaged("its arrays are not those that are expected")
+                if name in found:
+                    raise Damaged("it holds an array twice")
                 with archive.open(member) as file:
-                    header = read_npy_header(file)  # type: ignore[arg-type]
-                if expected is not None and (header.shape, header.dtype) != expected[name]:
-                    raise Damaged("its arrays are not of the shapes and types that are expected")
-                with archive.open(member) as file:
-                    arrays[name] = read_npy(file, member.file_size)  # type: ignore[arg-type]
+                    found[name] = read(file, member.file_size)  # type: ignore[arg-type]
     except Damaged:
         raise
     except Exception as error:  # zipfile raises all kinds for what is no archive, or one of a kind that it cannot read
         raise Damaged("it is not an archive of NumPy arrays") from error
-    return arrays
+    return found

@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fusioninn_jax.runtime.errors import UserError
 
@@ -337,7 +337,7 @@ def uninterrupted() -> Iterator[None]:
         yield
         return
     caught: list[int] = []
-    before: dict[signal.Signals, object] = {}
+    before: dict[signal.Signals, Any] = {}
     try:
         for number in INTERRUPTS:
             handler = signal.getsignal(number)
@@ -347,6 +347,6 @@ def uninterrupted() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+            signal.signal(number, handler)
         for received in caught:
             signal.raise_signal(received)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fusioninn_jax import pretrained, volumes
-from fusioninn_jax.formats import nifti, provenance
+from fusioninn_jax.formats import colour, images, nifti, provenance
 from fusioninn_jax.formats.files import Storage
 from fusioninn_jax.formats.provenance import Provenance
 from fusioninn_jax.formats.series import Series, to_type
@@ -56,7 +56,14 @@ def load_system(checkpoint: str | None) -> System:
 
 
 def as_system(model: FusionModel, variables: Any, config: Any) -> System:
-    """A System from what `pretrained.load` returns."""
+    """A System from what `pretrained.load` returns.
+
+    Raises:
+      UserError: weights that are not finite.
+    """
+    if not all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(variables)):
+        raise UserError("the weights of this model are not finite: its training failed, or its file is damaged; give "
+                        "another --checkpoint")
     return System(model, variables, config.prior, pretrained.fingerprint(variables, config),
                   pretrained.to_bytes(variables, config))
 
@@ -71,17 +78,32 @@ def fuse(system: System, sources: Sequence[Series], storage: Storage) -> Fusion:
         raise UserError(f"{len(sources)} series: the model of this checkpoint fuses {system.model.sources}; give as "
                         "many, or another --checkpoint")
     volume = _on_devices(_fuse(system.model), system.variables, *[source.values for source in sources])
-    image = _as_image(np.asarray(volume.fused), sources[0], storage)
+    check_finite(np.asarray(volume.fused), "the fused image")
+    image = _as_image(np.asarray(volume.fused), sources, storage)
     record = provenance.make(image, list(sources), volume.ranges, system.name, system.prior)
     return Fusion(image, record, volume)
 
 
-def _as_image(fused: np.ndarray, first: Series, storage: Storage) -> Series:
+def check_finite(volume: np.ndarray, what: str) -> None:
+    """Raises UserError where a model made NaN or infinite values: (..., Z, H, W)."""
+    bad = ~np.isfinite(volume).all((-2, -1))
+    if bad.any():
+        number = int(np.argmax(bad.reshape(-1, bad.shape[-1]).any(0))) + 1
+        raise UserError(f"slice {number} of {what} is not finite: the weights or settings of the model are damaged, or "
+                        "it was not trained; give another --checkpoint")
+
+
+def _as_image(fused: np.ndarray, sources: Sequence[Series], storage: Storage) -> Series:
     """The fused image as a series on the first source's grid."""
-    dtype, slope, intercept = storage
-    stored = to_type((fused.astype(np.float64) - intercept) / slope, dtype)
+    dtype, slope, intercept, takes_colour = storage
+    first, chroma = sources[0], None
+    if takes_colour and any(source.chroma for source in sources):
+        stored, chroma = images.of_fused(fused, colour.of_fused([source.chroma for source in sources],
+                                                                [source.values for source in sources]))
+    else:
+        stored = to_type((fused.astype(np.float64) - intercept) / slope, dtype)
     return Series(stored, np.full(len(fused), slope), np.full(len(fused), intercept), first.affine,
-                  nifti.adopt(first.origin, dtype, slope, intercept))
+                  nifti.adopt(first.origin, dtype, slope, intercept), chroma=chroma)
 
 
 def latent_channels(fusion: Fusion) -> tuple[np.ndarray, bool]:
@@ -114,6 +136,7 @@ def decompose(system: System, volume: FusedVolume, seed: int) -> np.ndarray:
     """(m, Z, H, W) float32 sources, from the volume's latent or a fresh one."""
     numbers, key = np.arange(len(volume.whole)), jax.random.key(seed)
     result = _on_devices(_decompose(system.model, system.prior), (system.variables, key), volume, numbers)
+    check_finite(np.moveaxis(result, 1, 0), "the decomposition")
     return np.moveaxis(result, 1, 0)
 
 
@@ -122,6 +145,7 @@ def decompose_samples(system: System, volume: FusedVolume, seed: int, samples: i
     numbers, key = np.arange(len(volume.whole)), jax.random.key(seed)
     mean, deviation = _on_devices(_samples(system.model, system.prior, samples), (system.variables, key),
                                   dataclasses.replace(volume, latent=None), numbers)
+    check_finite(np.moveaxis(mean, 1, 0), "the decomposition")
     return np.moveaxis(mean, 1, 0), np.moveaxis(deviation, 1, 0)
 
 

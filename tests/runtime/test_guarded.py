@@ -93,23 +93,21 @@ def test_no_word_of_the_content_gets_out(tmp_path, error, caplog, capsys):
     assert "heard again" in caplog.text
 
 
-def test_npz_is_compared_with_what_is_expected_before_it_is_read():
+def test_npz_tells_what_it_holds_before_it_is_read():
     def content(**arrays):
         np.savez_compressed(file := io.BytesIO(), **arrays)
         return file.getvalue()
 
     good = {"a/b": np.arange(6, dtype=np.float32).reshape(2, 3), "c": np.asfortranarray(np.eye(3))}
-    expected = {name: (array.shape, array.dtype) for name, array in good.items()}
-    for name, array in guarded.read_npz(content(**good), expected).items():
+    for name, array in guarded.read_npz(content(**good)).items():
         np.testing.assert_array_equal(array, good[name])
     bomb = content(**good | {"c": np.zeros(BOMB // 8)})
     tracemalloc.start()
-    for wrong in (bomb, content(**good, d=np.zeros(3)), content(**good)[:-30], b"PK\3\4 nothing", b"",
-                  content(c=np.array([None, SECRET]))):
-        with pytest.raises(guarded.Damaged) as caught:
-            guarded.read_npz(wrong, expected)
-        assert SECRET not in str(caught.value)
-    with pytest.raises(guarded.Damaged, match="expected"):
-        guarded.read_npz(bomb, limit=1 << 20)
+    assert guarded.npz_headers(bomb)["c"].shape == (BOMB // 8,)
     assert tracemalloc.get_traced_memory()[1] < 20 << 20
     tracemalloc.stop()
+    for wrong in (content(**good)[:-30], b"PK\3\4 nothing", b"", content(c=np.array([None, SECRET]))):
+        for read in (guarded.npz_headers, guarded.read_npz):
+            with pytest.raises(guarded.Damaged) as caught:
+                read(wrong)
+            assert SECRET not in str(caught.value)

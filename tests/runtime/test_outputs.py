@@ -1,4 +1,4 @@
-"""runtime outputs: nothing but older results is replaced, all or none of a set, one of two writers, nothing left over."""
+"""runtime.outputs: only older results are replaced, all or none of a set, one of two writers, nothing left over."""
 import errno
 import os
 import pathlib
