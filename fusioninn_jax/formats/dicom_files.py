@@ -59,7 +59,8 @@ def find(path: pathlib.Path) -> list[Image]:
             images.append(Image(file, opened))
     if not images:
         if path.is_dir() or not passed:
-            raise UserError(f"{path}: no DICOM image there; give the folder of one series")
+            first = f" (the first: {passed[0]})" if passed else ""
+            raise UserError(f"{path}: no DICOM image there{first}; give the folder of one series")
         raise UserError(f"{path}: not a readable DICOM file{passed[0].removeprefix(path.name)}; fetch it anew")
     _check_one_series(path, images)
     if passed:
@@ -90,11 +91,18 @@ def _open(library: Any, file: pathlib.Path) -> Any:
                 start = META_LENGTH.stop + int.from_bytes(content[META_LENGTH], "little")
                 guarded.check_expands(content[start:], MOST_DEFLATED, "deflate")
             dataset = library.dcmread(io.BytesIO(content), force=not with_preamble)
-            if "PixelData" in dataset:
-                return _with_syntax(library, dataset)
-            return "cut off before its pixels" if "Rows" in dataset else "without an image"
+            if "PixelData" not in dataset:
+                return "cut off before its pixels" if "Rows" in dataset else "without an image"
+            return "its pixels cannot be decoded, they are cut off" if _is_cut(
+                _with_syntax(library, dataset)) else dataset
     except Exception as error:  # pydicom raises many kinds for what is no DICOM or a torn one
         return f"damaged: {guarded.why(error)}"
+
+
+def _is_cut(dataset: Any) -> bool:
+    """Whether there are fewer pixels than declared; of compressed ones only a decoder can tell."""
+    size = dataset.Rows * dataset.Columns * dataset.BitsAllocated // 8 * int(dataset.get("NumberOfFrames") or 1)
+    return not dataset.file_meta.TransferSyntaxUID.is_encapsulated and len(dataset.PixelData) < size
 
 
 def _with_syntax(library: Any, dataset: Any) -> Any:

@@ -23,6 +23,7 @@ from fusioninn_jax.runtime import guarded, outputs
 from fusioninn_jax.runtime.errors import UserError
 
 GEOMETRY_TOLERANCE = 0.1  # voxel; how far apart the corners of two grids said to be the same may lie
+LARGEST = float(np.finfo(np.float32).max) / 4  # of a value: differences of two stay finite
 SMALLEST_VOXEL = 1e-9  # cubic millimetres
 MOST_PIXELS = 178_956_970  # of a picture; Pillow's own bound
 ENDINGS = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP"}
@@ -200,12 +201,17 @@ def colour(luma: np.ndarray, chroma: np.ndarray) -> np.ndarray:
 
 def _declared_size(head: bytes) -> int:
     """Bytes of the NIfTI file that starts with these: up to the last voxel."""
-    header = (nib.Nifti2Header if _is_nifti2(head) else nib.Nifti1Header)(head[:_header_length(head)], check=False)
+    header = _header(head)
     shape, offset = header.get_data_shape(), float(header["vox_offset"])
     if not np.isfinite(offset) or min(shape, default=0) < 0:
         raise guarded.Damaged("its header declares no size")
     voxels = int(np.prod(shape, dtype=object)) * header.get_data_dtype().itemsize
     return max(int(offset), _header_length(head) + 4) + voxels
+
+
+def _header(content: bytes) -> Any:
+    kind = nib.Nifti2Header if _is_nifti2(content) else nib.Nifti1Header
+    return kind(content[:_header_length(content)], check=False)
 
 
 def _is_nifti2(head: bytes) -> bool:
@@ -227,6 +233,9 @@ def _read_nifti(path: pathlib.Path) -> nib.Nifti1Image:
     content = guarded.read_declared(path, nib.Nifti2Header.sizeof_hdr, declared)
     with guarded.reading(path, "not a readable NIfTI file", "fetch or convert it anew"):
         size = _declared_size(content)
+        slope = float(_header(content)["scl_slope"])
+        if np.isinf(slope):  # nibabel takes it for none; NaN is what nibabel writes for none
+            raise guarded.Damaged(f"its slope is {slope}")
         image = (nib.Nifti2Image if _is_nifti2(content) else nib.Nifti1Image).from_bytes(content)
         if len(content) < size:
             raise UserError(f"{path}: truncated ({len(content)} of {size} bytes); fetch the file anew")
@@ -250,9 +259,9 @@ def real_voxels(path: pathlib.Path, image: nib.Nifti1Image, *, scaled: bool = Tr
         return voxels
     with np.errstate(over="ignore"):
         voxels = voxels.astype(np.float32)
-    bad = voxels.size - int(np.isfinite(voxels).sum())
+    bad = voxels.size - int((np.abs(voxels) <= LARGEST).sum())
     if bad:
-        raise UserError(f"{path}: {bad} NaN or infinite voxels; replace them, or leave this subject out")
+        raise UserError(f"{path}: {bad} NaN or infinite voxels, or larger than {LARGEST:.2g}; replace them, or leave this subject out")
     return voxels
 
 
@@ -301,7 +310,7 @@ def _check_segments(handle: BinaryIO, page: Any) -> None:
 
 def _read_with_pillow(path: pathlib.Path, kind: str) -> np.ndarray:
     """A PNG, JPEG or BMP."""
-    with guarded.open_file(path) as handle, Image.open(handle, formats=[kind]) as image:
+    with guarded.open_file(path) as handle, _open_image(handle, kind) as image:
         _check_pixels(*image.size)
         if getattr(image, "n_frames", 1) != 1:
             raise UserError(f"{path}: several frames where one 2-D image is expected; split its frames")
@@ -311,6 +320,13 @@ def _read_with_pillow(path: pathlib.Path, kind: str) -> np.ndarray:
         plain = {"P": "RGB", "PA": "RGB", "1": "L", "CMYK": "RGB"}
         pixels = np.asarray(image.convert(plain[image.mode]) if image.mode in plain else image)
         return pixels.astype(np.uint16) if image.mode.startswith("I") else pixels
+
+
+def _open_image(handle: BinaryIO, kind: str) -> Image.Image:
+    try:
+        return Image.open(handle, formats=[kind])
+    except Image.DecompressionBombError as error:
+        raise guarded.Damaged(f"more pixels than the {MOST_PIXELS} that are read") from error
 
 
 def _read_deep_png(handle: BinaryIO, layout: str) -> np.ndarray:

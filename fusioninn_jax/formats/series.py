@@ -9,7 +9,6 @@ from fusioninn_jax.formats import image_io
 from fusioninn_jax.formats.colour import Chroma
 from fusioninn_jax.runtime.errors import UserError
 
-LARGEST = float(np.finfo(np.float32).max) / 4  # of a value: differences of two stay finite
 HUGE, FLATTENED = 1e10, 2.0**-16  # a value beyond this, with all others in so small a part of the range, is no reading
 FILL_TOLERANCE = 1e-6  # relative; headers and float32 round the number
 PIXELS = np.diag([-1.0, -1.0, 1.0, 1.0])  # affine of an image without geometry: one voxel is one millimetre
@@ -104,11 +103,13 @@ def check_values(series: Series, name: str) -> None:
     for number in range(len(series.stored)):
         values = series.slice_values(number)
         with np.errstate(invalid="ignore"):
-            bad = ~(np.abs(values) <= LARGEST)
+            bad = ~(np.abs(values) <= image_io.LARGEST)
         if bad.any():
-            raise UserError(f"{name}: slice {number + 1} holds {int(bad.sum())} values that cannot be computed with, "
-                            f"the first {float(values[bad][0])!r}; mend them, or where they mark missing values: "
-                            f"--fill-value={float(values[bad][0])!r}")
+            found = values[bad].tolist()
+            is_fill = np.isnan(found).all() or len(set(found)) == 1  # one value, so it may mark what is missing
+            hint = f", or where they mark missing values: --fill-value={found[0]!r}" if is_fill else ""
+            raise UserError(f"{name}: slice {number + 1} holds {len(found)} values that cannot be computed with, the "
+                            f"first {found[0]!r}; mend them{hint}")
         for extreme in (float(values.min()), float(values.max())):
             rest = values[values != extreme]
             if abs(extreme) > HUGE and rest.size and np.ptp(rest) < FLATTENED * np.abs(rest - extreme).max():
