@@ -162,7 +162,8 @@ def numbers(image: Image, keyword: str, count: int, holder: Any = None) -> np.nd
     Raises:
       UserError: other content; only numbers are quoted.
     """
-    with guarded.reading(image.name, f"its {keyword} is not made of {count} numbers", "export the series anew"):
+    what = "a number" if count == 1 else f"{count} numbers"
+    with guarded.reading(image.name, f"its {keyword} is not {what}", "export the series anew"):
         value = (image.dataset if holder is None else holder).get(keyword)
         if value is None or value == "" or not isinstance(value, int | float | str) and len(value) == 0:
             return None

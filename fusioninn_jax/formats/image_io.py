@@ -261,7 +261,8 @@ def real_voxels(path: pathlib.Path, image: nib.Nifti1Image, *, scaled: bool = Tr
         voxels = voxels.astype(np.float32)
     bad = voxels.size - int((np.abs(voxels) <= LARGEST).sum())
     if bad:
-        raise UserError(f"{path}: {bad} NaN or infinite voxels, or larger than {LARGEST:.2g}; replace them, or leave this subject out")
+        raise UserError(f"{path}: {bad} NaN or infinite voxels, or larger than {LARGEST:.2g}; replace them, or "
+                        "leave this subject out")
     return voxels
 
 
