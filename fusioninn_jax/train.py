@@ -15,7 +15,7 @@ import ml_collections
 import numpy as np
 from tqdm import tqdm
 
-from fusioninn_jax import input_pipeline, models, objective
+from fusioninn_jax import input_pipeline, models, objective, salts
 from fusioninn_jax.models.fusioninn import settled
 from fusioninn_jax.runtime import processes
 from fusioninn_jax.runtime.command_line import run_with_config
@@ -23,28 +23,6 @@ from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.training import checkpoint, parallel, run_lock, train_state
 from fusioninn_jax.training.train_log import TrainLog
 from fusioninn_jax.training.validation import validate
-
-
-def default_config() -> ml_collections.ConfigDict:
-    """Every setting of a training run with its default."""
-    config = ml_collections.ConfigDict()
-    config.seed = 0
-    config.data = input_pipeline.default_config()
-    config.augment = objective.augment_config()
-    config.model = ml_collections.ConfigDict({"name": "fusioninn"})
-    for name in models.names():
-        config.model[name] = models.default_config(name)
-    config.losses = objective.default_config()
-    config.optimizer = train_state.default_config()
-    config.checkpoint = checkpoint.default_config()
-    config.train = ml_collections.ConfigDict()
-    config.train.batch_size = 32  # of the global batch
-    config.train.steps = 10_000
-    config.train.epochs = 0  # where above 0, steps follow from it
-    config.train.eval_every = 250  # steps; evaluation and checkpoint, and both at the end
-    config.train.eval_batch_size = 0  # 0: as in training
-    config.train.log_every = 10  # steps
-    return config
 
 
 def settle(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
@@ -85,7 +63,7 @@ def initial_state(model: models.FusionModel, optimizer: Any, config: ml_collecti
         raise UserError(f"{config.data.dataset}: images of {height}x{width}; the model needs multiples of "
                         f"{model.multiple}: set --config.data.crop=({height // model.multiple * model.multiple}, "
                         f"{width // model.multiple * model.multiple})")
-    key = jax.random.fold_in(jax.random.key(config.seed), np.uint32(2**32 - 1))
+    key = jax.random.fold_in(jax.random.key(config.seed), salts.INITIALISATION)
     variables = jax.jit(model.init)(key, *objective.split_sources(jnp.asarray(first["sources"])))
     return train_state.create(variables, optimizer, config.optimizer)
 
@@ -113,7 +91,7 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str) -> train
     All processes call it; the result does not depend on how many they are.
 
     Args:
-      config: as `default_config`.
+      config: `settings.TRAINING`.
       workdir: gets `checkpoints/`, `metrics.jsonl` (a line an evaluation), `train_log.jsonl` (a line every
         `log_every` steps) and TensorBoard files.
 

@@ -101,7 +101,7 @@ def _latent(path: pathlib.Path) -> list[np.ndarray]:
 
 
 def _model(path: pathlib.Path) -> list[np.ndarray]:
-    return [np.asarray(len(load(path.parent)[1]))]
+    return [np.asarray(len(load(path.parent).variables))]
 
 
 def _decomposed(path: pathlib.Path) -> list[np.ndarray]:

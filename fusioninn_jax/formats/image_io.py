@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 import nibabel as nib
 import numpy as np
 import tifffile
-from PIL import Image
+from PIL import Image, ImageFile
 
 from fusioninn_jax.runtime import guarded, outputs
 from fusioninn_jax.runtime.errors import UserError
@@ -323,7 +323,7 @@ def _read_with_pillow(path: pathlib.Path, kind: str) -> np.ndarray:
         return pixels.astype(np.uint16) if image.mode.startswith("I") else pixels
 
 
-def _open_image(handle: BinaryIO, kind: str) -> Image.Image:
+def _open_image(handle: BinaryIO, kind: str) -> ImageFile.ImageFile:
     try:
         return Image.open(handle, formats=[kind])
     except Image.DecompressionBombError as error:

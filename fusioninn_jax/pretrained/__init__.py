@@ -17,16 +17,16 @@ import jax
 import ml_collections
 import numpy as np
 
-from fusioninn_jax import models
+from fusioninn_jax import models, settings
 from fusioninn_jax.models import FusionModel, Variables, fusioninn
 from fusioninn_jax.runtime import guarded
 from fusioninn_jax.runtime.errors import UserError, first_line
+from fusioninn_jax.trained_model import TrainedModel
 
 WEIGHTS, CONFIG = "weights.npz", "config.json"
-Loaded = tuple[FusionModel, Variables, ml_collections.ConfigDict]
 
 
-def load(folder: str | pathlib.Path | None = None) -> Loaded:
+def load(folder: str | pathlib.Path | None = None) -> TrainedModel:
     """A model from such a pair of files.
 
     Args:
@@ -34,7 +34,7 @@ def load(folder: str | pathlib.Path | None = None) -> Loaded:
         simulated T1-Gd and FLAIR slices.
 
     Returns:
-      (model, variables, config); config has `model` as in training, `prior` of the latent and `modalities`.
+      the model; its config has `model` as in training, `prior` of the latent and `modalities`.
 
     Raises:
       UserError: a file is missing, damaged, or of another model than its configuration says.
@@ -63,14 +63,14 @@ def save(folder: str | pathlib.Path, variables: Variables, config: ml_collection
 def describe(config: ml_collections.ConfigDict, modalities: tuple[str, ...] = ()) -> ml_collections.ConfigDict:
     """The part of a training's configuration that using the model needs, so that later defaults don't change it."""
     name = config.model.name
-    settings = json.loads(config.model[name].to_json()) if name in config.model else {}
+    own = json.loads(config.model[name].to_json()) if name in config.model else {}
     if name == "fusioninn":
-        whole = fusioninn.default_config()
-        whole.update(settings)
-        settings = json.loads(fusioninn.settled(whole).to_json())
+        whole = settings.defaults("model.fusioninn")
+        whole.update(own)
+        own = json.loads(fusioninn.settled(whole).to_json())
     prior = config.prior if "prior" in config else config.losses.prior
     modalities = tuple(config.get("modalities", modalities))
-    return ml_collections.ConfigDict({"model": {"name": name, name: settings}, "prior": prior,
+    return ml_collections.ConfigDict({"model": {"name": name, name: own}, "prior": prior,
                                       "modalities": modalities})
 
 
@@ -82,7 +82,7 @@ def to_bytes(variables: Variables, config: ml_collections.ConfigDict) -> tuple[s
     return json.dumps(json.loads(describe(config).to_json()), indent=2) + "\n", buffer.getvalue()
 
 
-def from_bytes(text: str, weights: bytes) -> Loaded:
+def from_bytes(text: str, weights: bytes) -> TrainedModel:
     """Undoes `to_bytes`.
 
     Raises:
@@ -99,7 +99,8 @@ def from_bytes(text: str, weights: bytes) -> Loaded:
     if wrong:
         raise ValueError(f"its weights and its configuration differ at {wrong[0]}")
     arrays = guarded.read_npz(weights)
-    return model, jax.tree.unflatten(jax.tree.structure(shapes), [arrays[name] for name in places]), config
+    variables = jax.tree.unflatten(jax.tree.structure(shapes), [arrays[name] for name in places])
+    return TrainedModel(model, variables, config)
 
 
 @functools.lru_cache(maxsize=8)
