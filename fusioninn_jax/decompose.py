@@ -73,6 +73,10 @@ def with_latent(trained: TrainedModel, path: pathlib.Path, image: Series, record
     if identity != record["id"]:
         raise UserError(f"{path}: its voxels were changed after fusing, so its latent no longer belongs to it; give "
                         "the file as `fuse` wrote it, or leave --latent out")
+    padded = [len(image.stored)] + [size + -size % trained.model.multiple for size in image.stored.shape[1:]]
+    if list(channels.shape) != [*padded, len(record["sources"]) - 1 + of_latent["remainder"]]:
+        raise UserError(f"{latent_path}: is of shape {channels.shape}, not that of the latent of {path}; give the one "
+                        "that was written with it, or leave --latent out")
     return fusing.as_volume(trained, image, record, channels, of_latent["remainder"])
 
 

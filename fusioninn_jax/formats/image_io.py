@@ -146,10 +146,14 @@ def check_same_grid(first: Volume, second: Volume, first_name: str, second_name:
                         "co-register the images and resample them to one grid")
 
 
-def read_image(path: PathLike) -> np.ndarray:
+def read_image(path: PathLike, *, finite: bool = True) -> np.ndarray:
     """Reads a PNG, TIFF, JPEG or BMP, 8 or 16 bits, grey or colour; transparency is dropped.
 
     Grey that is stored as colour or with a palette (three equal channels) is grey.
+
+    Args:
+      path: the file.
+      finite: refuse NaN, infinite and overflowing pixels.
 
     Returns:
       (H, W) grey or (H, W, 3) colour, in the type and units of the file (uint8, uint16 or float32).
@@ -168,7 +172,7 @@ def read_image(path: PathLike) -> np.ndarray:
     if image.dtype not in (np.uint8, np.uint16):
         with np.errstate(over="ignore"):
             image = image.astype(np.float32)
-    if not np.isfinite(image).all():
+    if finite and not (np.abs(image) <= LARGEST).all():
         raise UserError(f"{path}: holds NaN or infinite pixels; replace them before preparing")
     return image[..., 0] if image.ndim == 3 and (image == image[..., :1]).all() else image
 

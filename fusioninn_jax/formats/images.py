@@ -26,13 +26,14 @@ WRITABLE = {".png": "|u1 <u2", ".tif": "|u1 <u2 <f4", ".tiff": "|u1 <u2 <f4"}
 def read(path: pathlib.Path) -> Series:
     """An image, 8 or 16 bits, as a volume of one slice, its colours as chroma; an array (H, W) or (Z, H, W) from .npy.
 
-    Values of a .npy need not be finite.
+    Values of a .npy and of a float TIFF need not be finite.
 
     Raises:
       UserError: as `image_io.read_image`; an array of another kind.
     """
     ending = path.suffix.lower()
-    pixels, record = _read_array(path) if ending == ".npy" else (image_io.read_image(path), _find_record(path, ending))
+    pixels, record = _read_array(path) if ending == ".npy" else (
+        image_io.read_image(path, finite=False), _find_record(path, ending))
     chroma = None
     if ending != ".npy" and pixels.ndim == 3:
         pixels, chroma = colour.split(pixels)

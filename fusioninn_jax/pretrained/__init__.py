@@ -19,7 +19,7 @@ import numpy as np
 
 from fusioninn_jax import models, settings
 from fusioninn_jax.models import FusionModel, Variables, fusioninn
-from fusioninn_jax.runtime import guarded
+from fusioninn_jax.runtime import guarded, outputs
 from fusioninn_jax.runtime.errors import UserError, first_line
 from fusioninn_jax.trained_model import TrainedModel
 
@@ -52,12 +52,10 @@ def load(folder: str | pathlib.Path | None = None) -> TrainedModel:
 def save(folder: str | pathlib.Path, variables: Variables, config: ml_collections.ConfigDict) -> None:
     """Writes the two files; `config` as `load` returns it, or a training's whole configuration."""
     folder = pathlib.Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     text, weights = to_bytes(variables, config)
-    for name, content in ((WEIGHTS, weights), (CONFIG, text.encode())):
-        temporary = folder / f".{name}.tmp"
-        temporary.write_bytes(content)
-        temporary.replace(folder / name)
+    with outputs.new_files(folder / WEIGHTS, folder / CONFIG) as temporaries:
+        for temporary, content in zip(temporaries, (weights, text.encode()), strict=True):
+            temporary.write_bytes(content)
 
 
 def describe(config: ml_collections.ConfigDict, modalities: tuple[str, ...] = ()) -> ml_collections.ConfigDict:
