@@ -10,6 +10,7 @@ import pathlib
 import shutil
 from collections.abc import Callable, Iterator
 
+import jax
 import numpy as np
 import tifffile
 from PIL import Image
@@ -206,3 +207,32 @@ def table(counts: collections.Counter[tuple[str, str]]) -> str:
         error, right, other = (counts[kind, outcome] for outcome in ("error", "right", "other result"))
         lines.append(f"| {kind} | {error + right + other} | {error} | {right} | {other} |")
     return "\n".join(lines)
+
+
+def training_subjects(data_dir: pathlib.Path, workdir: pathlib.Path) -> list[Subject]:
+    """A checkpoint of a finished training, and the examples that it was trained on."""
+    from fusioninn_jax import input_pipeline  # TensorFlow and Orbax take seconds to import
+    from fusioninn_jax.training import checkpoint
+    from tests import training_case
+
+    def load_last(path: pathlib.Path) -> list[np.ndarray]:
+        run = next(folder for folder in path.parents if folder.name == workdir.name)
+        trained = checkpoint.load(run, "last")
+        return [np.asarray(leaf) for leaf in jax.tree.leaves(trained.variables)] + [np.asarray(trained.step)]
+
+    def load_examples(path: pathlib.Path) -> list[np.ndarray]:
+        config = training_case.config(path.parents[3]).data
+        prepared = input_pipeline.open_dataset(config)
+        return [np.concatenate([batch[name] for batch in input_pipeline.evaluation_batches(
+            prepared, config, "train", batch_size=4)]) for name in ("sources", "mask")]
+
+    def names(folder: pathlib.Path, pattern: str) -> tuple[str, ...]:
+        return tuple(sorted(str(path.relative_to(folder)) for path in folder.rglob(pattern) if path.is_file()))
+
+    last = max(int(path.name) for path in (workdir / checkpoint.FOLDER).iterdir() if path.name.isdigit())
+    examples = names(data_dir, "tiny/default/1.0.0/*train*tfrecord*")
+    described = names(data_dir, "tiny/default/1.0.0/*.json")
+    state = tuple(name for name in names(workdir, "*") if f"{checkpoint.FOLDER}/{last}/" in name)
+    return [Subject("checkpoint", workdir, state, load_last, sealed=True),
+            Subject("tfrecord", data_dir, examples, load_examples, sealed=True),
+            Subject("description of a dataset", data_dir, described, load_examples, sealed=True)]

@@ -21,8 +21,8 @@ def hdf5_length(path: PathLike, shape: tuple[int, ...]) -> int:
                                                                  "fetch the file anew"):
         data = file.get("data")
         if not isinstance(data, h5py.Dataset):
-            raise UserError(f"{path}: no dataset named 'data' among its {len(file)}; use "
-                            "the authors' files as they were published")
+            raise UserError(f"{path}: no dataset named 'data' (found: {', '.join(file) or 'nothing'}); "
+                            "use the authors' files as they were published")
         if data.shape[1:] != shape or data.dtype.kind not in "iuf":
             raise UserError(f"{path}: 'data' is {data.dtype} of shape {data.shape} where numbers of shape "
                             f"(N, {', '.join(map(str, shape))}) are expected; use the authors' files as published")

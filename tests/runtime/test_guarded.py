@@ -70,9 +70,12 @@ def test_only_regular_files_are_opened(tmp_path):
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
     (tmp_path / "dangling").symlink_to("nowhere")
+    with (tmp_path / "sparse").open("wb") as file:
+        file.truncate(1 << 40)
     for path, message in ((tmp_path / "pipe", "is a pipe"), (tmp_path / "loop", "loop of symbolic links"),
                           (tmp_path / "a", "loop of symbolic links"), (tmp_path / "dangling", "no such file"),
-                          (tmp_path, "is a folder"), (pathlib.Path("/dev/zero"), "is a device"),
+                          (tmp_path, "is a folder"), (tmp_path / "sparse", "longer than"),
+                          (pathlib.Path("/dev/zero"), "is a device"),
                           (tmp_path / ("n" * 300), "cannot be read"), (tmp_path / "nul\0", "no such file")):
         with pytest.raises(UserError, match=message) as caught:
             guarded.read_bytes(path)
