@@ -70,7 +70,7 @@ def export(model: FusionModel, variables: Variables, size: tuple[int, int],
             for name, (function, shapes) in functions.items()}
 
 
-def is_own(folder: pathlib.Path) -> bool:
+def _is_own(folder: pathlib.Path) -> bool:
     """Whether a folder holds what this command writes, and nothing else."""
     return {ABOUT, FILES[0]} <= {path.name for path in folder.iterdir()} <= {ABOUT, *FILES}
 
@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", required=True, type=pathlib.Path, help="the folder to be made")
     parser.add_argument("--overwrite", action="store_true", help="replace the folder where it is there already")
     args = parser.parse_args(argv)
-    outputs.check([args.out], overwrite=args.overwrite, is_own=is_own)
+    outputs.check([args.out], overwrite=args.overwrite, is_own=_is_own)
     trained = fusing.load(args.checkpoint)
     try:
         exported = export(trained.model, trained.variables, tuple(args.size))
@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     about = {part: {"takes": list(map(str, function.in_avals)), "gives": list(map(str, function.out_avals))}
              for part, function in exported.items()}
     name = pretrained.fingerprint(trained.variables, trained.config)
-    with outputs.new_files(args.out, overwrite=args.overwrite, is_own=is_own) as (folder,):
+    with outputs.new_files(args.out, overwrite=args.overwrite, is_own=_is_own) as (folder,):
         folder.mkdir()
         for part, function in exported.items():
             (folder / f"{part}.stablehlo").write_bytes(function.serialize())

@@ -144,7 +144,7 @@ def test_without_hard_links_too(tmp_path, monkeypatch):
 
 CHILD = """
 import pathlib, sys, time
-from fusioninn_jax import outputs
+from fusioninn_jax.runtime import outputs
 folder = pathlib.Path(sys.argv[1])
 with outputs.new_files(folder / "f.nii", folder / "deep" / "z.nii") as (one, two):
     one.write_text("half")
