@@ -128,7 +128,8 @@ def _tell_missing(path: pathlib.Path, images: list[Image]) -> None:
 
     No error, since an acquisition may have been split into several series.
     """
-    claimed = whole(images[0], "ImagesInAcquisition") or 0
+    found = text(images[0].dataset, "ImagesInAcquisition")
+    claimed = int(found) if re.fullmatch("[0-9]{1,9}", found) else 0
     if claimed > len(images) and "NumberOfFrames" not in images[0].dataset:
         print(f"{path}: {len(images)} images, its header counts {claimed} in the acquisition; if that was one "
               "series, export it anew", file=sys.stderr)

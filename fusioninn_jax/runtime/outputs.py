@@ -156,6 +156,7 @@ def new_files(*outputs: pathlib.Path, overwrite: bool = True,
         with _new_objects(outputs, overwrite) as objects:
             yield objects
         return
+    outputs = tuple(pathlib.Path(os.fspath(output)) for output in outputs)  # `epath` has not all that is needed here
     made: list[pathlib.Path] = []
     stages: dict[pathlib.Path, _Stage] = {}
     try:

@@ -8,6 +8,7 @@ import sys
 import threading
 
 import pytest
+from etils import epath
 
 from fusioninn_jax.runtime import outputs
 from fusioninn_jax.runtime.errors import UserError
@@ -230,3 +231,11 @@ def test_a_full_disk_is_one_line(tmp_path):
             tmp_path / "new" / "a.nii"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert not names(tmp_path)
+
+
+def test_paths_of_epath_are_paths(tmp_path):
+    for text in ("one", "two"):
+        with outputs.new_files(epath.Path(tmp_path) / "deep" / "s.json") as (temporary,):
+            temporary.write_text(text)
+        assert (tmp_path / "deep" / "s.json").read_text() == text
+    assert names(tmp_path) == ["deep", "deep/s.json"]
