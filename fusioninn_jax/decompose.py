@@ -17,7 +17,7 @@ from fusioninn_jax import pretrained
 from fusioninn_jax.formats import files, nifti, provenance
 from fusioninn_jax.formats.provenance import Provenance
 from fusioninn_jax.formats.series import Series
-from fusioninn_jax.runtime import outputs
+from fusioninn_jax.runtime import guarded, outputs
 from fusioninn_jax.runtime.errors import Parser, UserError, cli
 from fusioninn_jax.studies import archive, fusing, reading
 from fusioninn_jax.trained_model import TrainedModel
@@ -105,11 +105,17 @@ def decompose_files(args: argparse.Namespace) -> None:
     print(f"{' and '.join(map(str, names))}: {len(image.stored)} slices decomposed in {time.time() - started:.1f} s")
 
 
+def from_archive(path: pathlib.Path, image: Series, record: Provenance, content: bytes) -> list[Series]:
+    """The sources of an archive; raises UserError for whatever a damaged one makes its decoder raise."""
+    with guarded.reading(path, "the archive in its header is damaged", "fetch the file anew"):
+        return archive.decode(path, image, record, content)
+
+
 def decomposed(image: Series, record: Provenance, args: argparse.Namespace) -> tuple[list[Series], Any]:
     """The sources as the arguments ask for them, and the deviation of their samples where there are some."""
     content = archive.payload(args.fused) if files.is_nifti(args.fused) else None
     if content and not (args.latent or args.samples > 1):
-        return archive.decode(args.fused, image, record, content), None
+        return from_archive(args.fused, image, record, content), None
     sources = provenance.sources(record, image, args.fused)
     trained, deviation = fusing.load(args.checkpoint), None
     check_model(args.fused, record, trained)

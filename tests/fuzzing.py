@@ -91,7 +91,7 @@ def _archive(path: pathlib.Path) -> list[np.ndarray]:
     content = archive.payload(path)
     if content is None:
         raise UserError("the archive is none any more")  # `decompose` goes on with the fused image alone
-    sources = archive.decode(path, image, provenance.check(image.record, path, "fused"), content)
+    sources = decompose.from_archive(path, image, provenance.check(image.record, path, "fused"), content)
     return [source.stored for source in sources]
 
 
