@@ -10,8 +10,8 @@ Spreads and errors are in units of a slice's range, [0, 1]; the last axis is tha
 """
 from __future__ import annotations
 
-import functools
 import dataclasses
+import functools
 import json
 import pathlib
 from collections.abc import Callable, Sequence

@@ -46,15 +46,20 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--studies takes --match with a pattern for each series, and neither SERIES nor --latent")
     if not args.studies and len(args.sources) < 2:
         parser.error("two series at least are needed")
+    if args.latent and not files.is_nifti(args.latent):
+        parser.error("--latent is a .nii or .nii.gz file")
+    if args.lossless and args.fill_value is not None:
+        parser.error("--lossless keeps every voxel as it is: leave out --fill-value")
     if args.lossless and (args.latent or args.with_latents or not (args.studies or files.is_nifti(args.output))):
         parser.error("--lossless writes one NIfTI file, latent included: -o NAME.nii.gz, without --latent")
     return args
 
 
-def write_fusion(result: fusing.Fusion, output: pathlib.Path, latent: pathlib.Path | None) -> None:
+def write_fusion(result: fusing.Fusion, output: pathlib.Path, latent: pathlib.Path | None, *,
+                 overwrite: bool) -> None:
     """Writes the fused image and, where a path is given, its latent; both or neither."""
     names = [output] + ([latent] if latent else [])
-    with outputs.new_files(*names) as temporaries:
+    with outputs.new_files(*names, overwrite=overwrite, is_own=files.is_own_folder) as temporaries:
         files.write(temporaries[0], output, result.image, result.record)
         if latent:
             channels, remainder = fusing.latent_channels(result)
@@ -64,14 +69,14 @@ def write_fusion(result: fusing.Fusion, output: pathlib.Path, latent: pathlib.Pa
 
 
 def write_archive(trained: TrainedModel, sources: Sequence[Series], output: pathlib.Path, *,
-                  asked: Sequence[str | float] = ("auto",), names: Sequence[str] = ()) -> None:
+                  asked: Sequence[str | float] = ("auto",), names: Sequence[str] = (), overwrite: bool) -> None:
     """Writes the lossless archive after reading it back and comparing every voxel.
 
     Raises:
       UserError: what comes back differs from what went in.
     """
     image, found = archive.encode(trained, sources, asked=asked, names=names)
-    with outputs.new_files(output) as (temporary,):
+    with outputs.new_files(output, overwrite=overwrite) as (temporary,):
         nifti.write_series(temporary, image, found)
         written = nifti.read(temporary)
         content = archive.payload(temporary)
@@ -86,16 +91,17 @@ def write_archive(trained: TrainedModel, sources: Sequence[Series], output: path
 def fuse_study(trained: TrainedModel, paths: Sequence[pathlib.Path], output: pathlib.Path,
                latent: pathlib.Path | None, args: argparse.Namespace, *, overwrite: bool) -> Series:
     """Fuses one study from files to files; returns its first series."""
-    outputs.check([output] + ([latent] if latent else []), inputs=paths, overwrite=overwrite)
-    sources = reading.read_sources(paths, keep_phi=args.keep_phi, resample=args.resample)
+    outputs.check([output] + ([latent] if latent else []), inputs=paths, overwrite=overwrite,
+                  is_own=files.is_own_folder)
+    sources = reading.read_sources(paths, keep_phi=args.keep_phi, resample=args.resample, fill_value=args.fill_value)
     asked, names = study_background.parse_all(args.background), [str(path) for path in paths]
     if args.lossless:
-        write_archive(trained, sources, output, asked=asked, names=names)
+        write_archive(trained, sources, output, asked=asked, names=names, overwrite=overwrite)
         return sources[0]
     result = fusing.fuse(trained, sources, files.storage(output, sources[0]), asked=asked, names=names)
     if latent and result.volume.latent is None:
         raise UserError(f"{latent}: the model of this checkpoint has no latent; leave it out")
-    write_fusion(result, output, latent)
+    write_fusion(result, output, latent, overwrite=overwrite)
     return sources[0]
 
 
@@ -123,7 +129,8 @@ def _fuse_all(args: argparse.Namespace) -> int:
         return not args.overwrite and all(name.exists() for name in names(study) if name)
 
     def process(study: batch.Study) -> None:
-        fuse_study(trained, batch.sources(study, args.match), *names(study), args, overwrite=True)
+        there = any(name.exists() for name in names(study) if name)  # half of a study: its latent was not asked for
+        fuse_study(trained, batch.sources(study, args.match), *names(study), args, overwrite=args.overwrite or there)
 
     return batch.run(batch.find(args.studies, args.match), is_done, process)
 

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 import nibabel as nib
 import numpy as np
 import tifffile
-from PIL import Image
+from PIL import Image, ImageFile
 
 from fusioninn_jax.runtime import guarded, outputs
 from fusioninn_jax.runtime.errors import UserError
@@ -146,10 +146,14 @@ def check_same_grid(first: Volume, second: Volume, first_name: str, second_name:
                         "co-register the images and resample them to one grid")
 
 
-def read_image(path: PathLike) -> np.ndarray:
+def read_image(path: PathLike, *, finite: bool = True) -> np.ndarray:
     """Reads a PNG, TIFF, JPEG or BMP, 8 or 16 bits, grey or colour; transparency is dropped.
 
     Grey that is stored as colour or with a palette (three equal channels) is grey.
+
+    Args:
+      path: the file.
+      finite: refuse NaN, infinite and overflowing pixels.
 
     Returns:
       (H, W) grey or (H, W, 3) colour, in the type and units of the file (uint8, uint16 or float32).
@@ -168,7 +172,7 @@ def read_image(path: PathLike) -> np.ndarray:
     if image.dtype not in (np.uint8, np.uint16):
         with np.errstate(over="ignore"):
             image = image.astype(np.float32)
-    if not np.isfinite(image).all():
+    if finite and not (np.abs(image) <= LARGEST).all():
         raise UserError(f"{path}: holds NaN or infinite pixels; replace them before preparing")
     return image[..., 0] if image.ndim == 3 and (image == image[..., :1]).all() else image
 
@@ -261,7 +265,8 @@ def real_voxels(path: pathlib.Path, image: nib.Nifti1Image, *, scaled: bool = Tr
         voxels = voxels.astype(np.float32)
     bad = voxels.size - int((np.abs(voxels) <= LARGEST).sum())
     if bad:
-        raise UserError(f"{path}: {bad} NaN or infinite voxels, or larger than {LARGEST:.2g}; replace them, or leave this subject out")
+        raise UserError(f"{path}: {bad} NaN or infinite voxels, or larger than {LARGEST:.2g}; replace them, or "
+                        "leave this subject out")
     return voxels
 
 
@@ -322,7 +327,7 @@ def _read_with_pillow(path: pathlib.Path, kind: str) -> np.ndarray:
         return pixels.astype(np.uint16) if image.mode.startswith("I") else pixels
 
 
-def _open_image(handle: BinaryIO, kind: str) -> Image.Image:
+def _open_image(handle: BinaryIO, kind: str) -> ImageFile.ImageFile:
     try:
         return Image.open(handle, formats=[kind])
     except Image.DecompressionBombError as error:

@@ -29,6 +29,7 @@ from fusioninn_jax.runtime.errors import UserError
 Read = TypeVar("Read")
 CHUNK = 1 << 20  # bytes decompressed at a time
 SLACK = 1 << 20  # bytes that may follow what a header declares
+LARGEST_FILE = (1 << 32) + (1 << 26)  # bytes of a file that is read whole: as many as DICOM's pixels can be, and more
 GZIP = b"\x1f\x8b"
 _SQUEEZED = (zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile)
 
@@ -144,14 +145,20 @@ def _kind(path: pathlib.Path) -> str:
     return "a pipe" if stat.S_ISFIFO(mode) else "a device or socket"
 
 
-def read_bytes(path: pathlib.Path) -> bytes:
+def read_bytes(path: pathlib.Path, most: int = LARGEST_FILE) -> bytes:
     """The content of a regular file.
 
+    Args:
+      path: the file.
+      most: bytes; a sparse file can claim any number, and cost as much memory.
+
     Raises:
-      UserError: as `open_file`, or a failing disk.
+      UserError: as `open_file`, a longer file, or a failing disk.
     """
-    with open_file(path) as file, reading(path, "cannot be read", "check the disk"):
-        return file.read()
+    with open_file(path) as file, reading(path, "cannot be read", "check the file"):
+        if os.fstat(file.fileno()).st_size > most:
+            raise Damaged(f"it is longer than {most} bytes")
+        return file.read(most)
 
 
 def read_declared(path: pathlib.Path, head: int, declared: Callable[[bytes], int]) -> bytes:
