@@ -94,17 +94,17 @@ def write(args: argparse.Namespace) -> pathlib.Path:
 
 def examine(args: argparse.Namespace, labels: list[str]) -> Examined:
     """Everything the page shows of a study."""
-    system = fusing.load_system(args.checkpoint)
+    trained = fusing.load(args.checkpoint)
     sources = reading.read_sources(args.sources, resample=args.resample)
     tumour = np.zeros(sources[0].stored.shape, bool)
     if args.mask:
         mask = files.read(args.mask)
         check_same_grid(sources[0], mask, str(args.sources[0]), str(args.mask))
         tumour = mask.stored > 0
-    if system.model.decompose is None:
+    if trained.model.decompose is None:
         raise UserError("report study: the model of this checkpoint cannot decompose; give a FusionINN --checkpoint")
-    fused = fusing.fuse(system, sources, files.FLOAT)
-    mean, deviation = fusing.decompose_samples(system, fused.volume, args.seed, args.samples)
+    fused = fusing.fuse(trained, sources, files.FLOAT)
+    mean, deviation = fusing.decompose_samples(trained, fused.volume, args.seed, args.samples)
     low, high = np.moveaxis(np.asarray(fused.volume.ranges), 0, 1).transpose(2, 0, 1)[..., None, None]
     width = np.where(high > low, high - low, 1)
     values = np.stack([source.values for source in sources])

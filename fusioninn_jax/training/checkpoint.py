@@ -22,8 +22,8 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from fusioninn_jax import models
-from fusioninn_jax.models import FusionModel
 from fusioninn_jax.runtime.errors import UserError, first_line
+from fusioninn_jax.trained_model import TrainedModel
 from fusioninn_jax.training import integrity
 from fusioninn_jax.training.train_state import TrainState
 
@@ -238,7 +238,7 @@ def check_written(workdir: Folder, step: int) -> None:
                         f"there, then the same command goes on from step {newest or 0}")
 
 
-def load(workdir: Folder, which: str = "best") -> tuple[FusionModel, Any, ml_collections.ConfigDict, int]:
+def load(workdir: Folder, which: str = "best") -> TrainedModel:
     """A trained model from a workdir; for one process, without the others.
 
     Args:
@@ -246,7 +246,7 @@ def load(workdir: Folder, which: str = "best") -> tuple[FusionModel, Any, ml_col
       which: `best` (by validation loss) or `last`.
 
     Returns:
-      (model, variables, configuration, step).
+      the model with the configuration of its training and the step of the checkpoint.
 
     Raises:
       UserError: no workdir, no checkpoint in it, or a damaged one.
@@ -267,7 +267,7 @@ def load(workdir: Folder, which: str = "best") -> tuple[FusionModel, Any, ml_col
                         "the training, which goes on from the one before") from error
     config = ml_collections.ConfigDict(meta["config"])
     model = models.get(config.model.name, config.model[config.model.name])
-    return model, TrainState(**read).evaluated, config, step
+    return TrainedModel(model, TrainState(**read).evaluated, config, step)
 
 
 def _choose(reader: ocp.Checkpointer, folder: epath.Path, which: str) -> tuple[int, float]:
