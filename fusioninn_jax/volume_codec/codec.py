@@ -92,7 +92,8 @@ def decode(data: bytes, shape: tuple[int, int, int], given: Given, progress: Pro
     return margined.plane()
 
 
-def _parse(data: bytes, shape: tuple[int, int, int]) -> tuple[tuple[int, int, int, bool], list[int], bytes, list[bytes]]:
+def _parse(data: bytes,
+           shape: tuple[int, int, int]) -> tuple[tuple[int, int, int, bool], list[int], bytes, list[bytes]]:
     """(top, background, slabs, whether masked), first slices and their end, the triangle, tables and streams."""
     try:
         top, background, count, masked = HEAD.unpack_from(data)
@@ -130,6 +131,11 @@ def _sums(differences: np.ndarray) -> np.ndarray:
 def slab_count(plane: Plane) -> int:
     """How often `encode` calls its `progress`."""
     return len(_borders(plane.content)) - 1
+
+
+def slab_number(data: bytes) -> int:
+    """How often `decode` calls its `progress`."""
+    return data[8] if len(data) > 8 else 0
 
 
 def _borders(content: np.ndarray) -> list[int]:
@@ -228,5 +234,5 @@ def _decode_slab(margined: _Margined, span: tuple[int, int], coefficients: np.nd
 def _run(slab: kernel.Slab, coefficients: np.ndarray, triangle: np.ndarray, near: layout.Neighbours,
          coder: kernel.Coder) -> int:
     area, inputs = int(np.prod(slab.shape[1:])), coefficients.shape[1] - 1
-    fit = Fit(coefficients, fitting.groups(int(slab.shape[0])), triangle)
+    fit = Fit(coefficients, fitting.groups(int(slab.shape[0])), np.ascontiguousarray(triangle.T, np.float64))
     return int(kernel.code_slab(slab, fit, near, new_adaptive(area, inputs, len(near.adapted)), new_learned(), coder))

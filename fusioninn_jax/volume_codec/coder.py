@@ -119,7 +119,7 @@ def finish(coder):  # type: ignore[no-untyped-def]
     return coder.state[PLACE]
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, forceinline=True)
 def learn(counters, i, bit, limit):  # type: ignore[no-untyped-def]
     """Moves a counter towards what happened."""
     uses, p = counters[i] & COUNT, counters[i] >> 10
@@ -136,7 +136,7 @@ def code_learned(bit, counters, i, limit, coder):  # type: ignore[no-untyped-def
     return bit
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, forceinline=True)
 def code_mixed(bit, mixer, weight_set, kind, limit, coder):  # type: ignore[no-untyped-def]
     """Codes a decision under the counters named by `mixer.chosen`."""
     stretched, weights, curve = mixer.stretched, mixer.weights[weight_set], mixer.curves[kind]

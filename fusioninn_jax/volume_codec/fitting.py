@@ -12,7 +12,7 @@ ROUNDS = 2  # of reweighting
 SHARED = 0.5  # groups' worth of the whole slab that pulls each group
 RIDGE = 1e-9  # of the mean square
 STEEPEST = 2**30
-LARGEST, SIGNIFICANT = 2.0**39, 9  # number and its bits in the decorrelation
+LARGEST, SIGNIFICANT = 2.0**30, 9  # number and its bits in the decorrelation
 CLASSES, LEAST = 20, 0.3  # of local contrast; part of the usual error below which errors weigh alike
 
 

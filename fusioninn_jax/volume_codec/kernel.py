@@ -124,7 +124,7 @@ def texture(own, place, row, area, level):  # type: ignore[no-untyped-def]
             + 128 * (2 * left - own[place - 2] > level))
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, forceinline=True)
 def predict(slab: Slab, fit: Fit, near: Neighbours, a: Adaptive, place, z, here, below, row):  # type: ignore[no-untyped-def]
     """Fills `a.guesses`; returns the first blend, the last one, and the squares of both adapted stages' inputs."""
     top = slab.bounds[0] << SUB
@@ -140,13 +140,13 @@ def predict(slab: Slab, fit: Fit, near: Neighbours, a: Adaptive, place, z, here,
     return first, prediction.blend(a, 3, 5, here, below, row, first), squares, error_squares
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, forceinline=True)
 def from_top(value, top):  # type: ignore[no-untyped-def]
     """A prediction brought into 0 ... top."""
     return min(top, max(0, value))
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, forceinline=True)
 def learn_from(level, a: Adaptive, first, last, squares, error_squares, scale, here, adapts):  # type: ignore[no-untyped-def]
     """Moves weights towards what would have been right; notes the errors."""
     exact, most = level << SUB, scale * 16
@@ -159,7 +159,7 @@ def learn_from(level, a: Adaptive, first, last, squares, error_squares, scale, h
             prediction.follow(a.weights[k], a.decorrelated, clip(exact - a.guesses[1 + k], most), squares, SHIFTS[k])
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, forceinline=True)
 def code_content_level(slab: Slab, fit: Fit, near: Neighbours, a: Adaptive, learned: Learned, contexts, coder: Coder,
                        place, z, here, below, row, area):  # type: ignore[no-untyped-def]
     """Codes the level of a voxel that is content."""

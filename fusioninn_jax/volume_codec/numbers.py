@@ -5,6 +5,8 @@ import zlib
 
 import numpy as np
 
+LARGEST = 2**31  # of a triangle's numbers
+
 
 def pack(values: np.ndarray) -> bytes:
     """Integers as bytes: sign folded into the lowest bit, then byte planes."""
@@ -56,10 +58,10 @@ def unpack_triangle(data: bytes, size: int) -> np.ndarray:
     """
     count = size * (size + 1) // 2
     values, shift = unpack(data, 2 * count).reshape(2, count)
-    if shift.min(initial=0) < 0 or shift.max(initial=0) > 40 or np.abs(values).max(initial=0) > 2**20:
+    if shift.min(initial=0) < 0 or shift.max(initial=0) > 31 or np.abs(values).max(initial=0) > 2**20:
         raise ValueError("numbers out of range")
     triangle = np.zeros((size, size), np.int64)
     triangle[np.tril_indices(size)] = values << shift
-    if np.abs(triangle).max(initial=0) > 2**40:
+    if np.abs(triangle).max(initial=0) > LARGEST:
         raise ValueError("numbers out of range")
     return triangle

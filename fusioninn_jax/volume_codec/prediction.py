@@ -16,12 +16,13 @@ WIDEST = 1 << 20  # levels; every index and product below is safe for them
 EXPERTS = 5  # predictions: that of the coefficients, two adapted ones, two with feedback
 SHIFTS = (16, 18, 17, 20)  # of the steps of the adapted ones and of the feedback: larger is slower
 FEEDBACK = 11  # errors beside a voxel that correct its prediction
-ERROR_TOP, WEIGHT_TOP = 1 << 20, 1 << 36
+ERROR_TOP, WEIGHT_TOP, DIFFERENCE_TOP = 1 << 20, 1 << 36, 32767
 BIAS_USES = 255
 
 
 class Fit(NamedTuple):
-    """What travels: coefficients (groups, inputs + 1), the group of each slice, the decorrelation of the adapted."""
+    """What travels: coefficients (groups, inputs + 1), the group of each slice; the decorrelation of the
+    adapted, transposed, integers in float64."""
     coefficients: np.ndarray
     group: np.ndarray
     decorrelation: np.ndarray
@@ -34,7 +35,8 @@ class Adaptive(NamedTuple):
       misses: (2 slices' places, EXPERTS), absolute errors of the predictions, in 1/16.
       errors, raw: (2 slices' places,), signed errors of the final prediction and of the first blend, in 1/8.
       weights: (2, adapted), feedback: (2, FEEDBACK).
-      levels, decorrelated, beside: inputs of one voxel: neighbours, their decorrelated differences, errors.
+      levels, sums (float64), decorrelated, beside: inputs of one voxel: neighbours, their decorrelated differences before
+        and after rounding, errors.
       guesses: (EXPERTS,), the predictions of one voxel.
       biases: (2, contexts, 2), sums of errors and their number.
     """
@@ -44,7 +46,7 @@ class Adaptive(NamedTuple):
     weights: np.ndarray
     feedback: np.ndarray
     levels: np.ndarray
-    differences: np.ndarray
+    sums: np.ndarray
     decorrelated: np.ndarray
     beside: np.ndarray
     guesses: np.ndarray
@@ -56,10 +58,10 @@ def new_adaptive(area: int, inputs: int, adapted: int) -> Adaptive:
     def zeros(*shape: int) -> np.ndarray:
         return np.zeros(shape, np.int64)
     return Adaptive(zeros(2 * area, EXPERTS), zeros(2 * area), zeros(2 * area), zeros(2, adapted), zeros(2, FEEDBACK),
-                    zeros(inputs), zeros(adapted), zeros(adapted), zeros(FEEDBACK), zeros(EXPERTS), zeros(2, 4096, 2))
+                    zeros(inputs), np.zeros(adapted), zeros(adapted), zeros(FEEDBACK), zeros(EXPERTS), zeros(2, 4096, 2))
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, forceinline=True)
 def clip(value, top):  # type: ignore[no-untyped-def]
     """A value brought into -top ... top."""
     return min(top, max(-top, value))
@@ -80,22 +82,28 @@ def from_coefficients(own, known, place, near: Neighbours, coefficients, a: Adap
 
 @numba.njit(cache=True)
 def decorrelate(known, place, near: Neighbours, base, decorrelation, a: Adaptive):  # type: ignore[no-untyped-def]
-    """Differences of neighbours, decorrelated (256 is their usual size); returns the sum of squares."""
-    squares = 256 * len(near.adapted) // 4
-    for j in range(len(near.adapted)):
+    """Differences of neighbours, decorrelated (256 is their usual size); returns the sum of squares.
+
+    The products are of integers in float64 and stay below 2⁵³: exact, in whatever order they are added.
+    """
+    count = len(near.adapted)
+    for j in range(count):
+        a.sums[j] = 0.0
+    for j in range(count):
         i = near.adapted[j]
         inside = i - len(near.own)
         reference = base >> SUB if inside < 0 else known[place + near.reference[inside]]
-        a.differences[j] = clip(a.levels[i] - reference, 32767)
-        total = np.int64(0)
-        for k in range(j + 1):
-            total += decorrelation[j, k] * a.differences[k]
-        a.decorrelated[j] = clip(total >> 16, ERROR_TOP)
+        difference = float(clip(a.levels[i] - reference, DIFFERENCE_TOP))
+        for k in range(j, count):
+            a.sums[k] += decorrelation[j, k] * difference
+    squares = np.int64(64 * count)
+    for j in range(count):
+        a.decorrelated[j] = clip(np.int64(a.sums[j]) >> 16, DIFFERENCE_TOP)
         squares += a.decorrelated[j] * a.decorrelated[j]
     return squares
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, forceinline=True)
 def weighted(weights, inputs):  # type: ignore[no-untyped-def]
     """The sum of products."""
     total = np.int64(0)
@@ -139,14 +147,14 @@ def follow(weights, inputs, error, squares, shift):  # type: ignore[no-untyped-d
         weights[j] = clip(weights[j] + ((step * inputs[j] + half) >> shift), WEIGHT_TOP)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, forceinline=True)
 def bias(biases, which, context):  # type: ignore[no-untyped-def]
     """The mean error in a context."""
     count = biases[which, context, 1]
     return biases[which, context, 0] // count if count > 0 else np.int64(0)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, forceinline=True)
 def learn_bias(biases, which, context, error):  # type: ignore[no-untyped-def]
     """Adds an error to a context, older ones fading."""
     biases[which, context, 0] += error

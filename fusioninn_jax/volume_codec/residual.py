@@ -59,7 +59,7 @@ def new_learned() -> Learned:
                    new_mixer(sum(SIZES) * NODES, SETS * NODES, INPUTS, NODES * KINDS))
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, forceinline=True)
 def logarithm(value):  # type: ignore[no-untyped-def]
     """floor(4 · log2) nearly, of an integer; 0 for 0."""
     octaves = 0
@@ -75,7 +75,7 @@ def room(distance, scale):  # type: ignore[no-untyped-def]
     return min(7, logarithm(max(0, distance) * 16 // (scale + 1) + 1) // 4)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, forceinline=True)
 def choose(mixer: Mixer, contexts, node, near, far, level):  # type: ignore[no-untyped-def]
     """Names the counters of a decision."""
     for k in range(INPUTS - 1):
