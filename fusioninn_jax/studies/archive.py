@@ -49,11 +49,10 @@ def write(path: pathlib.Path, sources: Sequence[Series], trained: TrainedModel |
     """
     coded = [values.to_plane(source.stored) for source in sources]
     planes = [c.plane for c in coded]
+    rule = None
     if trained is None:
-        rule = mean_rule([p.levels for p in planes], [p.content for p in planes], grey_levels)
-        image, record = _mean_image(sources, planes, rule)
+        image, record, rule = _mean_image(sources, coded, grey_levels)
     else:
-        rule = None
         image, record, _ = fusing.fuse(trained, sources, Storage(np.dtype(np.uint8), 1 / MODEL_LEVELS))
     record = record | {"archive": 2}
     steps = sum(codec.slab_count(plane) for plane in planes)
@@ -115,13 +114,31 @@ def decode(path: pathlib.Path, image: Series, record: Provenance, block: bytes) 
     return [source._replace(stored=voxels) for source, voxels in zip(sources, stored, strict=True)]
 
 
-def _mean_image(sources: Sequence[Series], planes: Sequence[Plane], rule: Rule) -> tuple[Series, Provenance]:
-    """The weighted mean as a series on the first source's grid, and its record."""
-    stored = picture(rule, [p.levels for p in planes], [p.content for p in planes])
+def _mean_image(sources: Sequence[Series], coded: Sequence[values.Coded],
+                grey_levels: int) -> tuple[Series, Provenance, Rule | None]:
+    """The weighted mean as a series on the first source's grid, its record, and the rule where levels follow it."""
+    content = [c.plane.content for c in coded]
+    direct = all(c.facts["form"] == "offset" and _is_plain(source) for c, source in zip(coded, sources, strict=True))
+    levels = [c.plane.levels for c in coded] if direct else [_proportional(source) for source in sources]
+    rule = mean_rule(levels, content, grey_levels)
+    stored = picture(rule, levels, content)
     slope, count = 1 / rule.most, len(stored)
     image = Series(stored, np.full(count, slope), np.zeros(count), sources[0].affine,
                    nifti.adopt(sources[0].origin, stored.dtype, slope))
-    return image, provenance.make(image, list(sources), np.zeros(0), MEAN, "normal")
+    return image, provenance.make(image, list(sources), np.zeros(0), MEAN, "normal"), rule if direct else None
+
+
+def _is_plain(source: Series) -> bool:
+    """Whether larger stored voxels are brighter everywhere, and by as much."""
+    return bool(source.slope[0] > 0 and not np.ptp(source.slope) and not np.ptp(source.intercept))
+
+
+def _proportional(source: Series) -> np.ndarray:
+    """Integers 0 to 65535 in proportion to a source's values, for the picture alone."""
+    scaled = source.stored * source.slope[:, None, None] + source.intercept[:, None, None]
+    scaled = scaled / max(float(np.abs(scaled).max()), np.finfo(np.float64).tiny)
+    low, high = float(scaled.min()), float(scaled.max())
+    return np.rint((scaled - low) * (65535 / max(high - low, 1e-300))).astype(np.int32)
 
 
 def _given(image: Series, planes: Sequence[Plane], rule: Rule | None) -> Given:

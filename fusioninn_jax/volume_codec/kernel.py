@@ -1,9 +1,10 @@
 """The loop over a slab's voxels: predict, code what the prediction lacks, learn. Integers alone, so decoding repeats
 exactly what encoding did.
 
-Each voxel: (1) is it background? (2) A linear prediction with coefficients that travel, and two with weights that follow
-the voxels (normalised LMS on the decorrelated differences of neighbours), blended by how well each did beside it; two
-more add a correction learned from the errors beside it; the blend of these is moved by the mean errors of two contexts.
+Each voxel: (1) is it background? (2) A linear prediction with coefficients that travel, and two with weights that
+follow the voxels (normalised LMS on the decorrelated differences of neighbours), blended by how well each did beside
+it; two more add a correction learned from the errors beside it; the blend of these is moved by the mean errors of two
+contexts.
 (3) Up or down, how many steps of a width that follows the errors beside it, and the rest within the step, decision by
 decision. Where the picture is a known function of the sources, the last source must lie in an interval (`Rule`), and
 decisions that it settles are not coded.
@@ -23,7 +24,17 @@ from fusioninn_jax.volume_codec.coder import SPARE, Coder, code_learned, finish
 from fusioninn_jax.volume_codec.layout import BEFORE, BEHIND, MARGIN, Neighbours, fill_voxel
 from fusioninn_jax.volume_codec.prediction import ERROR_TOP, EXPERTS, SHIFTS, SUB, Adaptive, Fit, clip
 from fusioninn_jax.volume_codec.residual import (
-    COARSE, INPUTS, MASK_LIMIT, SCALES, Learned, Surroundings, code_level, logarithm, room, signed_part)
+    COARSE,
+    INPUTS,
+    MASK_LIMIT,
+    SCALES,
+    Learned,
+    Surroundings,
+    code_level,
+    logarithm,
+    room,
+    signed_part,
+)
 
 FULL = -1  # returned where the room for the result is too small
 
@@ -35,7 +46,7 @@ class Slab(NamedTuple):
       shape: int64 (3,), of the slab with its margins.
       own, content: int32 levels from 0 and uint8 flags; `own` is filled in on the way, both are written in decoding.
       known, known_content: planes one behind another, filled in; which of their voxels are content.
-      bounds: int64 (4,): the largest level, whether there is a background; coefficient of the rule (0: none), its shift.
+      bounds: int64 (4,): the largest level, whether there is a background; coefficient of the rule (0: none), shift.
       picture, partial: int32 and int64, see `rule.Rule`; empty without a rule.
       limits: int64 (2,): the picture's least and largest level under the rule; beyond them it was cut.
     """
@@ -128,7 +139,8 @@ def texture(own, place, row, area, level):  # type: ignore[no-untyped-def]
 def predict(slab: Slab, fit: Fit, near: Neighbours, a: Adaptive, place, z, here, below, row):  # type: ignore[no-untyped-def]
     """Fills `a.guesses`; returns the first blend, the last one, and the squares of both adapted stages' inputs."""
     top = slab.bounds[0] << SUB
-    base = from_top(prediction.from_coefficients(slab.own, slab.known, place, near, fit.coefficients[fit.group[z]], a), top)
+    coefficients = fit.coefficients[fit.group[z]]
+    base = from_top(prediction.from_coefficients(slab.own, slab.known, place, near, coefficients, a), top)
     squares = prediction.decorrelate(slab.known, place, near, base, fit.decorrelation, a)
     a.guesses[0] = base
     for k in range(2):
@@ -176,7 +188,8 @@ def code_content_level(slab: Slab, fit: Fit, near: Neighbours, a: Adaptive, lear
     lowest, highest = possible(slab, place)
     middle = last + (prediction.bias(a.biases, 0, one) + prediction.bias(a.biases, 1, two)) // 2
     middle = min(highest << SUB, max(lowest << SUB, middle))
-    left, up = min(11, logarithm(abs(a.errors[here - 1]) * 2 + 1) >> 2), min(11, logarithm(abs(a.errors[here - row]) * 2 + 1) >> 2)
+    left = min(11, logarithm(abs(a.errors[here - 1]) * 2 + 1) >> 2)
+    up = min(11, logarithm(abs(a.errors[here - row]) * 2 + 1) >> 2)
     contexts[0], contexts[1] = level, level_here * COARSE + level_before
     contexts[2] = (level >> 2) * 15 + signed_part(a.guesses[4] - middle, scale, 7) + 7
     contexts[3] = (left * 12 + up) * COARSE + (level >> 2)

@@ -17,7 +17,7 @@ EXPERTS = 5  # predictions: that of the coefficients, two adapted ones, two with
 SHIFTS = (16, 18, 17, 20)  # of the steps of the adapted ones and of the feedback: larger is slower
 FEEDBACK = 11  # errors beside a voxel that correct its prediction
 ERROR_TOP, WEIGHT_TOP, DIFFERENCE_TOP = 1 << 20, 1 << 36, 32767
-BIAS_USES = 255
+BIASES, BIAS_USES = 2048, 255  # contexts; errors before the older ones fade
 
 
 class Fit(NamedTuple):
@@ -35,8 +35,8 @@ class Adaptive(NamedTuple):
       misses: (2 slices' places, EXPERTS), absolute errors of the predictions, in 1/16.
       errors, raw: (2 slices' places,), signed errors of the final prediction and of the first blend, in 1/8.
       weights: (2, adapted), feedback: (2, FEEDBACK).
-      levels, sums (float64), decorrelated, beside: inputs of one voxel: neighbours, their decorrelated differences before
-        and after rounding, errors.
+      levels, sums (float64), decorrelated, beside: inputs of one voxel: neighbours, their decorrelated differences
+        before and after rounding, errors.
       guesses: (EXPERTS,), the predictions of one voxel.
       biases: (2, contexts, 2), sums of errors and their number.
     """
@@ -58,7 +58,8 @@ def new_adaptive(area: int, inputs: int, adapted: int) -> Adaptive:
     def zeros(*shape: int) -> np.ndarray:
         return np.zeros(shape, np.int64)
     return Adaptive(zeros(2 * area, EXPERTS), zeros(2 * area), zeros(2 * area), zeros(2, adapted), zeros(2, FEEDBACK),
-                    zeros(inputs), np.zeros(adapted), zeros(adapted), zeros(FEEDBACK), zeros(EXPERTS), zeros(2, 4096, 2))
+                    zeros(inputs), np.zeros(adapted), zeros(adapted), zeros(FEEDBACK), zeros(EXPERTS),
+                    zeros(2, BIASES, 2))
 
 
 @numba.njit(cache=True, forceinline=True)

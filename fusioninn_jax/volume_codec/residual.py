@@ -41,8 +41,7 @@ class Surroundings(NamedTuple):
 
     Attributes:
       prediction: in 1/64; `lowest`, `highest`: the levels that are possible.
-      scale: the usual error beside the voxel, in 1/16; `level`: its place among SCALES.
-      contexts: int64 (INPUTS,), the last unused: it depends on the decision.
+      level: of the usual error beside the voxel, among SCALES.
       up, down: how far the bounds lie, 0 to 7.
     """
     prediction: int

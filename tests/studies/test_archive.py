@@ -11,10 +11,10 @@ import pytest
 import SimpleITK
 
 from fusioninn_jax import decompose, fuse
-from fusioninn_jax.formats import nifti
+from fusioninn_jax.formats import files, nifti
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.studies import archive_format, integer_codec
-from tests.studies import cases
+from tests.studies import cases, dicom_series
 
 VERSION_1 = pathlib.Path(__file__).parents[1] / "golden" / "archive_version_1.nii.gz"
 
@@ -68,6 +68,20 @@ def test_a_models_picture_and_three_series(tmp_path, model_folder, pair):
         path = archive_of(tmp_path, sources, *arguments)
         for source, copy in zip(sources, unpacked(path, len(sources)), strict=True):
             np.testing.assert_array_equal(cases.stored(copy), cases.stored(source))
+
+
+def test_the_picture_is_in_proportion_to_values_of_any_scale(tmp_path):
+    """Floats, whose bits are no brightness, and a falling slope give the same picture as integers."""
+    stored = cases.voxels(1, (24, 24, 5)).clip(0)
+    pictures = []
+    for name, data, fields in (("i", stored, {}), ("f", stored * 0.37e-3, {}),
+                               ("n", 700 - stored, {"scl_slope": -1.0, "scl_inter": 700.0})):
+        source = cases.save(tmp_path / f"{name}.nii", data.astype("f8" if name == "f" else "i2"), **fields)
+        path = archive_of(tmp_path, (source, source), name=f"{name}-study.nii")
+        np.testing.assert_array_equal(cases.stored(unpacked(path, 2)[1]), cases.stored(source))
+        pictures.append(nib.load(path).get_fdata())
+    for other in pictures[1:]:
+        np.testing.assert_allclose(other, pictures[0], atol=2 / 127)
 
 
 def test_version_1_is_still_read(tmp_path):
@@ -151,6 +165,22 @@ def test_latents_and_records_are_sealed(tmp_path, model_folder, pair):
             decompose.main(command)
         file.write_bytes(before)
     assert decompose.main(command) == 0
+
+
+def test_dicom_series_come_back_as_dicom(tmp_path):
+    """Stored pixels, rescaling slice by slice, geometry; who the patient is stays out."""
+    voxels = [np.abs(cases.voxels(seed, (12, 11, 6))).transpose(2, 1, 0).astype(np.uint16) for seed in (1, 2)]
+    slopes = np.linspace(1, 2, 6)
+    sources = [dicom_series.write(tmp_path / f"in{i}", v, slopes=slopes) for i, v in enumerate(voxels)]
+    path = archive_of(tmp_path, sources)
+    assert b"DOE" not in gzip.decompress(path.read_bytes())
+    out = [tmp_path / "back0", tmp_path / "back1"]
+    assert decompose.main([str(path), "-o", *map(str, out)]) == 0
+    for source, copy in zip(sources, out, strict=True):
+        before, after = files.read(source), files.read(copy)
+        np.testing.assert_array_equal(after.stored, before.stored)
+        np.testing.assert_allclose(after.slope, before.slope)
+        np.testing.assert_allclose(after.affine, before.affine, atol=1e-4)
 
 
 def test_an_archive_is_smaller_than_its_sources(tmp_path):
