@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
+import math
 import pathlib
 import struct
 import zlib
 from typing import Any, NamedTuple
 
+import nibabel as nib
 import numpy as np
 
 from fusioninn_jax.runtime.errors import UserError
@@ -22,6 +25,7 @@ END = b"\x01"  # readers strip trailing zeros
 SEAL = 32
 GZIP_HEAD = b"\x1f\x8b\x08\0\0\0\0\0\x02\xff"
 LENGTH = struct.Struct("<Q")
+LONGEST_HEADER, FURTHEST = 540, 2**30  # bytes; no header extension is longer
 
 
 class Contents(NamedTuple):
@@ -105,13 +109,30 @@ def write(path: pathlib.Path, content: bytes, voxels: int) -> None:
 
 
 def read(path: pathlib.Path) -> bytes:
-    """A file's content, gunzipped.
+    """A NIfTI file's content, gunzipped; not more than one byte beyond what its header declares.
 
     Raises:
       UserError: truncated, or its checksum is not met.
     """
     try:
         content = path.read_bytes()
-        return gzip.decompress(content) if content[:2] == GZIP_HEAD[:2] else content
+        if content[:2] != GZIP_HEAD[:2]:
+            return content
+        with gzip.open(io.BytesIO(content)) as file:
+            head = file.read(LONGEST_HEADER)
+            return head + file.read(max(0, _declared(head) - len(head)) + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: truncated or corrupt; fetch the file anew") from error
+
+
+def _declared(head: bytes) -> int:
+    """The size of a NIfTI file by its header; 0 where there is none."""
+    for kind in (nib.Nifti1Header, nib.Nifti2Header):
+        size = kind.sizeof_hdr
+        if len(head) >= size and size in (int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big")):
+            header = kind(head[:size], check=False)
+            axes = min(7, max(0, int(header["dim"][0])))
+            voxels = math.prod(max(0, int(n)) for n in header["dim"][1:axes + 1])
+            offset = float(header["vox_offset"])
+            return (int(offset) if 0 <= offset < FURTHEST else 0) + voxels * max(0, int(header["bitpix"])) // 8
+    return 0

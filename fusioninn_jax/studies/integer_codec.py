@@ -51,7 +51,7 @@ def _unpack_array(content: bytes, entry: dict[str, Any], largest: int) -> np.nda
         raise ValueError("an array larger than its picture allows")
     folded, place = np.zeros(count, np.uint64), 0
     for i, size in enumerate(entry["planes"]):
-        plane = np.frombuffer(bz2.BZ2Decompressor().decompress(content[place:place + size], count), np.uint8)
+        plane = np.frombuffer(bz2.BZ2Decompressor().decompress(content[place:place + size], count + 1), np.uint8)
         if len(plane) != count:
             raise ValueError("an array of another size than its shape")
         folded |= plane.astype(np.uint64) << np.uint64(8 * i)

@@ -51,7 +51,7 @@ def encode(plane: Plane, given: Given, progress: Progress = lambda: None) -> byt
     spans = list(zip(borders[:-1], borders[1:], strict=True))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         fitted = list(pool.map(lambda span: margined.fit(*span), spans))
-        triangle = fitting.decorrelation(sum(f[1] for f in fitted), sum(f[2] for f in fitted))
+        triangle = fitting.decorrelation(np.sum([f[1] for f in fitted], 0), sum(f[2] for f in fitted))
 
         def code(span: tuple[int, int], coefficients: np.ndarray) -> bytes:
             data = _encode_slab(margined, span, coefficients, triangle)
@@ -159,11 +159,10 @@ class _Margined:
         self._known = [_filled(known, plane.top) for known in chosen]
         self._known_content = [layout.padded(known.content > 0, np.uint8) for known in chosen]
         self._given = given
-        self._picture = self._partial = None
+        self._ruled: list[np.ndarray] = []  # the picture, and what of it the sources before give
         if given.rule:
-            self._picture = layout.padded(given.planes[0].levels)
             partial = rule.weigh(given.rule, [known.levels for known in given.planes[1:]])
-            self._partial = layout.padded(partial, np.int64)
+            self._ruled = [layout.padded(given.planes[0].levels), layout.padded(partial, np.int64)]
 
     def near(self, slices: int) -> layout.Neighbours:
         """Neighbours in a slab of so many slices."""
@@ -177,8 +176,7 @@ class _Margined:
         for part in (own, content):
             part[:BEFORE] = part[len(part) - BEHIND:] = 0
         ruled = self._given.rule
-        picture, partial = ((flat([self._picture], np.int32), flat([self._partial], np.int64)) if ruled else
-                            (np.zeros(0, np.int32), np.zeros(0, np.int64)))
+        picture, partial = flat(self._ruled[:1], np.int32), flat(self._ruled[1:], np.int64)
         bounds = np.array([self._top, self._masked, ruled.coefficients[-1] if ruled else 0, rule.SHIFT], np.int64)
         return kernel.Slab(np.array(own.shape, np.int64), own.ravel(), content.ravel(), flat(self._known, np.int32),
                            flat(self._known_content, np.uint8), bounds, picture, partial,

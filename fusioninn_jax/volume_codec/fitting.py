@@ -71,7 +71,7 @@ def _solve(inputs: list[np.ndarray], targets: list[np.ndarray], weights: list[np
     usual = slice(2, None) if len(inputs) > 2 else slice(None)
     pull, pull_products = (part[usual].sum(0) * SHARED / len(inputs) for part in (squares, products))
     result = np.zeros((len(inputs), width), np.int64)
-    for i in np.flatnonzero(counts):
+    for i in np.flatnonzero(counts).tolist():
         matrix = squares[i] + pull * (i >= 2)
         matrix[np.diag_indices(width)] += RIDGE * np.diag(matrix).mean() + 1e-9
         solution = np.linalg.lstsq(matrix, products[i] + pull_products * (i >= 2), rcond=None)[0]

@@ -21,8 +21,8 @@ def unpack(data: bytes, count: int) -> np.ndarray:
     Raises:
       ValueError: another number of them, or no such data.
     """
-    folded = np.frombuffer(inflate(data, 8 * count), np.uint8).reshape(8, count).T
-    folded = np.ascontiguousarray(folded).view(np.uint64).ravel()
+    planes = np.frombuffer(inflate(data, 8 * count), np.uint8).reshape(8, count)
+    folded = np.ascontiguousarray(planes.T).view(np.uint64).ravel()
     return (folded >> np.uint64(1)).view(np.int64) ^ -(folded & np.uint64(1)).view(np.int64)
 
 

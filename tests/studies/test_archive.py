@@ -107,6 +107,15 @@ def test_an_archive_of_version_1_cannot_grow_without_end(tmp_path):
             integer_codec.unpack(content[:start - 8] + len(text).to_bytes(8, "little") + text + bomb + rest, 10_000)
 
 
+def test_a_gzipped_file_is_read_no_further_than_its_header_says(tmp_path, pair):
+    path = archive_of(tmp_path, pair)
+    whole = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(whole + bytes(1 << 24)))
+    assert len(archive_format.read(path)) == len(whole) + 1
+    with pytest.raises(UserError, match="damaged"):
+        unpacked(path, 2)
+
+
 @pytest.mark.parametrize("name", ["study.nii", "study.nii.gz"])
 def test_all_damage_is_found_before_anything_is_written(tmp_path, pair, name, capsys):
     path = archive_of(tmp_path, pair, name=name)
