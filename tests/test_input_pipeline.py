@@ -5,7 +5,7 @@ import pytest
 
 from fusioninn_jax import input_pipeline
 from fusioninn_jax.runtime.errors import UserError
-from tests import training_case
+from tests import tolerances, training_case
 
 
 @pytest.fixture(name="config")
@@ -26,7 +26,8 @@ def test_normalisation_is_min_max_per_slice_and_modality():
     raw = np.random.default_rng(0).uniform(-50, 900, (8, 9, 2)).astype(np.float32)
     clipped = np.maximum(raw, 0)
     low, high = clipped.min((0, 1)), clipped.max((0, 1))
-    np.testing.assert_allclose(input_pipeline.normalise(raw), (clipped - low) / (high - low), rtol=1e-6)
+    np.testing.assert_allclose(input_pipeline.normalise(raw), (clipped - low) / (high - low),
+                               rtol=tolerances.ROUNDING_F32)
 
 
 def test_a_constant_slice_becomes_zero():

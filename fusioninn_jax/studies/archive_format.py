@@ -112,7 +112,7 @@ def read(path: pathlib.Path) -> bytes:
     """A NIfTI file's content, gunzipped; not more than one byte beyond what its header declares.
 
     Raises:
-      UserError: truncated, or its checksum is not met.
+      UserError: not there, truncated, or its checksum is not met.
     """
     try:
         content = path.read_bytes()
@@ -121,6 +121,8 @@ def read(path: pathlib.Path) -> bytes:
         with gzip.open(io.BytesIO(content)) as file:
             head = file.read(LONGEST_HEADER)
             return head + file.read(max(0, _declared(head) - len(head)) + 1)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file or folder; check the path") from error
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: truncated or corrupt; fetch the file anew") from error
 

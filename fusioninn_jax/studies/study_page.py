@@ -20,11 +20,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from fusioninn_jax import metrics
+from fusioninn_jax import metrics, regions
 from fusioninn_jax.formats import files
 from fusioninn_jax.formats.series import check_same_grid
 from fusioninn_jax.runtime import outputs
 from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.score_names import CONSPICUITY, MEAN, OVER_BEST, OVER_MEAN, of_part
+from fusioninn_jax.scoring import lesion_scores
 from fusioninn_jax.scoring.image_scores import TABLE1
 from fusioninn_jax.studies import fusing, reading
 
@@ -32,6 +34,7 @@ ERROR_SPAN, SPREAD_SPAN = 0.2, 0.02  # maps of error and uncertainty show 0 … 
 MIN_BRAIN = 0.05  # of a slice's pixels, for it to be scored
 CHUNK = 8  # slices scored at a time
 FIGURE_ROWS = 3
+WORSE = "SSIM, the worse of the sources and fused"
 
 
 class Panel(NamedTuple):
@@ -48,13 +51,15 @@ class Examined(NamedTuple):
     brain: np.ndarray
     tumour: np.ndarray
     scores: dict[str, tuple[float, float]]
+    conspicuity: dict[str, dict[str, list[float]]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `report study`."""
     reading.add_series_arguments(parser)
     parser.add_argument("-o", "--output", required=True, type=pathlib.Path, help="the page, .html")
-    parser.add_argument("--mask", type=pathlib.Path, help="tumour mask on the grid of the first series; outlined")
+    parser.add_argument("--mask", type=pathlib.Path, help="annotation of the tumour on the grid of the first series, "
+                        "a binary mask or BraTS' labels; it is outlined, and how conspicuous it is measured")
     parser.add_argument("--labels", nargs="+", help="what the series are, e.g. T1-Gd T2-FLAIR; they go on the page")
     parser.add_argument("--slices", type=int, default=24, help="slices on the page, spread evenly over the brain")
     parser.add_argument("--samples", type=int, default=8, help="draws of the latent to average")
@@ -81,7 +86,8 @@ def write(args: argparse.Namespace) -> pathlib.Path:
     page = environment.get_template("study.html").render(
         titles=[panel.title for panel in study.panels], labels=labels, samples=args.samples, seed=args.seed,
         error_span=ERROR_SPAN, spread_span=SPREAD_SPAN,
-        numbers=[int(z) + 1 for z in shown], count=len(study.brain), scores=study.scores, masked=study.tumour.any(),
+        numbers=[int(z) + 1 for z in shown], count=len(study.brain), scores=study.scores,
+        lesion=study.conspicuity, masked=study.tumour.any(),
         start=int(np.argmax(study.tumour[shown].sum((1, 2)))) if study.tumour.any() else len(shown) // 2,
         images=[[_data_uri(_pixels(panel, z)) for panel in study.panels] for z in shown],
         outlines=[_data_uri(_overlay(outline(study.tumour[z]))) for z in shown] if study.tumour.any() else [])
@@ -96,11 +102,12 @@ def examine(args: argparse.Namespace, labels: list[str]) -> Examined:
     """Everything the page shows of a study."""
     trained = fusing.load(args.checkpoint)
     sources = reading.read_sources(args.sources, resample=args.resample)
-    tumour = np.zeros(sources[0].stored.shape, bool)
+    annotation = np.zeros(sources[0].stored.shape, bool)
     if args.mask:
         mask = files.read(args.mask)
         check_same_grid(sources[0], mask, str(args.sources[0]), str(args.mask))
-        tumour = mask.stored > 0
+        annotation = mask.stored
+    tumour = annotation > 0
     if trained.model.decompose is None:
         raise UserError("report study: the model of this checkpoint cannot decompose; give a FusionINN --checkpoint")
     fused = fusing.fuse(trained, sources, files.FLOAT)
@@ -116,7 +123,52 @@ def examine(args: argparse.Namespace, labels: list[str]) -> Examined:
     panels += [Panel(f"{label}, |error|", error[i], ERROR_SPAN, True) for i, label in enumerate(labels)]
     panels += [Panel(f"{label}, uncertainty", spread[i], SPREAD_SPAN, True) for i, label in enumerate(labels)]
     brain = np.asarray((values > 0).any(0))
-    return Examined(panels, brain, tumour, scores(unit, image, back, brain, labels))
+    parts = tumour_parts(annotation, args.mask.name if args.mask else "")
+    return Examined(panels, brain, tumour, scores(unit, image, back, brain, labels),
+                    conspicuity(unit, image, brain, parts, labels))
+
+
+def tumour_parts(annotation: np.ndarray, file_name: str) -> dict[str, np.ndarray]:
+    """The whole annotation, and the parts of a tumour where its labels tell them apart: name -> (Z, H, W) bool."""
+    whole = annotation > 0
+    found = [int(value) for value in np.unique(annotation[whole]) if value == int(value)]
+    collection = regions.collection_of(file_name, found)
+    parts = {"whole annotation": whole}
+    if collection is None or not np.isin(annotation[whole], found).all():
+        return parts
+    in_file = {ours: theirs for theirs, ours in regions.COLLECTIONS[collection].items()}
+    named = {name: annotation == in_file[label] for name, label in regions.SCORED.items()}
+    return parts | {name: mask for name, mask in named.items() if mask.any()}
+
+
+def conspicuity(sources: np.ndarray, fused: np.ndarray, brain: np.ndarray, parts: dict[str, np.ndarray],
+                labels: list[str]) -> dict[str, dict[str, list[float]]]:
+    """How the annotation and its parts stand out from the other brain, the pixels of all annotated slices pooled.
+
+    Args:
+      sources: (m, Z, H, W) in [0, 1].
+      fused: (Z, H, W).
+      brain: (Z, H, W).
+      parts: as `tumour_parts`; the first is the whole annotation.
+      labels: of the sources.
+
+    Returns:
+      {measure: {part: values}}; values of the fused image, the plain mean, each source, and how much farther from
+      chance the fused image is than the best source and than the mean. {} without an annotation.
+    """
+    whole, *_ = parts.values()
+    annotated = whole.any((1, 2))
+    if not (whole & brain).any():
+        return {}
+    masks = [brain & ~whole, *[part & brain for part in parts.values()]]
+    counts = lesion_scores.levels_in([source[annotated, ..., None] for source in sources], fused[annotated, ..., None],
+                                     [mask[annotated, ..., None] for mask in masks])
+    names = [f"part{i}" for i in range(len(parts))]
+    of = lesion_scores.patient_scores(np.asarray(counts.sum(0)), names)
+    values = ["", MEAN, *range(1, len(labels) + 1), OVER_BEST, OVER_MEAN]
+    return {title: {part: [of[of_part(measure, name, value)] for value in values]
+                    for part, name in zip(parts, names, strict=True) if of_part(measure, name) in of}
+            for measure, title in CONSPICUITY.items()}
 
 
 def scores(sources: np.ndarray, fused: np.ndarray, decomposed: np.ndarray, brain: np.ndarray,
@@ -137,6 +189,7 @@ def scores(sources: np.ndarray, fused: np.ndarray, decomposed: np.ndarray, brain
     def score(stack: jax.Array, fused: jax.Array, back: jax.Array, brain: jax.Array) -> dict[str, jax.Array]:
         result = {}
         for place, mask in enumerate((None, brain)):
+            result[WORSE, place] = metrics.fairness(*stack, fused, mask=mask)
             for name in TABLE1 if len(labels) == 2 else ():
                 clipped = fused if name == "q_ssim" else fused.clip(0, 1)
                 result[name, place] = getattr(metrics, name)(stack[0], stack[1], clipped, mask=mask)
@@ -147,7 +200,7 @@ def scores(sources: np.ndarray, fused: np.ndarray, decomposed: np.ndarray, brain
         return {f"{place}{name}": value for (name, place), value in result.items()}
 
     order = [*(TABLE1 if len(labels) == 2 else ()), *[f"SSIM, {label} and {what}" for what in ("fused", "decomposed")
-                                                      for label in labels]]
+                                                      for label in labels], WORSE]
     scored = np.flatnonzero(brain.mean((1, 2)) >= MIN_BRAIN)
     found: list[dict[str, np.ndarray]] = []
     for start in range(0, len(scored), CHUNK):

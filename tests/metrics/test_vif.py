@@ -7,6 +7,7 @@ from jax.test_util import check_grads
 from scipy import signal
 
 from fusioninn_jax.metrics.vif import MIN_SIZE, vif
+from tests import tolerances
 from tests.metrics.pictures import disc, grey_levels, picture, scenes, triple
 from tests.tolerances import METRIC_F32
 
@@ -72,7 +73,8 @@ def test_gradient_against_finite_differences():
         shape = (1, MIN_SIZE, MIN_SIZE, 1)
         x1, x2 = (picture(seed, shape).astype(np.float64) for seed in (1, 2))
         fused = 0.02 + 0.5 * x1 + 0.4 * x2 + 0.05 * np.random.default_rng(0).random(shape)
-        check_grads(lambda y: vif(x1, x2, y, quantize=False), (fused,), order=1, modes=["rev"], atol=1e-3, rtol=1e-3)
+        check_grads(lambda y: vif(x1, x2, y, quantize=False), (fused,),
+                    order=1, modes=["rev"], atol=tolerances.COARSE, rtol=tolerances.COARSE)
 
 
 def test_gradient_is_finite_on_flat_images():

@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from fusioninn_jax import ssim
 from fusioninn_jax.models import classical
+from tests import tolerances
 from tests.metrics.pictures import picture
 from tests.tolerances import ROUND_TRIP_F32, ROUND_TRIP_F64
 
@@ -94,7 +95,7 @@ def test_three_sources_and_too_few(fuse):
 
 def test_mean_and_maximum_are_numpy_s():
     x1, x2 = pair()
-    np.testing.assert_allclose(classical.mean(x1, x2), (x1 + x2) / 2, rtol=1e-6)
+    np.testing.assert_allclose(classical.mean(x1, x2), (x1 + x2) / 2, rtol=tolerances.ROUNDING_F32)
     np.testing.assert_array_equal(classical.maximum(x1, x2), np.maximum(x1, x2))
 
 
@@ -108,11 +109,11 @@ def test_pyramid_reduces_and_expands_as_the_convolution_does():
     for size in (8, 9):
         signal = np.random.default_rng(size).random(size)
         blurred = ndimage.correlate1d(signal, classical.BURT_ADELSON, mode="mirror")
-        np.testing.assert_allclose(classical._reduce_matrix(size) @ signal, blurred[::2], atol=1e-12)
+        np.testing.assert_allclose(classical._reduce_matrix(size) @ signal, blurred[::2], atol=tolerances.ROUNDING_F64)
         coarse, zeros = blurred[::2], np.zeros(size)
         zeros[::2] = coarse
         expanded = ndimage.correlate1d(zeros, 2 * np.array(classical.BURT_ADELSON), mode="mirror")
-        np.testing.assert_allclose(classical._expand_matrix(size) @ coarse, expanded, atol=1e-12)
+        np.testing.assert_allclose(classical._expand_matrix(size) @ coarse, expanded, atol=tolerances.ROUNDING_F64)
 
 
 @pytest.mark.parametrize("fuse", [classical.laplacian_pyramid, classical.wavelet])
@@ -141,7 +142,7 @@ def test_db2_detail_of_a_straight_line_is_zero():
 
 def test_wavelet_transform_is_that_of_pywavelets_documentation():
     coefficients = classical.dwt_matrix(8, "db2") @ np.array(SIGNAL)
-    np.testing.assert_allclose(coefficients, APPROXIMATION + DETAIL, atol=1e-7)
+    np.testing.assert_allclose(coefficients, APPROXIMATION + DETAIL, atol=tolerances.GIVEN_F32)
 
 
 @pytest.mark.parametrize("name", classical.DAUBECHIES)
@@ -150,7 +151,8 @@ def test_wavelet_transform_is_that_of_pywavelets(name):
     image = np.random.default_rng(0).random((16, 22))
     ours = classical.dwt_matrix(16, name) @ image @ classical.dwt_matrix(22, name).T
     approximation, (horizontal, vertical, diagonal) = pywt.dwt2(image, name, mode="periodization")
-    np.testing.assert_allclose(ours, np.block([[approximation, vertical], [horizontal, diagonal]]), atol=1e-12)
+    np.testing.assert_allclose(ours, np.block([[approximation, vertical], [horizontal, diagonal]]),
+                               atol=tolerances.ROUNDING_F64)
 
 
 def test_unknown_wavelets_are_refused():
@@ -179,7 +181,7 @@ def test_guided_filter_solves_the_local_ridge_regressions():
     with jax.enable_x64(True):
         ours = classical.guided_filter(*(jnp.asarray(a)[None, ..., None] for a in (guide, x)), radius=radius,
                                        epsilon=epsilon)
-    np.testing.assert_allclose(ours[0, ..., 0], expected, atol=1e-10)
+    np.testing.assert_allclose(ours[0, ..., 0], expected, atol=tolerances.SUM_F64)
 
 
 def test_guided_filter_fusion_takes_the_detail_of_the_textured_source():
@@ -206,7 +208,7 @@ def test_ssim_limit_beats_every_other_fusion():
 def test_ssim_limit_is_never_below_its_start_and_grows_with_steps():
     sources = pair()
     scores = [mean_ssim(sources, classical.ssim_limit(*sources, steps=steps)) for steps in (0, 10, 100)]
-    np.testing.assert_allclose(scores[0], mean_ssim(sources, classical.mean(*sources)), rtol=1e-6)
+    np.testing.assert_allclose(scores[0], mean_ssim(sources, classical.mean(*sources)), rtol=tolerances.ROUNDING_F32)
     assert (scores[0] < scores[1]).all() and (scores[1] < scores[2]).all()
     wild = classical.ssim_limit(*sources, steps=3, learning_rate=10.0)
     assert (mean_ssim(sources, wild) >= scores[0] - 1e-6).all()
@@ -214,11 +216,12 @@ def test_ssim_limit_is_never_below_its_start_and_grows_with_steps():
 
 def test_ssim_limit_of_equal_sources_is_the_source():
     source = pair()[0]
-    np.testing.assert_allclose(classical.ssim_limit(source, source, steps=20), source, atol=1e-6)
+    np.testing.assert_allclose(classical.ssim_limit(source, source, steps=20), source, atol=tolerances.ROUNDING_F32)
 
 
 def test_ssim_limit_treats_images_of_a_batch_apart():
     x1, x2 = pair()
     together = classical.ssim_limit(x1, x2, steps=20)
     alone = classical.ssim_limit(x1[1:], x2[1:], steps=20)
-    np.testing.assert_allclose(mean_ssim((x1[1:], x2[1:]), alone), mean_ssim((x1, x2), together)[1:], atol=1e-4)
+    np.testing.assert_allclose(mean_ssim((x1[1:], x2[1:]), alone), mean_ssim((x1, x2), together)[1:],
+                               atol=tolerances.LONG_F32)

@@ -8,6 +8,7 @@ import pytest
 from fusioninn_jax import phantom
 from fusioninn_jax.phantom import anatomy, contrast, fields, tumour
 from fusioninn_jax.runtime.errors import UserError
+from tests import tolerances
 
 TINY = {"size": 96, "spacing": 2.5, "lesion_slices": 3, "other_slices": 1}
 PURE = 0.95  # share of a pixel from which it counts as one tissue
@@ -52,7 +53,7 @@ def test_tissue_fractions_sum_to_one_in_the_brain(subjects):
     for subject in subjects:
         total = subject.tissues.sum(-1)
         assert subject.tissues.min() >= -1e-6
-        np.testing.assert_allclose(total[total > 0.5], 1, atol=1e-5)
+        np.testing.assert_allclose(total[total > 0.5], 1, atol=tolerances.SUM_F32)
         np.testing.assert_array_equal(total[total <= 0.5], 0)
 
 
@@ -160,7 +161,8 @@ def test_mass_effect_pushes_outwards():
 def test_spline_field_reproduces_a_constant_and_a_line():
     grid = fields.slice_grid([40, 41, 90], 64, 3.0)
     shape = fields.coefficient_shape(10.0)
-    np.testing.assert_allclose(fields.spline_field(np.full(shape, 2.5, np.float32), grid, 10.0), 2.5, rtol=1e-6)
+    np.testing.assert_allclose(fields.spline_field(np.full(shape, 2.5, np.float32), grid, 10.0), 2.5,
+                               rtol=tolerances.ROUNDING_F32)
     ramp = np.broadcast_to((np.arange(shape[1], dtype=np.float32) - 1)[None, :, None] * 10, shape)
     line = fields.spline_field(ramp, grid, 10.0)
     np.testing.assert_allclose(line[0, :, 5], grid.y, atol=FLOAT32_MM)
@@ -211,7 +213,8 @@ def test_t1_signal_limits():
     np.testing.assert_allclose(contrast.t1_signal(800.0, 80.0, 0.9, spin), expected)
     flips = np.linspace(0.01, 1.5, 2000)
     signals = [contrast.t1_signal(800.0, 80.0, 1.0, gradient._replace(t1_flip=flip)) for flip in flips]
-    np.testing.assert_allclose(flips[np.argmax(signals)], np.arccos(np.exp(-30 / 800)), atol=1e-3)  # Ernst angle
+    np.testing.assert_allclose(flips[np.argmax(signals)], np.arccos(np.exp(-30 / 800)),
+                               atol=tolerances.COARSE)  # Ernst angle
 
 
 def test_gadolinium_shortens_t1():

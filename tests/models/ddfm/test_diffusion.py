@@ -70,7 +70,7 @@ def test_a_correction_sees_the_clipped_estimate_and_steers_the_result():
     steps = diffusion.sampling_steps(BETAS, 5)
     sampled = diffusion.sample(lambda x, t: jnp.zeros_like(x), noise, steps, correct, jnp.zeros(()))
     jax.effects_barrier()
-    np.testing.assert_allclose(sampled, 0.25, atol=1e-6)
+    np.testing.assert_allclose(sampled, 0.25, atol=tolerances.ROUNDING_F32)
     assert len(seen) == 5 and seen[0] == (-1, 1) and all(-1 <= low <= high <= 1 for low, high in seen)
 
 
@@ -79,7 +79,7 @@ def test_loss_is_the_error_of_the_noise_and_each_images_own():
     blind = diffusion.denoising_loss(lambda x, t: jnp.zeros_like(x), clean, keys, BETAS)
     assert blind.shape == (3,) and np.all((0.6 < blind) & (blind < 1.5))  # the noise's own mean square
     alone = diffusion.denoising_loss(lambda x, t: jnp.zeros_like(x), clean[1:2], keys[1:2], BETAS)
-    np.testing.assert_allclose(alone[0], blind[1], rtol=1e-6)
+    np.testing.assert_allclose(alone[0], blind[1], rtol=tolerances.ROUNDING_F32)
     assert len(set(np.asarray(blind).tolist())) == 3
     with jax.enable_x64(True):
         image = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (3, 8, 8, 1)))
@@ -113,7 +113,8 @@ def test_variational_bound_is_the_divergence_from_the_posterior():
         model_variance = beta ** ((raw + 1) / 2) * variance ** (1 - (raw + 1) / 2)
         expected = gaussian_divergence(mean, variance, model_mean, model_variance) / np.log(2)
         images = [jnp.full((1, 1, 1, 1), value) for value in (clean, noisy, noise, raw)]
-        np.testing.assert_allclose(diffusion.variational_bound(*images, jnp.array([t]), BETAS), expected, rtol=1e-6)
+        np.testing.assert_allclose(diffusion.variational_bound(*images, jnp.array([t]), BETAS), expected,
+                                   rtol=tolerances.ROUNDING_F32)
 
 
 def test_the_last_term_is_a_distribution_over_grey_levels():
@@ -121,7 +122,7 @@ def test_the_last_term_is_a_distribution_over_grey_levels():
         levels = jnp.linspace(-1, 1, 256)[:, None, None, None]
         noisy, noise, raw = (jnp.full_like(levels, value) for value in (0.98, 0.4, 0.5))
         bits = diffusion.variational_bound(levels, noisy, noise, raw, jnp.zeros(256, int), BETAS)
-        np.testing.assert_allclose(jnp.sum(2.0**-bits), 1, atol=1e-6)
+        np.testing.assert_allclose(jnp.sum(2.0**-bits), 1, atol=tolerances.ROUNDING_F32)
 
 
 def test_a_learned_variance_adds_the_bound_and_leaves_the_noise_alone():
@@ -135,5 +136,5 @@ def test_a_learned_variance_adds_the_bound_and_leaves_the_noise_alone():
     of_noise, of_variance = jax.grad(loss, (0, 1))(0.1, 0.2)
     simple = jax.grad(lambda noise: diffusion.denoising_loss(lambda x, t: jnp.full_like(x, noise), clean, keys,
                                                              BETAS).mean())(0.1)
-    np.testing.assert_allclose(of_noise, simple, rtol=1e-5)
+    np.testing.assert_allclose(of_noise, simple, rtol=tolerances.SUM_F32)
     assert abs(float(of_variance)) > 1e-6
