@@ -68,6 +68,8 @@ def with_latent(trained: TrainedModel, path: pathlib.Path, image: Series, record
     channels, of_latent = nifti.read_channels(latent_path)
     of_latent = provenance.check(of_latent, latent_path, "latent")
     identity = provenance.identity(image.stored, np.asarray(record["ranges"]))
+    if of_latent.get("sha256") not in (None, provenance.digest(channels)):
+        raise UserError(f"{latent_path}: its voxels were changed after fusing; give the file as `fuse` wrote it")
     if of_latent["id"] != record["id"]:
         raise UserError(f"{latent_path}: is the latent of another fused image, not of {path}; give the one that was "
                         "written with it, or leave --latent out")
@@ -89,8 +91,12 @@ def decompose_files(args: argparse.Namespace) -> None:
         files.check_output(name)
     outputs.check(names, inputs=[args.fused] + ([args.latent] if args.latent else []), overwrite=args.overwrite,
                   is_own=files.is_own_folder)
+    if files.is_nifti(args.fused):
+        archive.check_seal(args.fused)
     image = files.read(args.fused)
     record = provenance.check(image.record, args.fused, "fused")
+    if files.is_nifti(args.fused):
+        provenance.check_affine(record, image, args.fused)
     if len(record["sources"]) != len(args.output):
         raise UserError(f"{args.fused}: was fused from {len(record['sources'])} series, {len(args.output)} outputs are "
                         "named; give -o one for each")
@@ -114,7 +120,7 @@ def from_archive(path: pathlib.Path, image: Series, record: Provenance, content:
 
 def decomposed(image: Series, record: Provenance, args: argparse.Namespace) -> tuple[list[Series], Any]:
     """The sources as the arguments ask for them, and the deviation of their samples where there are some."""
-    content = archive.payload(args.fused) if files.is_nifti(args.fused) else None
+    content = archive.payload(args.fused, record) if files.is_nifti(args.fused) else None
     if content and not (args.latent or args.samples > 1):
         return from_archive(args.fused, image, record, content), None
     sources = provenance.sources(record, image, args.fused)
