@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fusioninn_jax import checkpoint, input_pipeline, metrics, models, objective
+from fusioninn_jax import input_pipeline, metrics, models, objective
+from fusioninn_jax.training import checkpoint
 
 
 def run(fuse, variables, stacks, repeats):

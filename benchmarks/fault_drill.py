@@ -24,9 +24,10 @@ import jax
 import numpy as np
 
 from benchmarks import timing
-from fusioninn_jax import checkpoint, train
+from fusioninn_jax import train
 from fusioninn_jax.models.fusioninn import settled
-from fusioninn_jax.train_log import TRAIN_FILE
+from fusioninn_jax.training import checkpoint
+from fusioninn_jax.training.train_log import TRAIN_FILE
 from tests import many_processes, training_case
 
 MOMENTS = ("start-up", "training", "save")
@@ -146,7 +147,8 @@ def drill(folder, data_dir, args, rng):
 
 def damage_copies(config, workdir, count, seed, results):
     """Restores `count` damaged copies in this (child) process; puts how many were found, harmless and unnoticed."""
-    from fusioninn_jax import input_pipeline, models, train_state
+    from fusioninn_jax import input_pipeline, models
+    from fusioninn_jax.training import train_state
     config = train.resolve(config, input_pipeline.open_dataset(config.data))
     config.model.fusioninn = settled(config.model.fusioninn)
     optimizer = train_state.make_optimizer(config.optimizer, config.train.steps)

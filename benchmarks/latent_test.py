@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
-from fusioninn_jax import checkpoint, input_pipeline, objective
+from fusioninn_jax import input_pipeline, objective
+from fusioninn_jax.training import checkpoint
 
 PATCH = 3
 PERMUTATIONS = 200

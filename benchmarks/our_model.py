@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.timing import SIZE, brains
-from fusioninn_jax import models, objective, parallel, train, train_state
+from fusioninn_jax import models, objective, train
 from fusioninn_jax.models.fusioninn import official_config
+from fusioninn_jax.training import parallel, train_state
 
 FORMULATIONS = ("logit", "official")
 

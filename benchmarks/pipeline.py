@@ -16,8 +16,9 @@ import jax
 from benchmarks import timing
 from benchmarks.our_model import configuration
 from benchmarks.round_trip import add_data_flags
-from fusioninn_jax import input_pipeline, models, objective, parallel, train_state
-from fusioninn_jax.host_memory import keep_freed_memory
+from fusioninn_jax import input_pipeline, models, objective
+from fusioninn_jax.runtime.host_memory import keep_freed_memory
+from fusioninn_jax.training import parallel, train_state
 
 
 def rate(call, seconds, batch_size):

@@ -15,7 +15,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # to run f
 import numpy as np
 
 from benchmarks import timing
-from fusioninn_jax.train_log import TRAIN_FILE, read_lines
+from fusioninn_jax.training.train_log import TRAIN_FILE, read_lines
 from tests import many_processes, training_case
 
 QUARTERS = 4

@@ -14,8 +14,8 @@ import jax
 
 from benchmarks import timing
 from benchmarks.our_model import Ours, configuration, sources
-from fusioninn_jax.errors import cli
-from fusioninn_jax.host_memory import keep_freed_memory
+from fusioninn_jax.runtime.errors import cli
+from fusioninn_jax.runtime.host_memory import keep_freed_memory
 
 VARIANTS = {"stored, float32": {}, "rebuilt, float32": {"backward": "rebuilt"},
             "stored, bfloat16": {"dtype": "bfloat16"}}

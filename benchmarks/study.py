@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from fusioninn_jax.studies import files, fusion
-from fusioninn_jax.studies.series import PIXELS, uniform
+from fusioninn_jax.formats import files
+from fusioninn_jax.formats.series import PIXELS, uniform
+from fusioninn_jax.studies import fusing
 
 
 def phantom(size: tuple[int, int, int], seed: int) -> np.ndarray:
@@ -44,14 +45,14 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--checkpoint")
     args = parser.parse_args()
-    system = fusion.load_system(args.checkpoint)
+    system = fusing.load_system(args.checkpoint)
     sources = [uniform(phantom(tuple(args.size), seed), PIXELS, {"kind": "none"}) for seed in (0, 1)]
     print("| | first call, s (of CPU) | next | peak memory of the process, GB |\n|---|---|---|---|")
-    fused = report("fuse", lambda: fusion.fuse(system, sources, files.SIGNED))
-    report("decompose, with the latent", lambda: fusion.decompose(system, fused.volume, 0))
-    alone = fusion.as_volume(system, fused.image, fused.record)
-    report("decompose, fresh noise", lambda: fusion.decompose(system, alone, 0))
-    report(f"decompose, {args.samples} samples", lambda: fusion.decompose_samples(system, alone, 0, args.samples))
+    fused = report("fuse", lambda: fusing.fuse(system, sources, files.SIGNED))
+    report("decompose, with the latent", lambda: fusing.decompose(system, fused.volume, 0))
+    alone = fusing.as_volume(system, fused.image, fused.record)
+    report("decompose, fresh noise", lambda: fusing.decompose(system, alone, 0))
+    report(f"decompose, {args.samples} samples", lambda: fusing.decompose_samples(system, alone, 0, args.samples))
 
 
 if __name__ == "__main__":

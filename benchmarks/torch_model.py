@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fusioninn_jax.errors import UserError
+from fusioninn_jax.runtime.errors import UserError
 
 try:
     import pytorch_msssim

@@ -15,9 +15,9 @@ import jax
 
 from benchmarks import timing
 from benchmarks.our_model import FORMULATIONS, Ours, configuration, sources
-from fusioninn_jax.errors import cli
-from fusioninn_jax.host_memory import keep_freed_memory
 from fusioninn_jax.interop.torch_checkpoint import convert
+from fusioninn_jax.runtime.errors import cli
+from fusioninn_jax.runtime.host_memory import keep_freed_memory
 
 REPEATS = 7
 OURS = "ours, "

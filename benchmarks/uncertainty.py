@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fusioninn_jax import checkpoint, input_pipeline, objective, storage, volumes
+from fusioninn_jax import input_pipeline, objective, storage, volumes
 from fusioninn_jax.ssim import ssim
+from fusioninn_jax.training import checkpoint
 
 PARTS = 10
 

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from data.brats import layouts
-from fusioninn_jax import errors
+from fusioninn_jax.runtime import errors
 
 # Before TensorFlow is imported: its start-up notes would bury the one line that a user has to read.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

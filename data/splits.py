@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from fusioninn_jax.errors import UserError
+from fusioninn_jax.runtime.errors import UserError
 
 SPLITS = ("train", "validation", "test")
 

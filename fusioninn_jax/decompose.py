@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from fusioninn_jax import outputs
-from fusioninn_jax.errors import Parser, UserError, cli
-from fusioninn_jax.studies import archive, files, fusion, nifti
-from fusioninn_jax.studies import record as records
-from fusioninn_jax.studies.record import Record
-from fusioninn_jax.studies.series import Series
+from fusioninn_jax.formats import files, nifti, provenance
+from fusioninn_jax.formats.provenance import Provenance
+from fusioninn_jax.formats.series import Series
+from fusioninn_jax.runtime import outputs
+from fusioninn_jax.runtime.errors import Parser, UserError, cli
+from fusioninn_jax.studies import archive, fusing
 from fusioninn_jax.volumes import FusedVolume
 
 
@@ -45,7 +45,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def check_model(path: pathlib.Path, record: Record, system: fusion.System) -> None:
+def check_model(path: pathlib.Path, record: Provenance, system: fusing.System) -> None:
     """Raises UserError where another model fused the image, or one that cannot decompose."""
     if record["model"] != system.name:
         raise UserError(f"{path}: was fused by another model ({record['model']}) than this checkpoint's "
@@ -54,7 +54,7 @@ def check_model(path: pathlib.Path, record: Record, system: fusion.System) -> No
         raise UserError(f"{path}: the model that fused it cannot decompose; fuse with a FusionINN checkpoint")
 
 
-def with_latent(system: fusion.System, path: pathlib.Path, image: Series, record: Record,
+def with_latent(system: fusing.System, path: pathlib.Path, image: Series, record: Provenance,
                 latent_path: pathlib.Path) -> FusedVolume:
     """A fused image with its latent.
 
@@ -62,15 +62,15 @@ def with_latent(system: fusion.System, path: pathlib.Path, image: Series, record
       UserError: the latent is not that of this image, or the image was changed since.
     """
     channels, of_latent = nifti.read_channels(latent_path)
-    of_latent = records.check(of_latent, latent_path, "latent")
-    identity = records.identity(image.stored, np.asarray(record["ranges"]))
+    of_latent = provenance.check(of_latent, latent_path, "latent")
+    identity = provenance.identity(image.stored, np.asarray(record["ranges"]))
     if of_latent["id"] != record["id"]:
         raise UserError(f"{latent_path}: is the latent of another fused image, not of {path}; give the one that was "
                         "written with it, or leave --latent out")
     if identity != record["id"]:
         raise UserError(f"{path}: its voxels were changed after fusing, so its latent no longer belongs to it; give "
                         "the file as `fuse` wrote it, or leave --latent out")
-    return fusion.as_volume(system, image, record, channels, of_latent["remainder"])
+    return fusing.as_volume(system, image, record, channels, of_latent["remainder"])
 
 
 def decompose_files(args: argparse.Namespace) -> None:
@@ -81,7 +81,7 @@ def decompose_files(args: argparse.Namespace) -> None:
         files.check_output(name)
     outputs.check(names, inputs=[args.fused] + ([args.latent] if args.latent else []), overwrite=args.overwrite)
     image = files.read(args.fused)
-    record = records.check(image.record, args.fused, "fused")
+    record = provenance.check(image.record, args.fused, "fused")
     if len(record["sources"]) != len(args.output):
         raise UserError(f"{args.fused}: was fused from {len(record['sources'])} series, {len(args.output)} outputs are "
                         "named; give -o one for each")
@@ -95,21 +95,21 @@ def decompose_files(args: argparse.Namespace) -> None:
     print(f"{' and '.join(map(str, names))}: {len(image.stored)} slices decomposed in {time.time() - started:.1f} s")
 
 
-def decomposed(image: Series, record: Record, args: argparse.Namespace) -> tuple[list[Series], Any]:
+def decomposed(image: Series, record: Provenance, args: argparse.Namespace) -> tuple[list[Series], Any]:
     """The sources as the arguments ask for them, and the deviation of their samples where there are some."""
     content = archive.payload(args.fused) if files.is_nifti(args.fused) else None
     if content and not (args.latent or args.samples > 1):
         return archive.decode(args.fused, image, record, content), None
-    system, deviation = fusion.load_system(args.checkpoint), None
+    system, deviation = fusing.load_system(args.checkpoint), None
     check_model(args.fused, record, system)
     if args.samples > 1:
-        volume = fusion.as_volume(system, image, record)
-        values, deviation = fusion.decompose_samples(system, volume, args.seed, args.samples)
+        volume = fusing.as_volume(system, image, record)
+        values, deviation = fusing.decompose_samples(system, volume, args.seed, args.samples)
     else:
         volume = (with_latent(system, args.fused, image, record, args.latent) if args.latent else
-                  fusion.as_volume(system, image, record))
-        values = fusion.decompose(system, volume, args.seed)
-    sources = records.sources(record, image)
+                  fusing.as_volume(system, image, record))
+        values = fusing.decompose(system, volume, args.seed)
+    sources = provenance.sources(record, image)
     return [source.with_values(value) for source, value in zip(sources, values, strict=True)], deviation
 
 

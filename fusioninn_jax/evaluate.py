@@ -19,20 +19,13 @@ from etils import epath
 from PIL import Image
 from tqdm import tqdm
 
-from fusioninn_jax import (
-    checkpoint,
-    distributed,
-    image_io,
-    input_pipeline,
-    models,
-    outputs,
-    parallel,
-    score_table,
-    scoring,
-    train,
-)
-from fusioninn_jax.errors import Parser, UserError
+from fusioninn_jax import input_pipeline, models, train
+from fusioninn_jax.formats import image_io
 from fusioninn_jax.models import FusionModel, ddfm
+from fusioninn_jax.runtime import outputs, processes
+from fusioninn_jax.runtime.errors import Parser, UserError
+from fusioninn_jax.scoring import image_scores, score_table
+from fusioninn_jax.training import checkpoint, parallel
 
 IMAGE_ENDINGS = (".png", ".tif", ".tiff")
 EVALUATION_FOLD = np.uint32(2**32 - 3)
@@ -49,7 +42,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--split", default="validation")
     parser.add_argument("--dataset", help="name/config of a prepared dataset")
     parser.add_argument("--data-dir", help="where datasets are prepared; default: as in training, or runs/data")
-    parser.add_argument("--metrics", choices=sorted(scoring.METRIC_SETS), default="all")
+    parser.add_argument("--metrics", choices=sorted(image_scores.METRIC_SETS), default="all")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--limit", type=int, default=0, help="score no more than about this many slices, evenly spread")
     parser.add_argument("--sampling-steps", type=int, help="of a trained DDFM; default: as its configuration says")
@@ -74,7 +67,7 @@ def _batches(prepared: input_pipeline.Prepared, config: ml_collections.ConfigDic
     batches = input_pipeline.evaluation_batches(
         prepared, config.data, args.split, batch_size=args.batch_size, multiple=multiple, limit=args.limit,
         process_index=jax.process_index(), process_count=jax.process_count())
-    return iter(tqdm(batches, desc=system, unit=" batches", disable=not distributed.is_first()))
+    return iter(tqdm(batches, desc=system, unit=" batches", disable=not processes.is_first()))
 
 
 def _rows(system: str, batch: input_pipeline.Batch,
@@ -89,7 +82,7 @@ def _rows(system: str, batch: input_pipeline.Batch,
 
 def _of_all(rows: list[tuple[int, score_table.Row]]) -> list[score_table.Row]:
     """The rows of all processes, in the order of the split."""
-    everyone = [numbered for of_process in distributed.gather(rows) for numbered in of_process]
+    everyone = [numbered for of_process in processes.gather(rows) for numbered in of_process]
     return [row for _, row in sorted(everyone, key=lambda numbered: numbered[0])]
 
 
@@ -98,11 +91,11 @@ def score_model(system: str, model: FusionModel, variables: Any, prepared: input
     """Scores a model over the split on all devices; returns (rows, moments of the latent or {}) of all processes."""
     devices = jax.local_devices()
     parallel.check_batch(args.batch_size, jax.device_count(), "--batch-size")
-    names = scoring.METRIC_SETS[args.metrics]
-    step = parallel.make_map(scoring.make_score(model, names, config.losses.prior), devices)
+    names = image_scores.METRIC_SETS[args.metrics]
+    step = parallel.make_map(image_scores.make_score(model, names, config.losses.prior), devices)
     key = jax.random.fold_in(jax.random.key(config.seed), EVALUATION_FOLD)
     rows: list[tuple[int, score_table.Row]] = []
-    moments = {"brain": scoring.LatentMoments(), "background": scoring.LatentMoments()}
+    moments = {"brain": image_scores.LatentMoments(), "background": image_scores.LatentMoments()}
     for batch in _batches(prepared, config, args, model.multiple, system):
         split = parallel.split_batch((batch["sources"], batch["number"].astype(np.uint32)), len(devices))
         results = parallel.merge_batch(step((variables, key), *split))
@@ -118,10 +111,10 @@ def score_model(system: str, model: FusionModel, variables: Any, prepared: input
     return _of_all(rows), {where: summary for where, summary in summaries.items() if summary}
 
 
-def _merged(moments: scoring.LatentMoments) -> scoring.LatentMoments:
+def _merged(moments: image_scores.LatentMoments) -> image_scores.LatentMoments:
     """Those of all processes together."""
-    total = scoring.LatentMoments()
-    for sums in distributed.gather(moments.sums()):
+    total = image_scores.LatentMoments()
+    for sums in processes.gather(moments.sums()):
         total.add_sums(sums)
     return total
 
@@ -144,8 +137,8 @@ def score_folder(system: str, folder: pathlib.Path, prepared: input_pipeline.Pre
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give --fused-dir=NAME=FOLDER")
-    names = scoring.METRIC_SETS[args.metrics]
-    score = jax.jit(lambda stack, fused: scoring.fusion_scores(
+    names = image_scores.METRIC_SETS[args.metrics]
+    score = jax.jit(lambda stack, fused: image_scores.fusion_scores(
         tuple(stack[..., i:i + 1] for i in range(stack.shape[-1])), fused, names))
     parallel.check_batch(args.batch_size, jax.process_count(), "--batch-size")
     rows: list[tuple[int, score_table.Row]] = []
@@ -187,7 +180,7 @@ def _load(args: argparse.Namespace) -> tuple[dict[str, tuple[FusionModel, Any]],
         if args.sampling_steps:
             model = _with_steps(config, args.sampling_steps)
         systems[f"{config.model.name}"] = (model, variables)
-        if distributed.is_first():
+        if processes.is_first():
             print(f"{args.workdir}: {args.checkpoint} checkpoint, step {step}")
     for name in args.model:
         model = models.get(name)
@@ -229,10 +222,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         of_system = score_folder(name or pathlib.Path(folder).name, pathlib.Path(folder), prepared, config, args)
         report["systems"][name or pathlib.Path(folder).name] = score_table.summarise(of_system)
         rows += of_system
-    if distributed.is_first():
+    if processes.is_first():
         _write(epath.Path(args.out or os.path.join(args.workdir, "evaluation", args.split)), rows, report)
     return 0
 
 
 if __name__ == "__main__":
-    distributed.cli(main)
+    processes.cli(main)

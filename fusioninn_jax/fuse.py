@@ -14,28 +14,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fusioninn_jax import distributed, outputs
-from fusioninn_jax.errors import Parser, UserError
-from fusioninn_jax.studies import archive, batch, files, fusion, nifti, resampling
-from fusioninn_jax.studies import record as records
-from fusioninn_jax.studies.series import Series, check_same_grid
+from fusioninn_jax.formats import files, nifti, provenance
+from fusioninn_jax.formats.series import Series
+from fusioninn_jax.runtime import outputs, processes
+from fusioninn_jax.runtime.errors import Parser, UserError
+from fusioninn_jax.studies import archive, batch, fusing, reading
 
 FUSED_NAME, LATENT_NAME = "fused.nii.gz", "latent.nii.gz"  # of a batch, in the folder of each study
-
-
-def add_series_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of every command that reads the series of a study."""
-    parser.add_argument("sources", nargs="*", type=pathlib.Path, metavar="SERIES",
-                        help="NIfTI, PNG, TIFF or .npy file, or folder of a DICOM series")
-    parser.add_argument("--resample", action="store_true", help="bring the other series to the grid of the first")
-    parser.add_argument("--checkpoint", help="folder of a training; default: the model that ships with the package")
-    parser.add_argument("--overwrite", action="store_true", help="replace outputs that are there already")
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(prog="python -m fusioninn_jax.fuse", description=__doc__,
                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_series_arguments(parser)
+    reading.add_series_arguments(parser)
     parser.add_argument("-o", "--output", required=True, type=pathlib.Path,
                         help="the fused image; a name without ending becomes the folder of a DICOM series")
     parser.add_argument("--latent", type=pathlib.Path, help="keep the latent here (.nii or .nii.gz)")
@@ -55,33 +46,19 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def read_sources(paths: Sequence[pathlib.Path], *, keep_phi: bool = False, resample: bool = False) -> list[Series]:
-    """The series of a study, on one grid: checked, or brought to that of the first.
-
-    Raises:
-      UserError: a series that cannot be read, or different grids without `resample`.
-    """
-    sources = [files.read(path, keep_phi=keep_phi) for path in paths]
-    if resample:
-        sources = sources[:1] + [resampling.resample(source, sources[0]) for source in sources[1:]]
-    for path, source in zip(paths[1:], sources[1:], strict=True):
-        check_same_grid(sources[0], source, str(paths[0]), str(path))
-    return sources
-
-
-def write_fusion(result: fusion.Fusion, output: pathlib.Path, latent: pathlib.Path | None) -> None:
+def write_fusion(result: fusing.Fusion, output: pathlib.Path, latent: pathlib.Path | None) -> None:
     """Writes the fused image and, where a path is given, its latent; both or neither."""
     names = [output] + ([latent] if latent else [])
     with outputs.new_files(*names) as temporaries:
         files.write(temporaries[0], output, result.image, result.record)
         if latent:
-            channels, remainder = fusion.latent_channels(result)
+            channels, remainder = fusing.latent_channels(result)
             header = nifti.header_like(result.image, np.dtype(np.float32))
             nifti.write(temporaries[1], header, channels.astype(np.float32),
-                        [(nifti.COMMENT, records.text(records.of_latent(result.record, remainder)))])
+                        [(nifti.COMMENT, provenance.text(provenance.of_latent(result.record, remainder)))])
 
 
-def write_archive(system: fusion.System, sources: Sequence[Series], output: pathlib.Path) -> None:
+def write_archive(system: fusing.System, sources: Sequence[Series], output: pathlib.Path) -> None:
     """Writes the lossless archive after reading it back and comparing every voxel.
 
     Raises:
@@ -93,22 +70,22 @@ def write_archive(system: fusion.System, sources: Sequence[Series], output: path
         written = nifti.read(temporary)
         content = archive.payload(temporary)
         assert content is not None
-        restored = archive.decode(temporary, written, records.check(written.record, output, "fused"), content)
+        restored = archive.decode(temporary, written, provenance.check(written.record, output, "fused"), content)
         for i, (source, copy) in enumerate(zip(sources, restored, strict=True), 1):
             if archive.checksum(source.stored) != archive.checksum(copy.stored):
                 raise UserError(f"{output}: series {i} did not come back bit for bit; nothing was written, please "
                                 "report this")
 
 
-def fuse_study(system: fusion.System, paths: Sequence[pathlib.Path], output: pathlib.Path,
+def fuse_study(system: fusing.System, paths: Sequence[pathlib.Path], output: pathlib.Path,
                latent: pathlib.Path | None, args: argparse.Namespace, *, overwrite: bool) -> Series:
     """Fuses one study from files to files; returns its first series."""
     outputs.check([output] + ([latent] if latent else []), inputs=paths, overwrite=overwrite)
-    sources = read_sources(paths, keep_phi=args.keep_phi, resample=args.resample)
+    sources = reading.read_sources(paths, keep_phi=args.keep_phi, resample=args.resample)
     if args.lossless:
         write_archive(system, sources, output)
         return sources[0]
-    result = fusion.fuse(system, sources, files.storage(output, sources[0]))
+    result = fusing.fuse(system, sources, files.storage(output, sources[0]))
     if latent and result.volume.latent is None:
         raise UserError(f"{latent}: the model of this checkpoint has no latent; leave it out")
     write_fusion(result, output, latent)
@@ -118,7 +95,7 @@ def fuse_study(system: fusion.System, paths: Sequence[pathlib.Path], output: pat
 def _fuse_one(args: argparse.Namespace) -> int:
     started = time.time()
     files.check_output(args.output)
-    first = fuse_study(fusion.load_system(args.checkpoint), args.sources, args.output, args.latent, args,
+    first = fuse_study(fusing.load_system(args.checkpoint), args.sources, args.output, args.latent, args,
                        overwrite=args.overwrite)
     count, height, width = first.stored.shape
     print(f"written: {args.output}{f' and {args.latent}' if args.latent else ''}; {len(args.sources)} series, {count} "
@@ -129,7 +106,7 @@ def _fuse_one(args: argparse.Namespace) -> int:
 
 
 def _fuse_all(args: argparse.Namespace) -> int:
-    system = fusion.load_system(args.checkpoint)
+    system = fusing.load_system(args.checkpoint)
 
     def names(study: batch.Study) -> tuple[pathlib.Path, pathlib.Path | None]:
         folder = args.output / study.folder
@@ -149,8 +126,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _arguments(argv)
     if args.studies:
         return _fuse_all(args)
-    return _fuse_one(args) if distributed.is_first() else 0  # one study is not shared out
+    return _fuse_one(args) if processes.is_first() else 0  # one study is not shared out
 
 
 if __name__ == "__main__":
-    distributed.cli(main)
+    processes.cli(main)

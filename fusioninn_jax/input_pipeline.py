@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from fusioninn_jax import quiet_tensorflow  # noqa: F401  isort: skip  before TensorFlow
+from fusioninn_jax.runtime import quiet_tensorflow  # noqa: F401  isort: skip  before TensorFlow
 
 import ml_collections
 import numpy as np
@@ -18,7 +18,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from etils import epath
 
-from fusioninn_jax.errors import UserError
+from fusioninn_jax.runtime.errors import UserError
 
 logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS warns of its own deprecated calls
 tf.config.set_visible_devices([], "GPU")  # the accelerator belongs to JAX

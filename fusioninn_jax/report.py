@@ -25,9 +25,10 @@ matplotlib.use("Agg")  # files only, no window
 from matplotlib import pyplot as plt  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
-from fusioninn_jax import score_table, study_report  # noqa: E402
-from fusioninn_jax.errors import Parser, UserError, cli  # noqa: E402
-from fusioninn_jax.train_log import METRICS_FILE, TRAIN_FILE, read_lines  # noqa: E402
+from fusioninn_jax.runtime.errors import Parser, UserError, cli  # noqa: E402
+from fusioninn_jax.scoring import score_table  # noqa: E402
+from fusioninn_jax.studies import study_page  # noqa: E402
+from fusioninn_jax.training.train_log import METRICS_FILE, TRAIN_FILE, read_lines  # noqa: E402
 
 ERROR_SPAN = 0.2  # error maps show 0 … this
 OVERRIDE = "--config."  # as for the trainer
@@ -106,13 +107,14 @@ def _examples(workdir: pathlib.Path, split: str, count: int) -> tuple[dict[str, 
     """Images of `count` slices with a tumour (where any has one), spread over the split, and their names."""
     import jax
 
-    from fusioninn_jax import checkpoint, evaluation, input_pipeline
+    from fusioninn_jax import input_pipeline
+    from fusioninn_jax.training import checkpoint, validation
     model, variables, config, _ = checkpoint.load(workdir)
     prepared = input_pipeline.open_dataset(config.data)
     split = split if split in prepared.sizes else "train"
     found: list[dict[str, np.ndarray]] = []
     names: list[str] = []
-    for batch, results in evaluation.run_over(model, variables, prepared, config, jax.local_devices(), split=split,
+    for batch, results in validation.run_over(model, variables, prepared, config, jax.local_devices(), split=split,
                                               with_images=True):
         images = {name: values for name, values in results.items() if values.ndim == 4} | {"sources": batch["sources"]}
         for i in np.flatnonzero(batch["weight"]):
@@ -186,7 +188,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     run.add_argument("--split", default="test")
     run.add_argument("--slices", type=int, default=4, help="slices in the panel")
     study = commands.add_parser("study", help="one study: sources, fused, decomposed, errors, scores")
-    study_report.add_arguments(study)
+    study_page.add_arguments(study)
     add_paper_commands(commands)
     argv = sys.argv[1:] if argv is None else argv
     overrides = [argument for argument in argv if argument.startswith(OVERRIDE)]
@@ -196,7 +198,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError(f"{overrides[0]}: run takes no --config, what it reports is trained already")
         path = write_run_report(pathlib.Path(args.workdir), args.split, args.slices)
     elif args.command == "study":
-        study_report.write(args)
+        study_page.write(args)
         path = args.output
     else:
         path = args.run(args, overrides)

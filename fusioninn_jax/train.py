@@ -15,21 +15,14 @@ import ml_collections
 import numpy as np
 from tqdm import tqdm
 
-from fusioninn_jax import (
-    checkpoint,
-    distributed,
-    input_pipeline,
-    models,
-    objective,
-    parallel,
-    run_lock,
-    train_state,
-)
-from fusioninn_jax.command_line import run_with_config
-from fusioninn_jax.errors import UserError
-from fusioninn_jax.evaluation import validate
+from fusioninn_jax import input_pipeline, models, objective
 from fusioninn_jax.models.fusioninn import settled
-from fusioninn_jax.train_log import TrainLog
+from fusioninn_jax.runtime import processes
+from fusioninn_jax.runtime.command_line import run_with_config
+from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.training import checkpoint, parallel, run_lock, train_state
+from fusioninn_jax.training.train_log import TrainLog
+from fusioninn_jax.training.validation import validate
 
 
 def default_config() -> ml_collections.ConfigDict:
@@ -101,14 +94,14 @@ def _start(workdir: str, model: models.FusionModel, optimizer: Any, config: ml_c
            prepared: input_pipeline.Prepared) -> tuple[train_state.TrainState, bool]:
     """The state to go on from, process 0's on every process, and whether its evaluation is done."""
     state = initial_state(model, optimizer, config, prepared)
-    restored = checkpoint.restore_latest(workdir, state, config) if distributed.is_first() else None
-    state, evaluated = distributed.broadcast(restored or checkpoint.Restored(state, np.bool_(False)))
+    restored = checkpoint.restore_latest(workdir, state, config) if processes.is_first() else None
+    state, evaluated = processes.broadcast(restored or checkpoint.Restored(state, np.bool_(False)))
     return state, bool(evaluated)
 
 
 def _check_finite(metrics: dict[str, jax.Array], step: int, numbers: np.ndarray) -> None:
     if not np.isfinite(float(metrics["loss"])) or not np.isfinite(float(metrics["gradient_norm"])):
-        of_all = [number for of_process in distributed.gather(numbers.tolist()) for number in of_process]
+        of_all = [number for of_process in processes.gather(numbers.tolist()) for number in of_process]
         raise UserError(f"step {step}: the loss is {float(metrics['loss'])}, its gradient's norm "
                         f"{float(metrics['gradient_norm'])}, on the training slices numbered {of_all}; "
                         "look at those slices, or lower --config.optimizer.learning_rate")
@@ -138,7 +131,7 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str) -> train
     parallel.check_batch(config.train.eval_batch_size, len(devices), "--config.train.eval_batch_size")
     model = models.get(config.model.name, config.model[config.model.name])
     optimizer = train_state.make_optimizer(config.optimizer, config.train.steps)
-    with run_lock.hold(workdir) if distributed.is_first() else contextlib.nullcontext():
+    with run_lock.hold(workdir) if processes.is_first() else contextlib.nullcontext():
         state, evaluated = _start(workdir, model, optimizer, config, prepared)
         return _train(config, workdir, model, optimizer, prepared, devices, state, evaluated)
 
@@ -154,8 +147,8 @@ def _train(config: ml_collections.ConfigDict, workdir: str, model: models.Fusion
                                            process_count=jax.process_count())
     log = TrainLog(workdir, config, prepared.modalities, step, evaluated)
     bar = tqdm(total=config.train.steps * config.train.batch_size, initial=step * config.train.batch_size,
-               unit=" images", unit_scale=True, desc="training", dynamic_ncols=True, disable=not distributed.is_first())
-    with checkpoint.managed(workdir, config.checkpoint) as manager, distributed.Stop() as stop, bar, log:
+               unit=" images", unit_scale=True, desc="training", dynamic_ncols=True, disable=not processes.is_first())
+    with checkpoint.managed(workdir, config.checkpoint) as manager, processes.Stop() as stop, bar, log:
         while True:
             due = step > 0 and (step % config.train.eval_every == 0 or step == config.train.steps)
             if due and not evaluated:

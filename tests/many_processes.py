@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from fusioninn_jax.train_log import TRAIN_FILE, read_lines
+from fusioninn_jax.training.train_log import TRAIN_FILE, read_lines
 
 ROOT = pathlib.Path(__file__).parents[1]
 DEADLINE = 600  # seconds, on a busy machine

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fusioninn_jax import input_pipeline
-from fusioninn_jax.errors import UserError
+from fusioninn_jax.runtime.errors import UserError
 from tests import training_case
 
 

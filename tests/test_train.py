@@ -11,9 +11,10 @@ import jax
 import numpy as np
 import pytest
 
-from fusioninn_jax import checkpoint, evaluate, report, train
-from fusioninn_jax.errors import UserError
-from fusioninn_jax.train_log import METRICS_FILE, TRAIN_FILE, read_lines
+from fusioninn_jax import evaluate, report, train
+from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.training import checkpoint
+from fusioninn_jax.training.train_log import METRICS_FILE, TRAIN_FILE, read_lines
 from tests import training_case
 from tests.many_processes import losses
 

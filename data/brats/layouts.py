@@ -17,7 +17,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from fusioninn_jax.errors import UserError
+from fusioninn_jax.runtime.errors import UserError
 
 ALIASES = {"t1": "t1", "t1n": "t1", "t1gd": "t1gd", "t1ce": "t1gd", "t1c": "t1gd", "t2": "t2", "t2w": "t2",
            "flair": "flair", "t2f": "flair"}

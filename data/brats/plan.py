@@ -10,7 +10,7 @@ import tqdm
 
 from data import splits
 from data.brats import layouts, reading
-from fusioninn_jax.errors import UserError
+from fusioninn_jax.runtime.errors import UserError
 
 VAL_FRACTION = {"patient": 0.1, "slice": 1153 / 9653}  # 'slice' is the paper's
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from data.brats.layouts import MODALITIES, MSD_CHANNELS, Subject
-from fusioninn_jax import hdf5_io, image_io
-from fusioninn_jax.errors import UserError
+from fusioninn_jax.formats import hdf5, image_io
+from fusioninn_jax.runtime.errors import UserError
 
 LABEL_NAMES = {"1": "necrotic and non-enhancing core", "2": "oedema",
                "3": "resection cavity (BraTS 2024 only)", "4": "enhancing tumour"}
@@ -123,9 +123,9 @@ def _hdf5_slices(subject: Subject, modalities: Sequence[str], strict: bool) -> I
     if unknown:
         raise UserError(f"{path}: which channel is {unknown[0]} is not known; of these files only "
                         f"{' and '.join(HDF5_CHANNELS)} can be read")
-    length = hdf5_io.hdf5_length(path, HDF5_SHAPE)
+    length = hdf5.hdf5_length(path, HDF5_SHAPE)
     for start in range(0, length, HDF5_ROWS):
-        rows = hdf5_io.read_hdf5(path, start, min(start + HDF5_ROWS, length))
+        rows = hdf5.read_hdf5(path, start, min(start + HDF5_ROWS, length))
         sources = np.stack([rows[:, HDF5_CHANNELS[modality]] for modality in modalities], axis=-1)
         negative = int((sources < 0).sum())
         if strict and negative:

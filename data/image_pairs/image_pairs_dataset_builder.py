@@ -12,8 +12,8 @@ import tqdm
 
 from data import splits
 from data.image_pairs import pairing
-from fusioninn_jax.errors import UserError
 from fusioninn_jax.input_pipeline import example_features
+from fusioninn_jax.runtime.errors import UserError
 
 VAL_FRACTION = 0.1
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from data.splits import preview
-from fusioninn_jax import image_io
-from fusioninn_jax.errors import UserError
+from fusioninn_jax.formats import image_io
+from fusioninn_jax.runtime.errors import UserError
 
 ENDINGS = (".png", ".tif", ".tiff")
 

@@ -19,9 +19,9 @@ import jax
 import jax.numpy as jnp
 from jax import export as jax_export
 
-from fusioninn_jax import outputs
-from fusioninn_jax.errors import Parser, UserError, cli
 from fusioninn_jax.models import FusionModel, Variables
+from fusioninn_jax.runtime import outputs
+from fusioninn_jax.runtime.errors import Parser, UserError, cli
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 
@@ -70,7 +70,7 @@ def export(model: FusionModel, variables: Variables, size: tuple[int, int],
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses the command line and writes the artefacts; returns the exit code."""
-    from fusioninn_jax.studies import fusion  # above this package: only the command needs it
+    from fusioninn_jax.studies import fusing  # above this package: only the command needs it
     parser = Parser(prog="python -m fusioninn_jax.interop.export", description=__doc__,
                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", help="folder of a training; default: the model that ships with the package")
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--overwrite", action="store_true", help="replace the folder where it is there already")
     args = parser.parse_args(argv)
     outputs.check([args.out], overwrite=args.overwrite)
-    system = fusion.load_system(args.checkpoint)
+    system = fusing.load_system(args.checkpoint)
     try:
         exported = export(system.model, system.variables, tuple(args.size))
     except ValueError as error:

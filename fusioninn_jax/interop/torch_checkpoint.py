@@ -21,10 +21,10 @@ import ml_collections
 import numpy as np
 
 from fusioninn_jax import models
-from fusioninn_jax.errors import Parser, UserError, cli
 from fusioninn_jax.interop.baselines import BASELINES, StateDict, conv, convert_baseline
 from fusioninn_jax.interop.ddfm_checkpoint import convert_ddfm
 from fusioninn_jax.models import fusioninn
+from fusioninn_jax.runtime.errors import Parser, UserError, cli
 
 WRAPPERS = ("model_state_dict", "state_dict")
 UNUSED = ("num_batches_tracked", "perm_inv", "downsample_kernel")  # buffers that say nothing of their own
@@ -148,7 +148,8 @@ def import_checkpoint(path: pathlib.Path, name: str, workdir: str) -> None:
     Raises:
       UserError: as `read`; weights of another system; a workdir that has checkpoints already.
     """
-    from fusioninn_jax import checkpoint, train, train_state
+    from fusioninn_jax import train
+    from fusioninn_jax.training import checkpoint, train_state
     state_dict = read(path)
     try:
         model_config, variables = convert(name, state_dict)

@@ -12,17 +12,17 @@ from jax.typing import ArrayLike
 from fusioninn_jax.metrics.decomposition import decomposition_mae, decomposition_psnr, decomposition_ssim
 from fusioninn_jax.metrics.fidelity import mse, psnr, ssim_sum
 from fusioninn_jax.metrics.fmi import q_fmi
-from fusioninn_jax.metrics.information import entropy, mutual_information
-from fusioninn_jax.metrics.ncie import q_ncie
-from fusioninn_jax.metrics.piella import q_p
-from fusioninn_jax.metrics.ssim import q_ssim
-from fusioninn_jax.metrics.statistics import (
+from fusioninn_jax.metrics.image_statistics import (
     average_gradient,
     correlation,
     scd,
     spatial_frequency,
     standard_deviation,
 )
+from fusioninn_jax.metrics.information import entropy, mutual_information
+from fusioninn_jax.metrics.ncie import q_ncie
+from fusioninn_jax.metrics.piella import q_p
+from fusioninn_jax.metrics.ssim import q_ssim
 from fusioninn_jax.metrics.vif import vif
 from fusioninn_jax.metrics.xydeas_petrovic import q_xy
 

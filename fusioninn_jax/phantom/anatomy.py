@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from fusioninn_jax.errors import UserError
 from fusioninn_jax.phantom.fields import Grid, coefficient_shape, spline_field
+from fusioninn_jax.runtime.errors import UserError
 
 ATLAS_ORIGIN_MM = np.array([0.0, 3.5, 21.5], np.float32)  # centres the 189 x 233 x 197 atlas in the volume
 ATLAS_ZERO = np.array([72.0, 98.0, 98.0], np.float32)  # voxel of the anterior commissure, MNI (0, 0, 0)

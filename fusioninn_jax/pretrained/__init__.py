@@ -19,8 +19,8 @@ import ml_collections
 import numpy as np
 
 from fusioninn_jax import models
-from fusioninn_jax.errors import UserError
 from fusioninn_jax.models import FusionModel, Variables, fusioninn
+from fusioninn_jax.runtime.errors import UserError
 
 WEIGHTS, CONFIG = "weights.npz", "config.json"
 Loaded = tuple[FusionModel, Variables, ml_collections.ConfigDict]

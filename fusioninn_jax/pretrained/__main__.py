@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from fusioninn_jax import checkpoint, pretrained
-from fusioninn_jax.errors import Parser, cli
+from fusioninn_jax import pretrained
+from fusioninn_jax.runtime.errors import Parser, cli
+from fusioninn_jax.training import checkpoint
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -21,14 +21,14 @@ import ml_collections
 import numpy as np
 
 from fusioninn_jax import pretrained, volumes
-from fusioninn_jax.errors import UserError
-from fusioninn_jax.studies import fusion, nifti, packing
-from fusioninn_jax.studies import record as records
-from fusioninn_jax.studies.files import Storage
-from fusioninn_jax.studies.fusion import System
-from fusioninn_jax.studies.packing import Block
-from fusioninn_jax.studies.record import Record
-from fusioninn_jax.studies.series import Series, to_type
+from fusioninn_jax.formats import nifti, provenance
+from fusioninn_jax.formats.files import Storage
+from fusioninn_jax.formats.provenance import Provenance
+from fusioninn_jax.formats.series import Series, to_type
+from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.studies import fusing, integer_codec
+from fusioninn_jax.studies.fusing import System
+from fusioninn_jax.studies.integer_codec import Block
 
 LEVEL = 2.0**-12  # of the fused image; finer levels cost more than they save in the residuals
 GUARD = 1e-4  # of a level of the prediction
@@ -47,7 +47,7 @@ def encode(system: System, sources: Sequence[Series]) -> tuple[Series, list[nift
     """
     if system.model.decompose is None:
         raise UserError("--lossless needs a model that can decompose; give a FusionINN --checkpoint")
-    image, record, volume = fusion.fuse(system, sources, Storage(np.dtype(np.int16), LEVEL))
+    image, record, volume = fusing.fuse(system, sources, Storage(np.dtype(np.int16), LEVEL))
     ranges = _stored_ranges(sources)
     predictor = _predictor(*system.weights)
     step = _choose_step(predictor, image, volume.latent, sources, ranges)
@@ -59,17 +59,18 @@ def encode(system: System, sources: Sequence[Series]) -> tuple[Series, list[nift
         arrays |= {f"{name}{i}": array for name, array in _residual(source.stored, prediction[i], levels[i]).items()}
     meta = {"step": step, "levels": levels, "ranges": ranges.tolist(),
             "sha256": [checksum(source.stored) for source in sources]}
-    payload = packing.pack(Block(meta, arrays, {"config": system.weights[0].encode(), "weights": system.weights[1]}))
-    return image, [(nifti.COMMENT, records.text(record)), (nifti.PRIVATE, payload)]
+    strings = {"config": system.weights[0].encode(), "weights": system.weights[1]}
+    payload = integer_codec.pack(Block(meta, arrays, strings))
+    return image, [(nifti.COMMENT, provenance.text(record)), (nifti.PRIVATE, payload)]
 
 
 def payload(path: pathlib.Path) -> bytes | None:
     """What an archive hides in its header, None where a file is no archive."""
     found = [content for code, content in nifti.extensions(path) if code == nifti.PRIVATE]
-    return next((content for content in found if content.startswith(packing.MAGIC)), None)
+    return next((content for content in found if content.startswith(integer_codec.MAGIC)), None)
 
 
-def decode(path: pathlib.Path, image: Series, record: Record, content: bytes) -> list[Series]:
+def decode(path: pathlib.Path, image: Series, record: Provenance, content: bytes) -> list[Series]:
     """The sources of an archive, bit for bit.
 
     Args:
@@ -80,9 +81,9 @@ def decode(path: pathlib.Path, image: Series, record: Record, content: bytes) ->
     Raises:
       UserError: a damaged archive, or one whose checksum is not met.
     """
-    sources = records.sources(record, image)
+    sources = provenance.sources(record, image)
     try:
-        block = packing.unpack(content)
+        block = integer_codec.unpack(content)
         predictor = _predictor(block.strings["config"].decode(), block.strings["weights"])
         latent = np.moveaxis(block.arrays["latent"], 0, -1) * block.meta["step"]
         prediction = predictor(image, latent, np.asarray(block.meta["ranges"]))
@@ -146,7 +147,7 @@ def _choose_step(predictor: Any, image: Series, latent: Any, sources: Sequence[S
         prediction = predictor(image, rounded * step, ranges)
         residuals = [_residual(source.stored[some], prediction[i], _level(source.stored))["residual"]
                      for i, source in enumerate(sources)]
-        return len(packing.pack(Block({}, {str(i): a for i, a in enumerate([rounded[..., 0], *residuals])}, {})))
+        return len(integer_codec.pack(Block({}, {str(i): a for i, a in enumerate([rounded[..., 0], *residuals])}, {})))
 
     return min((unit * step for step in TRIAL_STEPS), key=size)
 

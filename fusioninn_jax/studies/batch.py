@@ -8,8 +8,8 @@ from typing import NamedTuple
 import jax
 from tqdm import tqdm
 
-from fusioninn_jax import distributed
-from fusioninn_jax.errors import UserError
+from fusioninn_jax.runtime import processes
+from fusioninn_jax.runtime.errors import UserError
 
 
 class Study(NamedTuple):
@@ -59,7 +59,7 @@ def run(studies: Sequence[Study], is_done: Callable[[Study], bool], process: Cal
     own = studies[jax.process_index()::jax.process_count()]
     left = [study for study in own if not is_done(study)]
     failed = 0
-    bar = tqdm(left, unit=" studies", dynamic_ncols=True, disable=not distributed.is_first())
+    bar = tqdm(left, unit=" studies", dynamic_ncols=True, disable=not processes.is_first())
     for study in bar:
         try:
             process(study)
@@ -69,8 +69,8 @@ def run(studies: Sequence[Study], is_done: Callable[[Study], bool], process: Cal
         except Exception as error:  # whatever one study does, the others go on
             failed += 1
             bar.write(f"failed: {study.folder}: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
-    fused, there, failed = (sum(of) for of in zip(*distributed.gather([len(left) - failed, len(own) - len(left),
+    fused, there, failed = (sum(of) for of in zip(*processes.gather([len(left) - failed, len(own) - len(left),
                                                                        failed]), strict=True))
-    if distributed.is_first():
+    if processes.is_first():
         print(f"{fused} studies fused, {there} were there already, {failed} failed")
     return 1 if failed else 0

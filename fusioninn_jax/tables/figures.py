@@ -19,8 +19,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from fusioninn_jax import input_pipeline, losses, outputs
-from fusioninn_jax.errors import UserError
+from fusioninn_jax import input_pipeline, losses
+from fusioninn_jax.runtime import outputs
+from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.ssim import ssim
 from fusioninn_jax.tables import published, systems
 from fusioninn_jax.tables.systems import System

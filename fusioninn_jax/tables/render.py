@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TextIO
 
 import jinja2
 
-from fusioninn_jax.score_table import markdown_table, write_atomically
+from fusioninn_jax.scoring.score_table import markdown_table, write_atomically
 
 _LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{",
           "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "α": r"$\alpha$", "λ": r"$\lambda$",

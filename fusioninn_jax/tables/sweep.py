@@ -6,7 +6,7 @@ import pathlib
 from typing import Any
 
 from fusioninn_jax import input_pipeline
-from fusioninn_jax.score_table import summarise
+from fusioninn_jax.scoring.score_table import summarise
 from fusioninn_jax.tables import published, render, systems
 
 Summary = dict[str, Any]

@@ -14,11 +14,13 @@ from typing import Any, NamedTuple
 import jax
 import ml_collections
 
-from fusioninn_jax import checkpoint, evaluate, input_pipeline, models, score_table, train
-from fusioninn_jax.command_line import one_line
-from fusioninn_jax.errors import UserError
+from fusioninn_jax import evaluate, input_pipeline, models, train
 from fusioninn_jax.models import FusionModel
-from fusioninn_jax.train_log import TRAIN_FILE, read_lines
+from fusioninn_jax.runtime.command_line import one_line
+from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.scoring import score_table
+from fusioninn_jax.training import checkpoint
+from fusioninn_jax.training.train_log import TRAIN_FILE, read_lines
 
 
 class System(NamedTuple):

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from fusioninn_jax import input_pipeline
-from fusioninn_jax.errors import UserError
-from fusioninn_jax.score_table import BOOTSTRAP_SEED, Row, summarise
-from fusioninn_jax.statistics import Comparison, paired_bootstrap
+from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.scoring.score_table import BOOTSTRAP_SEED, Row, summarise
+from fusioninn_jax.scoring.statistics import Comparison, paired_bootstrap
 from fusioninn_jax.tables import cost, published, render, systems
 from fusioninn_jax.tables.systems import System
 

@@ -6,8 +6,8 @@ import tifffile
 from PIL import Image
 
 from data import prepare
-from fusioninn_jax import image_io
-from fusioninn_jax.errors import UserError
+from fusioninn_jax.formats import image_io
+from fusioninn_jax.runtime.errors import UserError
 
 COUNT = 8
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from data import prepare
-from fusioninn_jax.errors import UserError
+from fusioninn_jax.runtime.errors import UserError
 from tests.data import synthetic
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data import splits
-from fusioninn_jax.errors import UserError
+from fusioninn_jax.runtime.errors import UserError
 
 
 @settings(deadline=None, max_examples=50)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from fusioninn_jax import pretrained
-from fusioninn_jax.errors import UserError
 from fusioninn_jax.interop import export
+from fusioninn_jax.runtime.errors import UserError
 from tests.golden import portable_inputs
 from tests.studies import cases
 from tests.tolerances import ROUND_TRIP_F32

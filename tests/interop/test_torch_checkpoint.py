@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fusioninn_jax import checkpoint, models
-from fusioninn_jax.errors import UserError
+from fusioninn_jax import models
 from fusioninn_jax.interop import torch_checkpoint
+from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.training import checkpoint
 from tests import tolerances
 from tests.golden import baseline_weights, fusioninn_goldens
 

@@ -8,8 +8,9 @@ import pytest
 import SimpleITK
 
 from fusioninn_jax import decompose, fuse
-from fusioninn_jax.errors import UserError
-from fusioninn_jax.studies import archive, nifti, packing
+from fusioninn_jax.formats import nifti
+from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.studies import archive, integer_codec
 from tests.studies import cases
 
 
@@ -91,7 +92,7 @@ def test_predictions_at_the_border_of_rounding_are_kept():
 def test_damage_is_noticed(tmp_path, model_folder, pair):
     path = archive_of(tmp_path, model_folder, pair)
     whole = bytearray(gzip.decompress(path.read_bytes()))
-    place = whole.index(packing.MAGIC) + 600
+    place = whole.index(integer_codec.MAGIC) + 600
     damaged = tmp_path / "damaged.nii"
     for start in (place, len(whole) - 350):  # the archive; the voxels of the fused image
         damaged.write_bytes(whole[:start] + bytes(b ^ 0x55 for b in whole[start:start + 32]) + whole[start + 32:])
@@ -100,8 +101,9 @@ def test_damage_is_noticed(tmp_path, model_folder, pair):
 
 
 def test_a_model_that_cannot_decompose_is_refused(model_folder, pair):
-    from fusioninn_jax.studies import files, fusion
-    system = fusion.load_system(str(model_folder))
+    from fusioninn_jax.formats import files
+    from fusioninn_jax.studies import fusing
+    system = fusing.load_system(str(model_folder))
     system = system._replace(model=system.model._replace(decompose=None))
     with pytest.raises(UserError, match="--lossless needs a model that can decompose"):
         archive.encode(system, [files.read(path) for path in pair])
@@ -111,7 +113,7 @@ def test_packing_keeps_any_integers():
     rng = np.random.default_rng(0)
     arrays = {"extremes": np.array([[-2**63, 2**63 - 1], [0, -1]]), "empty": np.zeros(0, np.int64),
               "smooth": np.cumsum(rng.integers(-3, 4, (2, 30, 30)), -1), "zeros": np.zeros((1, 1, 1), np.int64)}
-    block = packing.unpack(packing.pack(packing.Block({"a": 1}, arrays, {"text": b"\0\0x\0"})))
+    block = integer_codec.unpack(integer_codec.pack(integer_codec.Block({"a": 1}, arrays, {"text": b"\0\0x\0"})))
     assert block.meta == {"a": 1} and block.strings == {"text": b"\0\0x\0"}
     for name, array in arrays.items():
         np.testing.assert_array_equal(block.arrays[name], array, err_msg=name)

@@ -8,8 +8,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from fusioninn_jax import decompose, fuse, outputs
-from fusioninn_jax.errors import UserError
+from fusioninn_jax import decompose, fuse
+from fusioninn_jax.runtime import outputs
+from fusioninn_jax.runtime.errors import UserError
 from tests.studies import cases
 from tests.studies.test_nifti_round_trip import RANGE, run_decompose, run_fuse
 from tests.tolerances import ROUND_TRIP_F32

@@ -9,8 +9,8 @@ import pydicom
 import pytest
 import SimpleITK
 
-from fusioninn_jax.errors import UserError
-from fusioninn_jax.studies import dicom, files
+from fusioninn_jax.formats import dicom, files
+from fusioninn_jax.runtime.errors import UserError
 from tests.studies import cases, dicom_series
 from tests.studies.test_nifti_round_trip import run_decompose, run_fuse
 

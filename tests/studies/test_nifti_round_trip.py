@@ -8,7 +8,7 @@ import pytest
 import SimpleITK
 
 from fusioninn_jax import decompose, fuse
-from fusioninn_jax.errors import UserError
+from fusioninn_jax.runtime.errors import UserError
 from tests.studies import cases
 from tests.tolerances import ROUND_TRIP_F32
 
@@ -112,12 +112,12 @@ def test_without_the_latent_the_seed_decides_and_the_spread_is_kept(tmp_path, mo
 
 def test_devices_do_not_change_the_draw(model_folder):
     from fusioninn_jax import volumes
-    from fusioninn_jax.studies import fusion
-    system = fusion.load_system(str(model_folder))
+    from fusioninn_jax.studies import fusing
+    system = fusing.load_system(str(model_folder))
     stack = [np.asarray(cases.voxels(i).transpose(2, 1, 0), np.float32) for i in (1, 2)]
     volume = volumes.fuse_volume(system.model, system.variables, *stack)
     alone = volumes.decompose_volume(system.model, system.variables, volume.replace(latent=None), key=jax.random.key(3))
-    shared = fusion.decompose(system, volume.replace(latent=None), seed=3)
+    shared = fusing.decompose(system, volume.replace(latent=None), seed=3)
     np.testing.assert_allclose(shared, alone, atol=RANGE * ROUND_TRIP_F32)
     key = jax.random.key(3)
     mean, deviation = volumes.decompose_samples(system.model, system.variables, volume, key=key, samples=3)
@@ -172,12 +172,13 @@ def test_real_series(tmp_path, realdata, model_folder):
 
 
 def test_a_model_of_other_intensities_says_so(monkeypatch, capsys, tmp_path):
-    from fusioninn_jax import checkpoint, pretrained, train
-    from fusioninn_jax.studies import fusion
+    from fusioninn_jax import pretrained, train
+    from fusioninn_jax.studies import fusing
+    from fusioninn_jax.training import checkpoint
     model, variables, _ = pretrained.load()
     for normalisation, told in (("minmax", False), ("percentile", True)):
         config = train.default_config()
         config.data.normalisation = normalisation
         monkeypatch.setattr(checkpoint, "load", lambda workdir, config=config: (model, variables, config, 1))
-        fusion.load_system(str(tmp_path))
+        fusing.load_system(str(tmp_path))
         assert ("scaled by percentile" in capsys.readouterr().err) == told

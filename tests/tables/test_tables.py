@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fusioninn_jax import checkpoint, evaluate, report, scoring, train
-from fusioninn_jax.errors import UserError
+from fusioninn_jax import evaluate, report, train
+from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.scoring import image_scores
 from fusioninn_jax.tables import cost, published, render, systems, table1
+from fusioninn_jax.training import checkpoint
 from tests import training_case
 
 SWEEP = """
@@ -38,7 +40,7 @@ def sweep_fixture(tmp_path_factory):
 @pytest.fixture(name="few_metrics")
 def few_metrics_fixture(monkeypatch):
     """Metrics that compile quickly."""
-    monkeypatch.setitem(scoring.METRIC_SETS, "table1", ("q_ssim", "q_xy"))
+    monkeypatch.setitem(image_scores.METRIC_SETS, "table1", ("q_ssim", "q_xy"))
 
 
 def forbidden(*arguments, **options):

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fusioninn_jax import checkpoint, evaluate, models, report, train
-from fusioninn_jax.errors import UserError
+from fusioninn_jax import evaluate, models, report, train
 from fusioninn_jax.models.ddfm import model as ddfm_model
-from fusioninn_jax.train_log import METRICS_FILE, TRAIN_FILE, read_lines
+from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.training import checkpoint
+from fusioninn_jax.training.train_log import METRICS_FILE, TRAIN_FILE, read_lines
 from tests import tolerances, training_case
 from tests.golden import portable_inputs
 

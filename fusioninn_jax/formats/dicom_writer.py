@@ -1,0 +1,130 @@
+"""Series -> a derived DICOM series: Secondary Capture, one file a slice, new UIDs, linked to its sources."""
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from fusioninn_jax.formats import provenance
+from fusioninn_jax.formats.dicom import CREATOR, KIND, PATIENT, PRIVATE_GROUP, RAS_FROM_LPS, RECORD_ELEMENT, pydicom
+from fusioninn_jax.formats.provenance import Provenance
+from fusioninn_jax.formats.series import Series
+from fusioninn_jax.runtime.errors import UserError
+
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+HOLDS = ("|u1", "<u2", "<i2")
+SERIES_NUMBER = 9000
+
+
+def write(folder: pathlib.Path, name: pathlib.Path, series: Series, record: Provenance | None = None) -> None:
+    """Writes a folder of files 0001.dcm, 0002.dcm, ... from the feet up.
+
+    Args:
+      folder: to be made.
+      name: of the output, for messages.
+      series: of 8- or 16-bit integers.
+      record: of a fused image; goes into a private element of each file, and its sources are referred to.
+
+    Raises:
+      UserError: a type that DICOM images cannot hold.
+    """
+    if series.stored.dtype.str not in HOLDS:
+        raise UserError(f"{name}: DICOM cannot hold {series.stored.dtype}; write .nii.gz")
+    library = pydicom()
+    uids = {key: library.uid.generate_uid(prefix=None) for key in ("study", "series", "frame")}
+    origins = [source["origin"] for source in record["sources"]] if record else [series.origin]
+    text = provenance.text(record).decode() if record else None
+    folder.mkdir()
+    for number in range(len(series.stored)):
+        dataset = _empty(library)
+        _add_patient_and_study(dataset, series, uids)
+        _add_series(dataset, series, uids, "Fused" if record else "Decomposed")
+        _add_image(library, dataset, series, number)
+        _refer(library, dataset, [o for o in origins if o["kind"] == KIND], number, len(series.stored))
+        if text:
+            dataset.private_block(PRIVATE_GROUP, CREATOR, create=True).add_new(RECORD_ELEMENT, "UT", text)
+        dataset.save_as(folder / f"{number + 1:04d}.dcm", enforce_file_format=True)
+
+
+def _empty(library: Any) -> Any:
+    meta = library.dataset.FileMetaDataset()
+    meta.TransferSyntaxUID = library.uid.ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = SECONDARY_CAPTURE
+    meta.MediaStorageSOPInstanceUID = library.uid.generate_uid(prefix=None)
+    dataset = library.dataset.Dataset()
+    dataset.file_meta = meta
+    dataset.SOPClassUID, dataset.SOPInstanceUID = SECONDARY_CAPTURE, meta.MediaStorageSOPInstanceUID
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    return dataset
+
+
+def _add_patient_and_study(dataset: Any, series: Series, uids: dict[str, str]) -> None:
+    """Type 2 attributes stand empty where the patient is not to be named."""
+    patient = series.origin.get("patient", {})
+    for keyword in PATIENT:
+        setattr(dataset, keyword, patient.get(keyword, ""))
+    if not patient:
+        dataset.PatientIdentityRemoved = "YES"
+        dataset.DeidentificationMethod = "fusioninn_jax: name and identifiers left out"
+    dataset.StudyInstanceUID = series.origin.get("study") or uids["study"]
+
+
+def _add_series(dataset: Any, series: Series, uids: dict[str, str], what: str) -> None:
+    dataset.Modality = series.origin.get("modality", "OT")
+    dataset.SeriesInstanceUID, dataset.SeriesNumber = uids["series"], SERIES_NUMBER
+    dataset.SeriesDescription = f"{what} by fusioninn_jax"
+    dataset.FrameOfReferenceUID = series.origin.get("frame") or uids["frame"]
+    dataset.PositionReferenceIndicator = dataset.Laterality = ""
+    dataset.Manufacturer, dataset.ConversionType = "fusioninn_jax", "WSD"
+    dataset.DerivationDescription = f"{what} by fusioninn_jax, an invertible network (arXiv 2403.15769)"
+
+
+def _add_image(library: Any, dataset: Any, series: Series, number: int) -> None:
+    lps = RAS_FROM_LPS @ series.affine
+    spacing = np.sqrt((lps[:3, :3] ** 2).sum(0))
+    def decimals(values: np.ndarray) -> list[Any]:
+        return [library.valuerep.DS(float(value), auto_format=True) for value in values]
+    dataset.InstanceNumber = number + 1
+    dataset.PatientOrientation = ""
+    dataset.ImageType = ["DERIVED", "SECONDARY"]
+    dataset.BurnedInAnnotation = "NO"
+    dataset.ImagePositionPatient = decimals(lps[:3] @ [0, 0, number, 1])
+    dataset.ImageOrientationPatient = decimals((lps[:3, :2] / spacing[:2]).T.ravel())
+    dataset.PixelSpacing = dataset.NominalScannedPixelSpacing = decimals(spacing[[1, 0]])
+    dataset.SliceThickness = dataset.SpacingBetweenSlices = decimals(spacing[2:])[0]
+    pixels = series.stored[number]
+    bits = 8 * pixels.dtype.itemsize
+    dataset.Rows, dataset.Columns = pixels.shape
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated = dataset.BitsStored = bits
+    dataset.HighBit, dataset.PixelRepresentation = bits - 1, int(pixels.dtype.kind == "i")
+    dataset.RescaleSlope, dataset.RescaleIntercept = decimals(np.array([series.slope[number],
+                                                                        series.intercept[number]]))
+    dataset.RescaleType = "US"  # unspecified
+    low, high = (series.stored[..., :].min() * series.slope[number] + series.intercept[number],
+                 series.stored.max() * series.slope[number] + series.intercept[number])
+    dataset.WindowCenter, dataset.WindowWidth = decimals(np.array([(low + high) / 2, max(high - low, 1e-3)]))
+    dataset.PixelData = pixels.tobytes() + b"\0" * (pixels.nbytes % 2)
+    dataset["PixelData"].VR = "OW"
+
+
+def _refer(library: Any, dataset: Any, origins: list[dict[str, Any]], number: int, count: int) -> None:
+    """Names the source images of a slice, and the source series; all the images where they are not one a slice."""
+    images, series = [], []
+    for origin in origins:
+        one_each = len(origin["instances"]) == count
+        used = [origin["instances"][number]] if one_each else dict.fromkeys(origin["instances"])
+        references = [_reference(library, origin["class"], uid) for uid in used]
+        images += references
+        entry = library.dataset.Dataset()
+        entry.SeriesInstanceUID, entry.ReferencedInstanceSequence = origin["series"], references
+        series.append(entry)
+    if images:
+        dataset.SourceImageSequence, dataset.ReferencedSeriesSequence = images, series
+
+
+def _reference(library: Any, sop_class: str, uid: str) -> Any:
+    reference = library.dataset.Dataset()
+    reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = sop_class, uid
+    return reference

@@ -1,0 +1,169 @@
+"""NIfTI <-> Series. The header's bytes are kept, so type, byte order, slope, codes and units come back as they were."""
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import pathlib
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from fusioninn_jax.formats import image_io
+from fusioninn_jax.formats.provenance import START
+from fusioninn_jax.formats.series import Series, uniform
+from fusioninn_jax.runtime.errors import UserError
+
+KIND = "nifti"
+COMMENT, PRIVATE = 6, 0  # codes of header extensions: text; unknown to all but its writer
+PHI_FIELDS = ("descrip", "aux_file", "intent_name", "db_name", "data_type")  # free text, where names end up
+ALIGNMENT = 16  # of a header extension, bytes
+LARGEST_OFFSET = 2**28  # beyond it NIfTI-1's float32 offset skips multiples of 16
+Extension = tuple[int, bytes]
+
+
+def read(path: pathlib.Path, *, keep_phi: bool = False) -> Series:
+    """A 3-D NIfTI-1/2 file, gzipped or not, of either byte order.
+
+    Free text in its header is emptied in what is kept, unless `keep_phi`.
+
+    Raises:
+      UserError: as `image_io.read_nifti`, or a damaged record of a fusion.
+    """
+    image, shape = image_io.open_nifti(path)
+    stored = image_io.real_voxels(path, image, scaled=False).reshape(shape)
+    affine = np.asarray(image.affine, np.float64)
+    to_lps = nib.orientations.ornt_transform(nib.io_orientation(affine), image_io.LPS)
+    voxels = nib.orientations.apply_orientation(stored, to_lps).transpose(2, 1, 0)
+    lps_affine = affine @ nib.orientations.inv_ornt_aff(to_lps, shape)
+    data: Any = image.dataobj
+    slope, intercept = float(data.slope), float(data.inter)
+    header = image.header.copy() if keep_phi else without_phi(image.header)
+    header.set_data_shape(shape)
+    header["scl_slope"], header["scl_inter"] = slope, intercept  # nibabel blanks them on reading
+    origin = {"kind": KIND, "header": _kept(header)}
+    series = uniform(np.ascontiguousarray(voxels), lps_affine, origin, slope, intercept)
+    return series._replace(record=find_record(path, _extensions(image)))
+
+
+def read_channels(path: pathlib.Path) -> tuple[np.ndarray, dict[str, Any] | None]:
+    """(Z, Y, X, C) float32 voxels of a 4-D file in axial slices, and the record in its header.
+
+    Raises:
+      UserError: as `image_io.read_nifti`.
+    """
+    channels = image_io.axial_slices(image_io.read_nifti(path, ndim=4))
+    image, _ = image_io.open_nifti(path, ndim=4)
+    return channels, find_record(path, _extensions(image))
+
+
+def extensions(path: pathlib.Path) -> list[Extension]:
+    """(code, content) of each header extension."""
+    return _extensions(image_io.open_nifti(path)[0])
+
+
+def _extensions(image: Any) -> list[Extension]:
+    return [(extension.get_code(), extension.content) for extension in image.header.extensions]
+
+
+def find_record(path: pathlib.Path, found: list[Extension]) -> dict[str, Any] | None:
+    """The record among header extensions, None where there is none."""
+    for code, content in found:
+        if code == COMMENT and content.startswith(START):
+            try:
+                return json.loads(content.rstrip(b"\0"))
+            except ValueError as error:
+                raise UserError(f"{path}: the record of the fusion in its header is damaged; fuse anew") from error
+    return None
+
+
+def without_phi(header: Any) -> Any:
+    """A copy of a header with its free text emptied."""
+    header = header.copy()
+    for field in PHI_FIELDS:
+        if field in header.keys():
+            header[field] = b""
+    return header
+
+
+def _kept(header: Any) -> str:
+    return base64.b64encode(header.binaryblock).decode()
+
+
+def _header(kept: str) -> Any:
+    content = base64.b64decode(kept)
+    return (nib.Nifti1Header if len(content) == 348 else nib.Nifti2Header)(content)
+
+
+def adopt(origin: dict[str, Any], dtype: np.dtype, slope: float = 1, intercept: float = 0) -> dict[str, Any]:
+    """The origin of a series for other voxels on its grid: of another type and scale, without free text."""
+    if origin["kind"] != KIND:
+        return origin
+    header = without_phi(_header(origin["header"]))
+    header.set_data_dtype(dtype)
+    header["scl_slope"], header["scl_inter"] = slope, intercept
+    header["cal_min"] = header["cal_max"] = 0
+    return {"kind": KIND, "header": _kept(header)}
+
+
+def header_like(series: Series, dtype: np.dtype, slope: float = 1, intercept: float = 0) -> Any:
+    """A header of the given type and scale on the grid of a series, without free text.
+
+    A series that came from NIfTI lends its geometry: voxel order, both affines and their codes, units.
+    """
+    if series.origin["kind"] == KIND:
+        return _header(adopt(series.origin, dtype, slope, intercept)["header"])
+    header = nib.Nifti1Header(endianness="<")
+    header.set_data_shape(series.stored.shape[::-1])
+    header.set_data_dtype(dtype)
+    header.set_qform(series.affine, 1)
+    header.set_sform(series.affine, 1)
+    header.set_xyzt_units("mm")
+    header["scl_slope"], header["scl_inter"] = slope, intercept
+    return header
+
+
+def write_series(path: pathlib.Path, series: Series, found: list[Extension] | None = None) -> None:
+    """Writes a series: with its own header where it came from NIfTI, else with a fresh one.
+
+    Raises:
+      UserError: slices of different slopes, which a NIfTI file cannot hold.
+    """
+    if np.ptp(series.slope) or np.ptp(series.intercept):
+        raise UserError(f"{path}: the slices of this series differ in rescale slope, which NIfTI cannot hold; write "
+                        "DICOM: give a folder")
+    header = (_header(series.origin["header"]) if series.origin["kind"] == KIND else
+              header_like(series, series.stored.dtype, series.slope[0], series.intercept[0]))
+    write(path, header, series.stored, found or [])
+
+
+def write(path: pathlib.Path, header: Any, voxels: np.ndarray, found: list[Extension]) -> None:
+    """Writes (Z, Y, X[, C]) axial slices in the voxel order and byte order of a header, as they are.
+
+    Args:
+      path: ends in .nii or .nii.gz.
+      header: its type and scale are written as they stand; its shape is set.
+      voxels: stored values.
+      found: header extensions.
+    """
+    order = nib.orientations.ornt_transform(image_io.LPS, nib.io_orientation(header.get_best_affine()))
+    turned = nib.orientations.apply_orientation(np.swapaxes(voxels, 0, 2), order)
+    scale = float(header["scl_slope"]), float(header["scl_inter"])
+    header = header.copy()
+    header.set_data_shape(turned.shape)
+    header["scl_slope"], header["scl_inter"] = scale
+    block = b"".join(_extension(header.endianness, *item) for item in found)
+    offset = len(header.binaryblock) + 4 + len(block)
+    if offset > LARGEST_OFFSET:
+        raise UserError(f"{path}: {offset / 1e6:.0f} MB before the voxels are more than NIfTI can hold; archive parts")
+    header["vox_offset"] = offset
+    header["magic"] = header.single_magic
+    content = b"".join([header.binaryblock, bytes([bool(block), 0, 0, 0]), block,
+                        turned.astype(header.get_data_dtype()).tobytes(order="F")])
+    path.write_bytes(gzip.compress(content, 6, mtime=0) if path.name.endswith(".gz") else content)
+
+
+def _extension(endianness: str, code: int, content: bytes) -> bytes:
+    size = -(-(8 + len(content)) // ALIGNMENT) * ALIGNMENT
+    return np.array([size, code], f"{endianness}i4").tobytes() + content.ljust(size - 8, b"\0")

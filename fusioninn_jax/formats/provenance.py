@@ -1,0 +1,85 @@
+"""What `fuse` notes in the file of a fused image so that the file alone can be decomposed: JSON, version 1.
+
+| key | holds |
+|---|---|
+| `fusioninn_jax` | version of this record |
+| `content` | `fused` or `latent` |
+| `id` | hash of the fused image's stored voxels and of `ranges`; a latent repeats that of its fused image |
+| `model`, `prior` | fingerprint of the model that fused, prior of its latent |
+| `image` | slope and intercept of the fused image, for formats that cannot hold them |
+| `sources` | for each source: type, slope, intercept, format and, without patient data, its header |
+| `ranges` | (Z, m, 2) minimum and maximum of each slice of each source, in its units |
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from fusioninn_jax.formats.series import Series
+from fusioninn_jax.runtime.errors import UserError
+
+VERSION = 1
+START = b'{"fusioninn_jax"'  # of the JSON text
+Provenance = dict[str, Any]
+
+
+def make(fused: Series, sources: list[Series], ranges: np.ndarray, model: str, prior: str) -> Provenance:
+    """The record of a fused image."""
+    return {"fusioninn_jax": VERSION, "content": "fused", "id": identity(fused.stored, ranges), "model": model,
+            "prior": prior, "image": {"slope": float(fused.slope[0]), "intercept": float(fused.intercept[0])},
+            "sources": [_described(source) for source in sources],
+            "ranges": np.asarray(ranges, np.float64).tolist()}
+
+
+def of_latent(fused: Provenance, remainder: bool) -> Provenance:
+    """The record of the latent of a fused image; `remainder`: its last channel is not latent, see `fusion`."""
+    return {"fusioninn_jax": VERSION, "content": "latent", "id": fused["id"], "remainder": remainder}
+
+
+def identity(stored: np.ndarray, ranges: np.ndarray) -> str:
+    """32 hexadecimal digits of SHA-256 over shape, voxels in file order of axial slices, and ranges."""
+    digest = hashlib.sha256(f"{stored.dtype.newbyteorder('<').str} {stored.shape}".encode())
+    digest.update(np.ascontiguousarray(stored, stored.dtype.newbyteorder("<")).tobytes())
+    digest.update(np.asarray(ranges, "<f8").tobytes())
+    return digest.hexdigest()[:32]
+
+
+def text(record: Provenance) -> bytes:
+    """As it is written."""
+    return json.dumps(record, separators=(",", ":")).encode()
+
+
+def _described(source: Series) -> dict[str, Any]:
+    def one_or_all(values: np.ndarray) -> Any:
+        return values.tolist() if np.ptp(values) else float(values[0])
+    return {"dtype": source.stored.dtype.str, "slope": one_or_all(source.slope),
+            "intercept": one_or_all(source.intercept), "origin": source.origin}
+
+
+def check(record: Provenance | None, path: pathlib.Path, content: str) -> Provenance:
+    """The record, where it is one of this version and of such a file.
+
+    Raises:
+      UserError: no record, one of a later version, or of the other kind of file.
+    """
+    if record is None:
+        raise UserError(f"{path}: holds no record of its sources; give the file as `fuse` wrote it, not a copy that "
+                        "another program saved")
+    if record["fusioninn_jax"] > VERSION:
+        raise UserError(f"{path}: written by a later version of fusioninn_jax; update it")
+    if record["content"] != content:
+        raise UserError(f"{path}: is a {record['content']} image where the {content} one is expected; swap them")
+    return record
+
+
+def sources(record: Provenance, like: Series) -> list[Series]:
+    """The sources that a record tells of, on the grid of the fused image, their voxels still 0."""
+    count = len(like.stored)
+    return [Series(np.zeros(like.stored.shape, np.dtype(source["dtype"])),
+                   np.broadcast_to(np.asarray(source["slope"], float), count),
+                   np.broadcast_to(np.asarray(source["intercept"], float), count), like.affine, source["origin"])
+            for source in record["sources"]]

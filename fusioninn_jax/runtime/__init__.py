@@ -1,0 +1,1 @@
+"""What every command needs and no image knows of: flags, processes, output files, memory, a user's errors."""

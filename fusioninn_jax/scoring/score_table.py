@@ -1,0 +1,145 @@
+"""Scores -> summary, CSV, JSON and Markdown. A row of scores is one image of one system."""
+from __future__ import annotations
+
+import csv
+import io
+import json
+import pathlib
+from collections.abc import Callable
+from typing import Any, TextIO
+
+import numpy as np
+
+from fusioninn_jax.runtime import outputs
+from fusioninn_jax.scoring.image_scores import METRIC_SETS, STORAGE_BITS
+from fusioninn_jax.scoring.statistics import bootstrap_interval
+
+KEYS = ("system", "subject", "slice_index")
+BOOTSTRAP_SEED = 0
+Row = dict[str, Any]
+
+
+def score_names(rows: list[Row]) -> list[str]:
+    """The scores that any row has: SSIM with each source, the metrics in their usual order, decomposition."""
+    def place(name: str) -> int:
+        plain, known = name.removesuffix("_brain"), METRIC_SETS["all"]
+        if plain in known:
+            return known.index(plain)
+        return len(known) if plain.startswith("decomposition_") else -1
+    return sorted(dict.fromkeys(name for row in rows for name in row if name not in KEYS), key=place)
+
+
+def summarise(rows: list[Row]) -> dict[str, Any]:
+    """Mean and bootstrap 95 % interval of each score, overall and per patient.
+
+    Whole patients are resampled where there are at least two, since slices of one are alike; else slices.
+
+    Args:
+      rows: of one system.
+
+    Returns:
+      {"images": N, "overall": {score: {"mean", "low", "high"}}, "subjects": {subject: {score: mean}}}.
+    """
+    subjects = np.array([row["subject"] for row in rows])
+    clusters = subjects if len(set(subjects)) > 1 else None
+    overall: dict[str, dict[str, float]] = {}
+    per_subject: dict[str, dict[str, float]] = {subject: {} for subject in dict.fromkeys(subjects.tolist())}
+    for name in score_names(rows):
+        values = np.array([row[name] for row in rows], float)
+        interval = bootstrap_interval(values, seed=BOOTSTRAP_SEED, clusters=clusters)
+        overall[name] = interval._asdict()
+        for subject in per_subject:
+            per_subject[subject][name] = float(values[subjects == subject].mean())
+    return {"images": len(rows), "overall": overall, "subjects": per_subject}
+
+
+def write_atomically(path: pathlib.Path, write: Callable[[TextIO], Any]) -> None:
+    """Calls `write(file)`, writes that beside `path`, then renames it, so no half file is ever there."""
+    text = io.StringIO(newline="")
+    write(text)
+    with outputs.new_files(path) as (temporary,):
+        temporary.write_bytes(text.getvalue().encode())
+
+
+def write_csv(path: pathlib.Path, rows: list[Row]) -> None:
+    """One line an image and system."""
+    def write(file: TextIO) -> None:
+        writer = csv.DictWriter(file, [*KEYS, *score_names(rows)])
+        writer.writeheader()
+        writer.writerows(rows)
+    write_atomically(path, write)
+
+
+def write_json(path: pathlib.Path, content: Any) -> None:
+    """Indented JSON."""
+    write_atomically(path, lambda file: file.write(json.dumps(content, indent=2) + "\n"))
+
+
+def _cell(interval: dict[str, float] | None) -> str:
+    if interval is None:
+        return ""
+    return f"{interval['mean']:.4f} [{interval['low']:.4f}, {interval['high']:.4f}]"
+
+
+def markdown_table(header: list[str], lines: list[list[str]]) -> str:
+    """A table of strings as Markdown."""
+    return "\n".join("| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *lines))
+
+
+def _fusion_tables(systems: dict[str, Any], modalities: list[str]) -> list[str]:
+    """Score by system, the whole slice and the inside of the brain."""
+    def label(name: str) -> str:
+        if name.startswith("ssim_") and name[5:].isdigit():
+            return f"SSIM with {modalities[int(name[5:]) - 1]}"
+        return name
+    names = list(dict.fromkeys(name for summary in systems.values() for name in summary["overall"]
+                               if not name.startswith("decomposition_")))
+    parts = []
+    for title, ending in (("Fusion, whole slice", ""), ("Fusion, inside the brain", "_brain")):
+        chosen = [name for name in names if name.endswith("_brain") == bool(ending)]
+        lines = [[label(name.removesuffix(ending) if ending else name),
+                  *[_cell(summary["overall"].get(name)) for summary in systems.values()]] for name in chosen]
+        parts.append(f"## {title}\n\n{markdown_table(['score', *systems], lines)}\n")
+    return parts
+
+
+def _decomposition_table(system: str, summary: dict[str, Any], modalities: list[str]) -> str:
+    """Measure by the number of bits that the fused image was kept in."""
+    lines = []
+    for i, modality in enumerate(modalities, 1):
+        for measure in ("ssim", "psnr", "mae"):
+            for where, ending in (("whole slice", ""), ("brain", "_brain")):
+                cells = [_cell(summary["overall"].get(f"decomposition_{measure}_{i}_{storage}{ending}"))
+                         for storage in STORAGE_BITS]
+                lines.append([modality, measure.upper(), where, *cells])
+    header = ["source", "measure", "where", *[f"fused image in {storage}" for storage in STORAGE_BITS]]
+    return f"## Decomposition by {system}, with a fresh latent\n\n{markdown_table(header, lines)}\n"
+
+
+def _latent_table(system: str, latent: dict[str, dict[str, float]]) -> str:
+    names = list(next(iter(latent.values())))
+    lines = [[where, *[f"{moments[name]:.4f}" for name in names]] for where, moments in latent.items()]
+    return f"## Latent of {system} (N(0, 1): 0, 1, 0, 0, 0)\n\n{markdown_table(['where', *names], lines)}\n"
+
+
+def _subject_table(system: str, summary: dict[str, Any]) -> str:
+    names = [name for name in summary["overall"] if name in ("q_ssim", "ssim_1", "ssim_2", "ssim_1_brain",
+             "ssim_2_brain") or name.startswith("decomposition_ssim") and "float" in name]
+    lines = [[subject, *[f"{values[name]:.4f}" for name in names]] for subject, values in summary["subjects"].items()]
+    return f"## Patients, {system}\n\n{markdown_table(['patient', *names], lines)}\n"
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """The whole report as Markdown."""
+    systems, modalities = report["systems"], report["modalities"]
+    images = next(iter(systems.values()))["images"]
+    parts = [f"# Evaluation on {report['dataset']}, split {report['split']}\n\n{images} images of "
+             f"{len(next(iter(systems.values()))['subjects'])} patients; mean [bootstrap 95 % interval].\n"]
+    parts += _fusion_tables(systems, modalities)
+    for name, summary in systems.items():
+        if any(score.startswith("decomposition_") for score in summary["overall"]):
+            parts.append(_decomposition_table(name, summary, modalities))
+        if summary.get("latent"):
+            parts.append(_latent_table(name, summary["latent"]))
+        parts.append(_subject_table(name, summary))
+    return "\n".join(parts)

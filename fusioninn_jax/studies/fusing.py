@@ -1,0 +1,160 @@
+"""Series in, a fused image and its latent out, and back; on every device, slices shared out among them."""
+from __future__ import annotations
+
+import dataclasses
+import functools
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fusioninn_jax import pretrained, volumes
+from fusioninn_jax.formats import nifti, provenance
+from fusioninn_jax.formats.files import Storage
+from fusioninn_jax.formats.provenance import Provenance
+from fusioninn_jax.formats.series import Series, to_type
+from fusioninn_jax.models import FusionModel
+from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.training import parallel
+from fusioninn_jax.volumes import FusedVolume
+
+
+class System(NamedTuple):
+    """A trained model ready to use; `name` is its fingerprint."""
+    model: FusionModel
+    variables: Any
+    prior: str
+    name: str
+    weights: tuple[str, bytes]
+
+
+class Fusion(NamedTuple):
+    """What fusing a study gives: the image as it will be stored, its record, and the flow's exact output."""
+    image: Series
+    record: Provenance
+    volume: FusedVolume
+
+
+def load_system(checkpoint: str | None) -> System:
+    """A model by the folder of its training or of its two files (`pretrained`); None for the one that ships.
+
+    Raises:
+      UserError: neither is there.
+    """
+    if checkpoint is None or (pathlib.Path(checkpoint) / pretrained.WEIGHTS).exists():
+        return as_system(*pretrained.load(checkpoint))
+    from fusioninn_jax.training import checkpoint as checkpoints  # Orbax takes seconds to import
+    model, variables, config, _ = checkpoints.load(checkpoint)
+    if config.data.get("normalisation", "minmax") != "minmax":
+        print(f"{checkpoint}: trained on intensities scaled by {config.data.normalisation}; here each slice is "
+              "scaled by its own minimum and maximum, from which it comes back whole", file=sys.stderr)
+    return as_system(model, jax.tree.map(np.asarray, variables), pretrained.describe(config))
+
+
+def as_system(model: FusionModel, variables: Any, config: Any) -> System:
+    """A System from what `pretrained.load` returns."""
+    return System(model, variables, config.prior, pretrained.fingerprint(variables, config),
+                  pretrained.to_bytes(variables, config))
+
+
+def fuse(system: System, sources: Sequence[Series], storage: Storage) -> Fusion:
+    """Fuses series that lie on one grid; the image is rounded to `storage`, the volume is not.
+
+    Raises:
+      UserError: another number of series than the model takes.
+    """
+    if system.model.sources not in (None, len(sources)):
+        raise UserError(f"{len(sources)} series: the model of this checkpoint fuses {system.model.sources}; give as "
+                        "many, or another --checkpoint")
+    volume = _on_devices(_fuse(system.model), system.variables, *[source.values for source in sources])
+    image = _as_image(np.asarray(volume.fused), sources[0], storage)
+    record = provenance.make(image, list(sources), volume.ranges, system.name, system.prior)
+    return Fusion(image, record, volume)
+
+
+def _as_image(fused: np.ndarray, first: Series, storage: Storage) -> Series:
+    """The fused image as a series on the first source's grid."""
+    dtype, slope, intercept = storage
+    stored = to_type((fused.astype(np.float64) - intercept) / slope, dtype)
+    return Series(stored, np.full(len(fused), slope), np.full(len(fused), intercept), first.affine,
+                  nifti.adopt(first.origin, dtype, slope, intercept))
+
+
+def latent_channels(fusion: Fusion) -> tuple[np.ndarray, bool]:
+    """(Z, H', W', C) for the latent's file: the latent and, unless it is 0, the remainder of the fused image.
+
+    The remainder is what the stored fused image lacks: its rounding, and its padding where H or W is odd.
+    """
+    assert fusion.volume.latent is not None
+    remainder = np.asarray(fusion.volume.whole - _padded(fusion.image, fusion.volume.whole.shape))[..., None]
+    parts = [fusion.volume.latent] + ([remainder] if remainder.any() else [])
+    return np.concatenate(parts, -1), len(parts) > 1
+
+
+def _padded(image: Series, shape: tuple[int, ...]) -> np.ndarray:
+    lack = [(0, wanted - there) for wanted, there in zip(shape, image.stored.shape, strict=True)]
+    return np.pad(image.values, lack, mode="edge")
+
+
+def as_volume(system: System, image: Series, record: Provenance, latent: np.ndarray | None = None,
+              remainder: bool = False) -> FusedVolume:
+    """A FusedVolume from a fused image as stored and, where it was kept, what `latent_channels` made of it."""
+    volume = volumes.from_fused(image.values, np.asarray(record["ranges"], np.float32), system.model.multiple)
+    if latent is not None and remainder:
+        volume = dataclasses.replace(volume, whole=volume.whole + latent[..., -1])
+        latent = latent[..., :-1]
+    return dataclasses.replace(volume, latent=latent)
+
+
+def decompose(system: System, volume: FusedVolume, seed: int) -> np.ndarray:
+    """(m, Z, H, W) float32 sources, from the volume's latent or a fresh one."""
+    numbers, key = np.arange(len(volume.whole)), jax.random.key(seed)
+    result = _on_devices(_decompose(system.model, system.prior), (system.variables, key), volume, numbers)
+    return np.moveaxis(result, 1, 0)
+
+
+def decompose_samples(system: System, volume: FusedVolume, seed: int, samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of `samples` decompositions, each (m, Z, H, W)."""
+    numbers, key = np.arange(len(volume.whole)), jax.random.key(seed)
+    mean, deviation = _on_devices(_samples(system.model, system.prior, samples), (system.variables, key),
+                                  dataclasses.replace(volume, latent=None), numbers)
+    return np.moveaxis(mean, 1, 0), np.moveaxis(deviation, 1, 0)
+
+
+@functools.lru_cache(maxsize=8)
+def _fuse(model: FusionModel) -> Any:
+    return parallel.make_map(lambda variables, *sources: volumes.fuse_volume(model, variables, *sources),
+                             jax.local_devices())
+
+
+@functools.lru_cache(maxsize=8)
+def _decompose(model: FusionModel, prior: str) -> Any:
+    def decompose(constant: Any, volume: FusedVolume, numbers: jax.Array) -> jax.Array:
+        variables, key = constant
+        return jnp.moveaxis(volumes.decompose_volume(model, variables, volume, key=key, prior=prior,
+                                                     numbers=numbers), 0, 1)
+    return parallel.make_map(decompose, jax.local_devices())
+
+
+@functools.lru_cache(maxsize=8)
+def _samples(model: FusionModel, prior: str, samples: int) -> Any:
+    def decompose(constant: Any, volume: FusedVolume, numbers: jax.Array) -> Any:
+        variables, key = constant
+        moments = volumes.decompose_samples(model, variables, volume, key=key, samples=samples, prior=prior,
+                                            numbers=numbers)
+        return jax.tree.map(lambda moment: jnp.moveaxis(moment, 0, 1), moments)
+    return parallel.make_map(decompose, jax.local_devices())
+
+
+def _on_devices(function: Any, constant: Any, *batches: Any) -> Any:
+    """A mapped function over (Z, ...) arrays; the last slice is repeated until the devices divide Z."""
+    devices, count = len(jax.local_devices()), len(jax.tree.leaves(batches)[0])
+    def fill(x: np.ndarray) -> np.ndarray:
+        x = np.asarray(x)
+        return np.concatenate([x, np.repeat(x[-1:], -count % devices, 0)]) if count % devices else x
+    split = [parallel.split_batch(jax.tree.map(fill, batch), devices) for batch in batches]
+    return jax.tree.map(lambda x: x[:count], parallel.merge_batch(function(constant, *split)))

@@ -1,0 +1,80 @@
+"""What a checkpoint must be before it is used: undamaged, and of the run that asks for it."""
+from __future__ import annotations
+
+import json
+import zlib
+from typing import Any
+
+import jax
+import numpy as np
+
+from fusioninn_jax.runtime.errors import UserError
+
+SEAL = "crc32"  # of a record, over the rest of it
+Arrays = dict[str, list[Any]]
+
+
+class Damaged(Exception):
+    """What was read is not what was written."""
+
+
+def _name(path: tuple[Any, ...]) -> str:
+    """A leaf's place, the same whether its containers are dataclasses, tuples, lists or dictionaries."""
+    def part(key: Any) -> Any:
+        return next(getattr(key, kind) for kind in ("name", "key", "idx") if hasattr(key, kind))
+    return ".".join(str(part(key)) for key in path)
+
+
+def describe(tree: Any) -> Arrays:
+    """{place: [shape, type, crc32 of the bytes]} of every array of a tree."""
+    return {_name(path): [list(np.shape(leaf)), str(np.asarray(leaf).dtype),
+                          zlib.crc32(np.ascontiguousarray(leaf).tobytes())]
+            for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
+
+
+def check(tree: Any, arrays: Arrays) -> None:
+    """Raises Damaged at the first array that differs from its description."""
+    found = describe(tree)
+    if found.keys() != arrays.keys():
+        raise Damaged(f"{sorted(found.keys() ^ arrays.keys())[0]} is missing or unknown")
+    for name, of_array in arrays.items():
+        if found[name] != of_array:
+            raise Damaged(f"the values of {name} are not those that were saved")
+
+
+def seal(record: dict[str, Any]) -> dict[str, Any]:
+    """The record with a checksum of itself."""
+    return record | {SEAL: _crc(record)}
+
+
+def check_seal(record: dict[str, Any]) -> None:
+    """Raises Damaged where a record is not as `seal` left it."""
+    if record.get(SEAL) != _crc({name: value for name, value in record.items() if name != SEAL}):
+        raise Damaged("its record is not the one that was saved")
+
+
+def _crc(record: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(record, sort_keys=True).encode())
+
+
+def check_same_model(saved: dict[str, Any], wanted: dict[str, Any], where: Any) -> None:
+    """Raises UserError at the first setting of the model that differs."""
+    settings = {"name": (saved["name"], wanted["name"])}
+    if saved["name"] == wanted["name"]:
+        of_saved, of_wanted = saved.get(saved["name"], {}), wanted.get(wanted["name"], {})
+        settings |= {key: (of_saved.get(key), of_wanted.get(key)) for key in of_wanted if key != "backward"}
+    for key, (theirs, ours) in settings.items():
+        if theirs != ours:
+            raise UserError(f"{where}: the checkpoint there is of another architecture ({key} is {theirs!r}, this run "
+                            f"asks for {ours!r}); use another --workdir or that setting")
+
+
+def check_same_shapes(arrays: Arrays, state: Any, where: Any) -> None:
+    """Raises UserError at the first array that differs in shape or type, or is there on one side only."""
+    saved, wanted = ({name: f"{dtype} {tuple(shape)}" for name, (shape, dtype, _) in of.items()}
+                     for of in (arrays, describe(state)))
+    for name in sorted(saved.keys() | wanted.keys()):
+        if saved.get(name) != wanted.get(name):
+            raise UserError(f"{where}: the checkpoint there is of other --config.optimizer settings or data ({name} is "
+                            f"{saved.get(name, 'missing')}, this run needs {wanted.get(name, 'none')}); use another "
+                            "--workdir or those settings")

@@ -1,0 +1,147 @@
+"""The step on every device of every process. pmap lives here, alone.
+
+The state is one copy to the caller (no leading device axis); a batch is split over the devices along its first axis,
+and each process brings and gets the rows of its own devices. Loss, gradients and every batch statistic are those of
+the global batch, however many devices and processes share it.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import optax
+
+from fusioninn_jax import objective
+from fusioninn_jax.models import FusionModel
+from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.training import train_state
+from fusioninn_jax.training.train_state import TrainState
+
+AXIS = "devices"
+
+
+def check_batch(batch_size: int, devices: int, flag: str = "--config.train.batch_size") -> None:
+    """Raises UserError where the devices don't divide the batch."""
+    if batch_size % devices:
+        near = max(devices, batch_size - batch_size % devices)
+        raise UserError(f"{flag}={batch_size}: the {devices} devices don't divide it; use {flag}={near}")
+
+
+def all_devices() -> list[jax.Device]:
+    """The devices of all processes, process by process, so that a process's rows of a batch lie together."""
+    return sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+
+
+def own_devices(devices: list[jax.Device]) -> list[jax.Device]:
+    """Those of this process."""
+    return [device for device in devices if device.process_index == jax.process_index()]
+
+
+def split_batch(batch: Any, devices: int) -> Any:
+    """(B, ...) arrays -> (devices, B / devices, ...)."""
+    return jax.tree.map(lambda x: np.reshape(x, (devices, -1, *x.shape[1:])), batch)
+
+
+def merge_batch(batch: Any) -> Any:
+    """Undoes `split_batch`, to NumPy arrays."""
+    return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), batch)
+
+
+def replicate(tree: Any, devices: list[jax.Device]) -> Any:
+    """Puts one copy on each of this process's devices, laid out as the steps give it back; else the second step
+    compiles anew."""
+    mesh = jax.sharding.Mesh(np.array(own_devices(devices)), (AXIS,))
+    return jax.device_put(tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
+
+
+def _gather(x: jax.Array) -> jax.Array:
+    return jax.lax.all_gather(x, AXIS, tiled=True)
+
+
+def _example_keys(key: jax.Array, count: int) -> jax.Array:
+    """A key for each of this device's examples, folded from its place in the global batch."""
+    first = jax.lax.axis_index(AXIS) * count
+    return jax.vmap(lambda i: jax.random.fold_in(key, first + i))(jnp.arange(count))
+
+
+def make_train_step(model: FusionModel, optimizer: optax.GradientTransformation,
+                    config: ml_collections.ConfigDict, devices: list[jax.Device]) -> Callable[..., Any]:
+    """The training step, `(state, sources, key) -> (state, metrics)`.
+
+    Args:
+      model: the system.
+      optimizer: from `train_state.make_optimizer`.
+      config: the whole configuration; `losses` and `augment` are read.
+      devices: of all processes, process by process.
+
+    Returns:
+      a function of the state (its buffers are donated), this process's (D, B/D, H, W, M) sources and the seed's key;
+      its metrics are scalars of the global batch.
+    """
+    def step(state: TrainState, stack: jax.Array, key: jax.Array) -> tuple[TrainState, dict[str, jax.Array]]:
+        keys = _example_keys(jax.random.fold_in(key, state.step), len(stack))
+        augment_keys, loss_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
+        stack = jax.vmap(lambda k, x: objective.augment(k, x, config.augment))(augment_keys, stack)
+        sources = objective.split_sources(stack)
+
+        def loss(params: Any) -> tuple[jax.Array, tuple[dict[str, jax.Array], Any]]:
+            parts, _, batch_stats = objective.loss_parts(
+                model, {**state.variables, "params": params}, sources, loss_keys, config.losses, train=True,
+                gather=_gather)
+            per_image = objective.per_image_loss(model, parts, config.losses)
+            metrics = {"loss": per_image, **parts._asdict()}
+            metrics = {name: jax.lax.pmean(jnp.mean(value), AXIS) for name, value in metrics.items()}
+            return metrics["loss"], (metrics, jax.lax.pmean(batch_stats, AXIS))
+
+        gradients, (metrics, batch_stats) = jax.grad(loss, has_aux=True)(state.variables["params"])
+        gradients = jax.lax.pmean(gradients, AXIS)
+        metrics["gradient_norm"] = optax.tree.norm(gradients)
+        state = train_state.apply_gradients(state, gradients, batch_stats, optimizer, config.optimizer)
+        return state, metrics
+
+    return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0, None), out_axes=None, devices=devices,
+                    donate_argnums=(0,))
+
+
+def make_eval_step(model: FusionModel, config: ml_collections.ConfigDict, devices: list[jax.Device],
+                   *, with_images: bool = False) -> Callable[..., Any]:
+    """The evaluation step, `(variables, sources, numbers, key) -> per-image results`.
+
+    Batches and results are this process's, (D, B/D, ...).
+
+    The noise of an image is folded from its number, so it depends neither on the devices nor on the batch size.
+
+    Per image: the loss's parts (`latent_loss`, of the whole batch, with each of its images) and the SSIM scores of
+    `objective.scores`; with `with_images` also `fused`, `latent` and `decomposed` (M channels).
+    """
+    def step(variables: Any, stack: jax.Array, numbers: jax.Array, key: jax.Array) -> dict[str, jax.Array]:
+        keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(numbers)
+        sources = objective.split_sources(stack)
+        parts, images, _ = objective.loss_parts(model, variables, sources, keys, config.losses, train=False,
+                                                gather=_gather)
+        result = {"fusion": parts.fusion, "decomposition": parts.decomposition,
+                  "background": jnp.broadcast_to(parts.background, len(stack)),
+                  "latent_loss": jnp.broadcast_to(parts.latent, len(stack)), **objective.scores(sources, images)}
+        if with_images:
+            if "decomposed" in images:
+                images["decomposed"] = jnp.concatenate(images["decomposed"], -1)
+            result |= images
+        return result
+
+    return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0, 0, None), devices=devices)
+
+
+def make_map(function: Callable[..., Any], devices: list[jax.Device]) -> Callable[..., Any]:
+    """`function(constant, *batches)` on this process's devices: one constant; batches and results (D, B/D, ...)."""
+    compiled = {}
+
+    def call(constant: Any, *batches: Any) -> Any:
+        if len(batches) not in compiled:
+            compiled[len(batches)] = jax.pmap(function, in_axes=(None, *[0] * len(batches)), devices=devices)
+        return compiled[len(batches)](constant, *batches)
+
+    return call

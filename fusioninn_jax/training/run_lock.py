@@ -1,0 +1,49 @@
+"""One run in one folder: a lock that the kernel gives back however the run ends, SIGKILL included."""
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+
+from etils import epath
+
+from fusioninn_jax.runtime.errors import UserError
+
+FILE = ".lock"
+
+
+@contextlib.contextmanager
+def hold(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Holds the folder's lock inside the block.
+
+    It is an flock, which local file systems, NFS and Lustre (mounted with `flock`) have. Object stores have none:
+    there nothing is locked, and whoever starts a run sees to it that it is the only one.
+
+    Args:
+      folder: made where it is missing.
+
+    Raises:
+      UserError: another run holds it.
+    """
+    path = epath.Path(folder).expanduser() / FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if "://" in os.fspath(path):
+        yield
+        return
+    with open(path, "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise UserError(f"{folder}: another run is at work there ({file.read().strip() or 'just started'}); wait "
+                            "until it ends, or use another --workdir") from error
+        except OSError:  # a file system without locks
+            yield
+            return
+        with contextlib.suppress(OSError):  # on a full disk the lock holds without a name on it
+            file.truncate(0)
+            file.write(f"host {socket.gethostname()}, process {os.getpid()}\n")
+            file.flush()
+        yield

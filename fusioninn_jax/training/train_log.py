@@ -1,0 +1,135 @@
+"""What a training run tells: TensorBoard, two files of JSON lines, the progress bar."""
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from fusioninn_jax.runtime import quiet_tensorflow  # noqa: F401  isort: skip  before TensorFlow
+
+import jax
+import ml_collections
+from etils import epath
+from flax.metrics import tensorboard
+
+from fusioninn_jax.runtime import processes
+from fusioninn_jax.runtime.errors import UserError, first_line
+from fusioninn_jax.training.panel import panel
+from fusioninn_jax.training.validation import Results
+
+METRICS_FILE = "metrics.jsonl"
+TRAIN_FILE = "train_log.jsonl"
+WRITE_ERRORS = (OSError, tensorboard.tf.errors.OpError)
+
+
+def read_lines(path: Any) -> list[dict[str, Any]]:
+    """The records of a file of JSON lines; [] where there is no file. A line cut short by a crash is left out."""
+    records = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        with contextlib.suppress(json.JSONDecodeError):
+            records.append(json.loads(line))
+    return records
+
+
+def _keep_until(path: epath.Path, step: int) -> None:
+    """Drops the records of steps that a resumed run will do again."""
+    kept = [record for record in read_lines(path) if record["step"] <= step]
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text("".join(json.dumps(record) + "\n" for record in kept))
+    temporary.replace(path)
+
+
+class TrainLog:
+    """Writes a run's records; a context manager. Process 0 alone writes.
+
+    Where writing fails, on a full disk for example, that is told once, and training goes on.
+
+    Args:
+      workdir: gets the files; a folder or an object store's URL.
+      config: of the run.
+      modalities: of the data.
+      step: where the run starts; records of later steps are dropped.
+      evaluated: whether the evaluation of that step is done.
+
+    Raises:
+      UserError: the folder cannot be written to at the start.
+    """
+
+    def __init__(self, workdir: str, config: ml_collections.ConfigDict, modalities: tuple[str, ...],
+                 step: int, evaluated: bool = True) -> None:
+        self._active = processes.is_first()
+        self._config, self._modalities = config, modalities
+        self._since, self._told = time.monotonic(), False
+        if not self._active:
+            return
+        folder = epath.Path(workdir).expanduser()
+        self._local = "://" not in os.fspath(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _keep_until(folder / METRICS_FILE, step if evaluated else step - 1)
+            _keep_until(folder / TRAIN_FILE, step)
+            (folder / "config.json").write_text(config.to_json(indent=2) + "\n")
+            self._metrics, self._train = (folder / METRICS_FILE).open("a"), (folder / TRAIN_FILE).open("a")
+            self._board = tensorboard.SummaryWriter(os.fspath(folder / "tensorboard"), auto_flush=False)
+        except WRITE_ERRORS as error:
+            raise UserError(f"{folder}: cannot be written ({first_line(error)}); make room there, or choose another "
+                            "--workdir") from error
+
+    def __enter__(self) -> TrainLog:
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        for file in (self._metrics, self._train, self._board) if self._active else ():
+            with self._writing():
+                file.close()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """What fails to be written inside is told once; lines stay in the file's buffer and are tried again."""
+        try:
+            yield
+        except WRITE_ERRORS as error:
+            if not self._told:
+                print(f"warning: the run's records cannot be written ({first_line(error)}); training goes on",
+                      file=sys.stderr)
+            self._told = True
+
+    def _write(self, file: Any, record: dict[str, Any], *, now: bool) -> None:
+        """A line; an object store takes the whole file anew at each flush, so not `now` there."""
+        file.write(json.dumps(record) + "\n")
+        if now:
+            file.flush()
+
+    def step(self, step: int, metrics: dict[str, jax.Array], bar: Any) -> None:
+        """After a training step: a record every `log_every` steps, with the seconds since the last one.
+
+        Those seconds leave evaluations out and hold the first step's compilation; their sum is the training's time,
+        however often it was resumed.
+        """
+        if not self._active or step % self._config.train.log_every:
+            return
+        values = {name: float(value) for name, value in metrics.items()}
+        bar.set_postfix(loss=f"{values['loss']:.4f}", refresh=False)
+        seconds, self._since = time.monotonic() - self._since, time.monotonic()
+        with self._writing():
+            self._write(self._train, {"step": step, **values, "seconds": round(seconds, 4)}, now=self._local)
+            for name, value in values.items():
+                self._board.scalar(f"train/{name}", value, step)
+
+    def evaluation(self, step: int, results: Results, seconds: float) -> None:
+        """After an evaluation of `seconds`: a record, scalars, and a panel of the first images."""
+        self._since += seconds
+        if not self._active:
+            return
+        with self._writing():
+            record = {"step": step, **results.means, "evaluation_seconds": round(seconds, 3)}
+            self._write(self._metrics, record, now=True)
+            self._train.flush()
+            for name, value in results.means.items():
+                self._board.scalar(f"validation/{name}", value, step)
+            self._board.image("validation/panel", panel(results.examples), step)
+            self._board.flush()

@@ -1,0 +1,104 @@
+"""Running a model over a split, on all devices of all processes."""
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+from jax.experimental import multihost_utils
+
+from fusioninn_jax import input_pipeline, losses, objective
+from fusioninn_jax.models import FusionModel
+from fusioninn_jax.training import parallel
+
+PANEL_IMAGES = 4
+
+
+class Results(NamedTuple):
+    """Outcome of an evaluation: the mean of every per-image value, and some images to look at."""
+
+    means: dict[str, float]
+    examples: dict[str, np.ndarray]
+
+
+@functools.lru_cache(maxsize=8)
+def _eval_step(model: FusionModel, config: ml_collections.FrozenConfigDict, devices: tuple[jax.Device, ...],
+               with_images: bool) -> Any:
+    return parallel.make_eval_step(model, config, list(devices), with_images=with_images)
+
+
+def run_over(model: FusionModel, variables: Any, prepared: input_pipeline.Prepared,
+             config: ml_collections.ConfigDict, devices: list[jax.Device], *, split: str,
+             with_images: bool = False) -> Iterator[tuple[input_pipeline.Batch, dict[str, np.ndarray]]]:
+    """Yields (batch, per-image results) over a split, the last batch's filling (weight 0) included.
+
+    Each process gets its own rows of every batch. The noise of a slice depends on the seed and the slice's number in
+    the split alone.
+    """
+    step = _eval_step(model, ml_collections.FrozenConfigDict(config), tuple(devices), with_images)
+    key = jax.random.fold_in(jax.random.key(config.seed), np.uint32(2**32 - 2))
+    batches = input_pipeline.evaluation_batches(prepared, config.data, split, multiple=model.multiple,
+                                                batch_size=config.train.eval_batch_size,
+                                                process_index=jax.process_index(), process_count=jax.process_count())
+    own = len(parallel.own_devices(devices))
+    for batch in batches:
+        stack, numbers = parallel.split_batch((batch["sources"], batch["number"].astype(np.uint32)), own)
+        yield batch, parallel.merge_batch(step(variables, stack, numbers, key))
+
+
+def _whole_batches(batches: list[np.ndarray]) -> np.ndarray:
+    """One process's rows of each batch, (own,) each -> (batches, B) of all processes."""
+    own = np.stack(batches)
+    if jax.process_count() == 1:
+        return own
+    return np.concatenate(list(multihost_utils.process_allgather(own)), axis=1)
+
+
+def validate(model: FusionModel, variables: Any, prepared: input_pipeline.Prepared, config: ml_collections.ConfigDict,
+             devices: list[jax.Device], split: str = "validation",
+             interrupted: Callable[[], bool] = lambda: False) -> Results | None:
+    """Mean of every per-image value over a split; falls back on the training split where there is no such split.
+
+    Args:
+      model: the system.
+      variables: its variables.
+      prepared: the dataset.
+      config: the whole configuration.
+      devices: of all processes, process by process; all of them evaluate, and get the same means.
+      split: which one.
+      interrupted: asked after each batch.
+
+    Returns:
+      the means over all processes, and images of this one; None where it was interrupted.
+    """
+    split = split if split in prepared.sizes else "train"
+    columns: dict[str, list[np.ndarray]] = {"weight": []}
+    examples: dict[str, np.ndarray] = {}
+    for batch, results in run_over(model, variables, prepared, config, devices, split=split, with_images=True):
+        columns["weight"].append(batch["weight"])
+        for name, values in results.items():
+            if values.ndim == 1:
+                columns.setdefault(name, []).append(values)
+        if not examples:
+            examples = {name: images[:PANEL_IMAGES] for name, images in results.items() if images.ndim == 4}
+            examples["sources"] = batch["sources"][:PANEL_IMAGES]
+        if interrupted():
+            return None
+    means = _means({name: _whole_batches(values) for name, values in columns.items()})
+    names = ("fusion", "decomposition", "latent_loss", "background")
+    parts = losses.LossParts(*[jnp.float32(means[name]) for name in names])
+    return Results({"loss": float(objective.per_image_loss(model, parts, config.losses)), **means}, examples)
+
+
+def _means(columns: dict[str, np.ndarray]) -> dict[str, float]:
+    """The weighted mean of each column, (batches, B)."""
+    weight = columns.pop("weight")
+    means = {name: float(np.average(values, weights=weight)) for name, values in columns.items()}
+    full = weight.min(axis=1) > 0
+    if full.any():  # copies in a filled-up batch would be mistaken for a property of the latent
+        means["latent_loss"] = float(np.average(columns["latent_loss"][full]))
+    return means
