@@ -1,4 +1,4 @@
-"""A study fused, decomposed from the fused image alone and scored, slice by slice, cut to the brain: what a page shows."""
+"""A study fused, decomposed from the fused image alone and scored, slice by slice, cut to the box of its brain."""
 from __future__ import annotations
 
 import dataclasses
@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from fusioninn_jax import volumes
-from fusioninn_jax.errors import UserError
-from fusioninn_jax.progress import bar
-from fusioninn_jax.studies import files, fusion, slice_scores
-from fusioninn_jax.studies.series import Series
+from fusioninn_jax.formats import files
+from fusioninn_jax.formats.series import Series
+from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.runtime.progress import bar
+from fusioninn_jax.studies import fusing, slice_scores
 
 CHUNK = 16  # slices at a time
 MARGIN = 16  # pixels kept around the brain: what lies farther off changes a decomposed image by under 1/1000
@@ -58,7 +59,7 @@ class Examination:
     seed: int
 
 
-def examine(system: fusion.System, sources: Sequence[Series], tumour: np.ndarray, labels: Sequence[str], *,
+def examine(system: fusing.System, sources: Sequence[Series], tumour: np.ndarray, labels: Sequence[str], *,
             samples: int, seed: int) -> Examination:
     """Fuses and decomposes a study and scores every slice.
 
@@ -77,11 +78,11 @@ def examine(system: fusion.System, sources: Sequence[Series], tumour: np.ndarray
         raise UserError("the model of this checkpoint cannot decompose; give a FusionINN --checkpoint")
     values = np.stack([source.values for source in sources])
     brain = np.asarray((values > 0).any(0))
-    box = brain_box(brain)
+    box = brain_box(brain, system.model.multiple)
     with bar(len(brain) + len(range(*box[0].indices(len(brain)))), "fusing", "slices") as progress:
         with ThreadPoolExecutor(1) as pool:  # compiles while the other core fuses
-            work = pool.submit(_compiled, system, labels, brain[box].shape[1:], samples, seed)
-            volume = fusion.fuse(system, sources, files.FLOAT).volume
+            work = pool.submit(_compiled, system, labels, _chunked(brain[box].shape), samples, seed)
+            volume = fusing.fuse(system, sources, files.FLOAT).volume
             progress.update(len(brain))
             low, high = np.moveaxis(np.asarray(volume.ranges)[box[0]], -1, 0).transpose(0, 2, 1)
             scale = np.where(high > low, high - low, 1)[..., None, None]
@@ -97,14 +98,18 @@ def examine(system: fusion.System, sources: Sequence[Series], tumour: np.ndarray
         sources[0].origin["kind"] in ("nifti", "dicom"), samples, seed)
 
 
-def brain_box(brain: np.ndarray) -> tuple[slice, slice, slice]:
-    """The slices (z, y, x) of a (Z, H, W) mask that hold it, `MARGIN` pixels wider in y and x; all where it is empty."""
+def brain_box(brain: np.ndarray, multiple: int) -> tuple[slice, slice, slice]:
+    """The places (z, y, x) of a (Z, H, W) mask that hold it, `MARGIN` pixels wider in y and x; all where it is empty.
+
+    It begins and ends at multiples of `multiple` in y and x (or at the edge): the flow sees blocks of so many pixels.
+    """
     if not brain.any():
         return (slice(0, brain.shape[0]), slice(0, brain.shape[1]), slice(0, brain.shape[2]))
     result = []
-    for axis, margin in enumerate((0, MARGIN, MARGIN)):
+    for axis, margin, step in ((0, 0, 1), (1, MARGIN, multiple), (2, MARGIN, multiple)):
         there = np.flatnonzero(brain.any(tuple(other for other in range(3) if other != axis)))
-        result.append(slice(max(int(there[0]) - margin, 0), min(int(there[-1]) + 1 + margin, brain.shape[axis])))
+        first, last = max(int(there[0]) - margin, 0) // step * step, -(-(int(there[-1]) + 1 + margin) // step) * step
+        result.append(slice(first, min(last, brain.shape[axis])))
     return (result[0], result[1], result[2])
 
 
@@ -112,26 +117,30 @@ Parts = tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]
 Work = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], Parts]
 
 
-def _compiled(system: fusion.System, labels: Sequence[str], size: tuple[int, ...], samples: int, seed: int) -> Work:
-    """What is done to `CHUNK` slices: mean and deviation of their decompositions, and their scores."""
+def _chunked(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of the slices that are worked on at a time."""
+    return (min(CHUNK, shape[0]), *shape[1:])
+
+
+def _compiled(system: fusing.System, labels: Sequence[str], size: tuple[int, ...], samples: int, seed: int) -> Work:
+    """What is done to some slices, of one shape: mean and deviation of their decompositions, and their scores."""
     count, key = len(labels), jax.random.key(seed)
-    ranges = np.tile(np.array([0, 1], np.float32), (CHUNK, count, 1))
+    ranges = np.tile(np.array([0, 1], np.float32), (size[0], count, 1))
 
     def decompose(fused: jax.Array, numbers: jax.Array) -> tuple[jax.Array, jax.Array]:
         volume = volumes.from_fused(fused, ranges, system.model.multiple)
         return volumes.decompose_samples(system.model, system.variables, volume, key=key, samples=samples,
                                          prior=system.prior, numbers=numbers)
 
-    def shape(*leading: int, dtype: type = np.float32) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct((*leading, CHUNK, *size), dtype)
-    image, stack = (jax.ShapeDtypeStruct((*s.shape, 1), s.dtype) for s in (shape(), shape(count)))
+    image, stack = (jax.ShapeDtypeStruct(shape, np.float32) for shape in ((*size, 1), (count, *size, 1)))
+    flat, numbers = jax.ShapeDtypeStruct(size, np.float32), jax.ShapeDtypeStruct(size[:1], np.int32)
+    decomposed = jax.jit(decompose).lower(flat, numbers).compile()
     mask = jax.ShapeDtypeStruct(image.shape, bool)
-    decomposed = jax.jit(decompose).lower(shape(), jax.ShapeDtypeStruct((CHUNK,), np.int32)).compile()
-    score = jax.jit(slice_scores.make_score(labels)).lower(stack, image, stack, mask).compile()
+    score = slice_scores.make_score(labels).lower(stack, image, stack, mask).compile()
 
     def run(sources: np.ndarray, fused: np.ndarray, brain: np.ndarray, numbers: np.ndarray) -> Parts:
         mean, deviation = decomposed(fused, numbers)
-        scores = score(sources[..., None], fused[..., None], jnp.asarray(mean)[..., None], brain[..., None])
+        scores = score(sources[..., None], fused[..., None], jnp.expand_dims(mean, -1), brain[..., None])
         return np.asarray(mean), np.asarray(deviation), {title: np.asarray(value) for title, value in scores.items()}
 
     return run
@@ -139,18 +148,18 @@ def _compiled(system: fusion.System, labels: Sequence[str], size: tuple[int, ...
 
 def _in_chunks(work: Future[Work], sources: np.ndarray, fused: np.ndarray, brain: np.ndarray,
                done: Callable[[int], object]) -> Parts:
-    """Decomposed images, their deviation and the scores of every slice, `CHUNK` at a time, two at once."""
-    run, count = work.result(), len(fused)
+    """Decomposed images, their deviation and the scores of every slice, some at a time, two at once."""
+    run, count, size = work.result(), len(fused), _chunked(fused.shape)[0]
 
     def one(start: int) -> Parts:
-        z = np.minimum(np.arange(start, start + CHUNK), count - 1).astype(np.int32)  # one shape, one compilation
+        z = np.minimum(np.arange(start, start + size), count - 1).astype(np.int32)  # one shape, one compilation
         mean, deviation, scores = run(sources[:, z], fused[z], brain[z], z)
-        own = min(CHUNK, count - start)
+        own = min(size, count - start)
         done(own)
         return mean[:, :own], deviation[:, :own], {title: value[:own] for title, value in scores.items()}
 
     with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
-        parts = list(pool.map(one, range(0, count, CHUNK)))
+        parts = list(pool.map(one, range(0, count, size)))
     join = functools.partial(np.concatenate, axis=1)
     return (join([part[0] for part in parts]), join([part[1] for part in parts]),
             {title: np.concatenate([part[2][title] for part in parts]) for title in parts[0][2]})

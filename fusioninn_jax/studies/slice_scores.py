@@ -1,18 +1,17 @@
 """Scores of a study slice by slice, inside the brain: the five fusion metrics, and the SSIM of what comes back."""
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from fusioninn_jax import metrics
-from fusioninn_jax.scoring import TABLE1
+from fusioninn_jax.scoring.image_scores import TABLE1
 
 MIN_BRAIN = 0.05  # of a slice's pixels, for it to be scored
 METRIC_TITLES = {"q_ssim": "Q SSIM", "q_fmi": "Q FMI", "q_ncie": "Q NCIE", "q_xy": "Q XY", "q_p": "Q P"}
-Score = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], dict[str, jax.Array]]
 
 
 def titles(labels: Sequence[str]) -> list[str]:
@@ -21,7 +20,7 @@ def titles(labels: Sequence[str]) -> list[str]:
         f"SSIM, {label} and {what}" for what in ("fused", "decomposed") for label in labels]
 
 
-def make_score(labels: Sequence[str]) -> Score:
+def make_score(labels: Sequence[str]) -> jax.stages.Wrapped:
     """A jitted `(sources, fused, decomposed, brain) -> {title: (B,)}`.
 
     Its arguments: sources and decomposed (m, B, H, W, 1) in [0, 1], fused (B, H, W, 1), brain (B, H, W, 1) bool.

@@ -119,12 +119,14 @@ function showControls(viewer) {
   for (const [id, value] of Object.entries(values)) if (byId(id)) byId(id).value = String(value);
   byId("crosshair").checked = state.crosshair;
   byId("comparing").hidden = state.layout !== "compare";
-  byId("wiping").hidden = state.compare !== "wipe";
-  byId("blinking").hidden = state.compare !== "blink";
+  byId("wiping").hidden = state.layout !== "compare" || state.compare !== "wipe";
+  byId("blinking").hidden = state.layout !== "compare" || state.compare !== "blink";
   const volume = viewer.volumes[state.panel], [low, high] = viewer.windows[volume.group], span = high - low;
   for (const [id, value] of [["low", low], ["high", high]]) {
     if (document.activeElement !== byId(id)) byId(id).value = shown(value, span);
   }
   byId("windowed").textContent = volume.title;
   byId("stage").dataset.tool = state.tool;
+  document.body.classList.toggle("working", state.layout !== "grid");
+  document.body.style.setProperty("--bar", `${byId("bar").offsetHeight}px`);
 }

@@ -6,7 +6,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from fusioninn_jax import distributed
+from fusioninn_jax.runtime import processes
 
 LOG_SECONDS = 10.0  # between two lines where stderr is a file
 
@@ -21,4 +21,4 @@ def bar(total: int, what: str, unit: str, *, initial: int = 0) -> tqdm[Any]:
       initial: units done already.
     """
     return tqdm(total=total, desc=what, unit=f" {unit}", initial=initial, dynamic_ncols=True,
-                mininterval=0.1 if sys.stderr.isatty() else LOG_SECONDS, disable=not distributed.is_first())
+                mininterval=0.1 if sys.stderr.isatty() else LOG_SECONDS, disable=not processes.is_first())
