@@ -17,3 +17,4 @@ SAMPLE_F32 = 1e-3  # ten passes of the UNet
 METRIC_F64 = 1e-6
 METRIC_F32 = 1e-4
 BASELINE = 1e-4  # the convolutional baselines, in either precision
+CUT_TO_BRAIN = 1e-3  # a study cut to the box of its brain, 16 pixels wider, against whole slices: images and scores

@@ -96,8 +96,8 @@ def panels(study: Examination, kept: np.ndarray, shrink: int = 1) -> list[Panel]
     for i, label in enumerate(study.labels, 1):
         result.append(Panel(
             f"error-{i}", f"{label}, |error|", f"Absolute difference between {label} and its decomposed image, in per "
-            "cent of the range of the slice, in steps of 0.4: where what comes back is wrong.", None, GREY_LEVELS, 0, 100,
-            PERCENT, (0, ERROR_SPAN), "error", (f"source-{i}", f"decomposed-{i}"), True))
+            "cent of the range of the slice, in steps of 0.4: where what comes back is wrong.", None, GREY_LEVELS, 0,
+            100, PERCENT, (0, ERROR_SPAN), "error", (f"source-{i}", f"decomposed-{i}"), True))
     for i, label in enumerate(study.labels, 1):
         deviation = packed_volume.to_bytes(coarse(study.deviation[i - 1][kept], shrink), DEVIATION_SPAN / 100,
                                            MAP_LEVELS)
