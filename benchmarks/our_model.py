@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.timing import SIZE, brains
-from fusioninn_jax import models, objective, train
-from fusioninn_jax.models.fusioninn import official_config
+from fusioninn_jax import models, objective, settings
 from fusioninn_jax.training import parallel, train_state
 
 FORMULATIONS = ("logit", "official")
@@ -17,12 +16,12 @@ FORMULATIONS = ("logit", "official")
 
 def configuration(formulation: str = "official", **model: Any) -> Any:
     """The published loss and Adam at 3e-4 without augmentation; the model as `formulation` has it, then as `model`."""
-    config = train.default_config()
+    config = settings.defaults()
     config.optimizer.update(learning_rate=3e-4, schedule="constant", clip_norm=0.0)
     config.augment.flip = False
-    config.losses = objective.paper_config()
+    config.losses = settings.paper_losses()
     if formulation == "official":
-        config.model.fusioninn = official_config()
+        config.model.fusioninn = settings.official_fusioninn()
     config.model.fusioninn.update(model)
     return config
 

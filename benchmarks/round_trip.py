@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fusioninn_jax import input_pipeline, models, objective, train
+from fusioninn_jax import input_pipeline, models, objective, settings
 from fusioninn_jax.models.fusioninn import make_flow
 
 
@@ -65,7 +65,7 @@ def add_data_flags(parser):
 
 def read(args):
     """A configuration, 25 training batches of 8 crops of 64x64, and 4 whole slices of other patients."""
-    config = train.default_config()
+    config = settings.defaults()
     config.data.dataset, config.data.data_dir, config.data.crop = args.dataset, args.data_dir, (64, 64)
     prepared = input_pipeline.open_dataset(config.data)
     batches = input_pipeline.train_batches(prepared, config.data, batch_size=8, seed=0)

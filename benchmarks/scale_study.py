@@ -11,6 +11,8 @@ import pathlib
 import sys
 import time
 
+from fusioninn_jax import settings
+
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # to run from a clone that is not installed
 
 from benchmarks import timing
@@ -109,7 +111,7 @@ def measure(args):
     import os
 
     from fusioninn_jax import input_pipeline
-    config = input_pipeline.default_config()
+    config = settings.defaults("data")
     config.dataset, config.data_dir = args.measure, args.data_dir
     prepared = input_pipeline.open_dataset(config)
 

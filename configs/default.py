@@ -4,9 +4,9 @@
 """
 import ml_collections
 
-from fusioninn_jax import train
+from fusioninn_jax import settings
 
 
 def get_config() -> ml_collections.ConfigDict:
-    """Every setting with its default; each is explained where it is defined."""
-    return train.default_config()
+    """Every setting with its default; each is explained in fusioninn_jax/settings.py."""
+    return settings.defaults()

@@ -6,16 +6,15 @@
 import ml_collections
 
 from configs import default
-from fusioninn_jax import objective
-from fusioninn_jax.models import fusioninn
+from fusioninn_jax import settings
 
 
 def get_config() -> ml_collections.ConfigDict:
     """Adam 3e-4 with the plateau schedule, 400 epochs of batch 64, no augmentation."""
     config = default.get_config()
     config.data.dataset = "brats/paper"
-    config.model.fusioninn = fusioninn.official_config()
-    config.losses = objective.paper_config()
+    config.model.fusioninn = settings.official_fusioninn()
+    config.losses = settings.paper_losses()
     config.optimizer.learning_rate = 3e-4
     config.optimizer.schedule = "plateau"
     config.optimizer.clip_norm = 0.0

@@ -19,7 +19,7 @@ from etils import epath
 from PIL import Image
 from tqdm import tqdm
 
-from fusioninn_jax import input_pipeline, models, train
+from fusioninn_jax import input_pipeline, models, settings
 from fusioninn_jax.formats import image_io
 from fusioninn_jax.models import FusionModel, ddfm
 from fusioninn_jax.runtime import outputs, processes
@@ -174,7 +174,7 @@ def _with_steps(config: ml_collections.ConfigDict, steps: int) -> FusionModel:
 
 def _load(args: argparse.Namespace) -> tuple[dict[str, tuple[FusionModel, Any]], ml_collections.ConfigDict]:
     """The systems to run, and the configuration that says on what data."""
-    systems, config = {}, train.default_config()
+    systems, config = {}, settings.defaults()
     if args.workdir:
         model, variables, config, step = checkpoint.load(args.workdir, args.checkpoint)
         if args.sampling_steps:

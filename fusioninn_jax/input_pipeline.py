@@ -50,18 +50,6 @@ def example_features(modalities: int) -> tfds.features.FeaturesDict:
     })
 
 
-def default_config() -> ml_collections.ConfigDict:
-    """The pipeline's settings and their defaults."""
-    config = ml_collections.ConfigDict()
-    config.dataset = "brain_phantom/default"  # a prepared dataset below data_dir: name/config
-    config.data_dir = "runs/data"
-    config.normalisation = "minmax"  # "percentile": the top 0.1 % of the brain is clipped, for outlying voxels
-    config.crop = ()  # (height, width) of training crops; empty: whole slices
-    config.cache = True  # keep the compressed slices in memory after the first epoch
-    config.shuffle_buffer = 16384  # slices; the shuffle is complete where the split has no more than this
-    return config
-
-
 class Prepared(NamedTuple):
     """A prepared dataset, ready to be read."""
 
@@ -74,7 +62,7 @@ def open_dataset(config: ml_collections.ConfigDict) -> Prepared:
     """Finds the newest version of a prepared dataset.
 
     Args:
-      config: as `default_config`.
+      config: `settings.DATA`.
 
     Raises:
       UserError: it is not prepared; the message names the command that prepares it.
@@ -167,7 +155,7 @@ def train_batches(prepared: Prepared, config: ml_collections.ConfigDict, *, batc
 
     Args:
       prepared: from `open_dataset`.
-      config: as `default_config`.
+      config: `settings.DATA`.
       batch_size: of the global batch, over all processes.
       seed: of the shuffles and crops.
       first_step: batches already consumed; reading goes on from there, exactly.
@@ -214,7 +202,7 @@ def evaluation_batches(prepared: Prepared, config: ml_collections.ConfigDict, sp
 
     Args:
       prepared: from `open_dataset`.
-      config: as `default_config`.
+      config: `settings.DATA`.
       split: which one.
       batch_size: images in every global batch, the filled-up ones included. Slices of unlike size never share one.
       multiple: height and width are padded with zeros, at the bottom and right, to a multiple of this.

@@ -18,44 +18,13 @@ from fusioninn_jax.models import FusionModel, Variables
 from fusioninn_jax.ssim import Moments, moments, ssim
 
 
-def default_config() -> ml_collections.ConfigDict:
-    """Settings of the loss; the evidence for those that depart from the paper is in docs/RESULTS.md."""
-    config = ml_collections.ConfigDict()
-    config.alpha = 0.1  # α of eq. 5: fusion against decomposition; the paper: 0.5
-    config.lam = 0.8  # λ of eqs. 3-4: SSIM against l2
-    config.reduction = "official"  # or "paper"; see fusioninn_jax.losses
-    config.latent = "white"  # see fusioninn_jax.losses.LATENT_LOSSES; the authors: "mmd_official"
-    config.latent_weight = 1.0  # of the latent loss beside the fusion loss, as in the paper
-    config.background_weight = 10.0  # of losses.background_excess, for FusionINN alone; the paper: 0
-    config.prior = "normal"  # see fusioninn_jax.losses.LATENT_PRIORS
-    config.storage = storage.default_config()  # what happens to the fused image before it is decomposed
-    return config
-
-
-def paper_config() -> ml_collections.ConfigDict:
-    """The published settings (paper, section 2 and Table 2), the fused image in float."""
-    config = default_config()
-    config.alpha, config.latent, config.latent_weight, config.storage.kind = 0.5, "mmd_official", 1.0, "float"
-    config.background_weight = 0.0
-    return config
-
-
-def augment_config() -> ml_collections.ConfigDict:
-    """Settings of the augmentation; 0 and False leave a part out."""
-    config = ml_collections.ConfigDict()
-    config.flip = True  # left-right, half of the time
-    config.rotation = 0.0  # degrees, uniform in ±rotation
-    config.gamma = 0.0  # each modality to the power exp(u), u uniform in ±gamma
-    return config
-
-
 def augment(key: jax.Array, sources: jax.Array, config: ml_collections.ConfigDict) -> jax.Array:
     """Augments one example: the same geometry for all modalities, an intensity change for each.
 
     Args:
       key: of this example.
       sources: (H, W, M) in [0, 1].
-      config: as `augment_config`.
+      config: `settings.AUGMENT`.
 
     Returns:
       (H, W, M) in [0, 1].
@@ -101,7 +70,7 @@ def loss_parts(model: FusionModel, variables: Variables, sources: tuple[jax.Arra
       variables: its variables.
       sources: m images (B, H, W, 1) in [0, 1].
       keys: (B,), one for each example; its latents are drawn with it.
-      config: as `default_config`.
+      config: `settings.LOSSES`.
       train: use and update batch statistics.
       gather: brings arrays of all devices together, latents and moments: (B, ...) -> (global B, ...).
 

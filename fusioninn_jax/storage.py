@@ -13,17 +13,6 @@ KINDS = ("float", "round", "dither", "jpeg")
 BLOCK = 8  # JPEG's blocks of 8x8 pixels
 
 
-def default_config() -> ml_collections.ConfigDict:
-    """How training stores the fused image before it decomposes it; the evidence is in docs/RESULTS.md."""
-    config = ml_collections.ConfigDict()
-    # "float": not at all; "round": to `bits`, gradients pass straight through; "dither": uniform noise of one level
-    # in its place; "jpeg": the discrete cosine transform of 8x8 blocks rounded as JPEG does, then as "round"
-    config.kind = "round"
-    config.bits = 8
-    config.quality = 95  # of "jpeg", 1 to 100
-    return config
-
-
 def store(fused: jax.Array, bits: int) -> jax.Array:
     """The fused image as a file of unsigned integers keeps it, in [0, 1]; 0 bits: as it is, in float."""
     levels = 2**bits - 1
@@ -36,7 +25,7 @@ def simulate(fused: jax.Array, keys: jax.Array, config: ml_collections.ConfigDic
     Args:
       fused: (B, H, W, 1).
       keys: (B,), one for each image; only "dither" draws.
-      config: as `default_config`.
+      config: `settings.STORAGE`.
 
     Returns:
       (B, H, W, 1).

@@ -25,28 +25,6 @@ from fusioninn_jax.training.train_log import TrainLog
 from fusioninn_jax.training.validation import validate
 
 
-def default_config() -> ml_collections.ConfigDict:
-    """Every setting of a training run with its default."""
-    config = ml_collections.ConfigDict()
-    config.seed = 0
-    config.data = input_pipeline.default_config()
-    config.augment = objective.augment_config()
-    config.model = ml_collections.ConfigDict({"name": "fusioninn"})
-    for name in models.names():
-        config.model[name] = models.default_config(name)
-    config.losses = objective.default_config()
-    config.optimizer = train_state.default_config()
-    config.checkpoint = checkpoint.default_config()
-    config.train = ml_collections.ConfigDict()
-    config.train.batch_size = 32  # of the global batch
-    config.train.steps = 10_000
-    config.train.epochs = 0  # where above 0, steps follow from it
-    config.train.eval_every = 250  # steps; evaluation and checkpoint, and both at the end
-    config.train.eval_batch_size = 0  # 0: as in training
-    config.train.log_every = 10  # steps
-    return config
-
-
 def settle(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     """A copy with the model's settings as training records them."""
     config = ml_collections.ConfigDict(config.to_dict())
@@ -113,7 +91,7 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str) -> train
     All processes call it; the result does not depend on how many they are.
 
     Args:
-      config: as `default_config`.
+      config: `settings.TRAINING`.
       workdir: gets `checkpoints/`, `metrics.jsonl` (a line an evaluation), `train_log.jsonl` (a line every
         `log_every` steps) and TensorBoard files.
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from fusioninn_jax import losses, objective
 from fusioninn_jax import ssim as ssim_module
 from fusioninn_jax.models import FusionModel
+from fusioninn_jax.settings import defaults
 from tests import tolerances
 from tests.golden import portable_inputs
 
@@ -51,7 +52,7 @@ def test_fusion_and_decomposition_share_the_moments_of_the_sources(monkeypatch):
     monkeypatch.setattr(ssim_module, "blur", lambda x: maps.append(x) or blur(x))
     model = FusionModel(init=None, fuse=None, fuse_train=lambda variables, a, b, gather: ((a + b) / 2, a - b, {}),
                         decompose=lambda variables, fused, latent: (fused - latent, fused + latent))
-    config = objective.default_config()
+    config = defaults("losses")
     sources, keys = images(0), jax.random.split(jax.random.key(0), 2)
     parts, given, _ = objective.loss_parts(model, {}, sources, keys, config, train=True, gather=lambda x: x)
     assert len(maps) == 14  # two moments of five images, four products

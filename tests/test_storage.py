@@ -8,11 +8,12 @@ import pytest
 from PIL import Image
 
 from fusioninn_jax import storage
+from fusioninn_jax.settings import defaults
 from tests.golden import portable_inputs
 
 
 def settings(**changes):
-    config = storage.default_config()
+    config = defaults("losses.storage")
     config.update(changes)
     return config
 

@@ -7,7 +7,7 @@ import ml_collections
 import numpy as np
 import tensorflow_datasets as tfds
 
-from fusioninn_jax import input_pipeline, train
+from fusioninn_jax import input_pipeline, settings
 from tests.golden import portable_inputs
 
 SIZES = {"train": 11, "validation": 5, "test": 3}
@@ -47,7 +47,7 @@ def prepare(data_dir: pathlib.Path, builder_cls: type[tfds.core.GeneratorBasedBu
 
 def config(data_dir: pathlib.Path) -> ml_collections.ConfigDict:
     """A model of a few hundred parameters on 16x16 crops, 6 steps, an evaluation every 2."""
-    result = train.default_config()
+    result = settings.defaults()
     result.data.dataset, result.data.data_dir, result.data.crop = "tiny/default", str(data_dir), (16, 16)
     result.model.fusioninn.widths = (3,)
     result.train.batch_size, result.train.steps, result.train.eval_every, result.train.log_every = 8, 6, 2, 1

@@ -14,6 +14,7 @@ import ml_collections
 import numpy as np
 from flax import traverse_util
 
+from fusioninn_jax import settings
 from fusioninn_jax.models import ddfm
 
 StateDict = Mapping[str, np.ndarray]
@@ -83,7 +84,7 @@ def config_of(state: StateDict) -> ml_collections.ConfigDict:
       ValueError: a variant without up- and down-sampling residual blocks, or a shape that no such network has.
     """
     _check_kind(state)
-    config = ddfm.default_config()
+    config = settings.defaults("model.ddfm")
     config.channels = state["time_embed.0.weight"].shape[1]
     config.image_channels = state["input_blocks.0.0.weight"].shape[1]
     config.learned_sigma = state["out.2.weight"].shape[0] == 2 * config.image_channels

@@ -20,10 +20,9 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from fusioninn_jax import models
+from fusioninn_jax import models, settings
 from fusioninn_jax.interop.baselines import BASELINES, StateDict, conv, convert_baseline
 from fusioninn_jax.interop.ddfm_checkpoint import convert_ddfm
-from fusioninn_jax.models import fusioninn
 from fusioninn_jax.runtime.errors import Parser, UserError, cli
 
 WRAPPERS = ("model_state_dict", "state_dict")
@@ -90,7 +89,7 @@ def _subnet(state: StateDict, prefix: str) -> dict[str, dict[str, np.ndarray]]:
 
 def _fusioninn(state: StateDict) -> tuple[ml_collections.ConfigDict, dict[str, Any]]:
     """The k = 3 model: module_list 0 ActNorm, 1 block, 2 permutation, 3 squeeze, 4 block, 5 permutation, 6, 7 block."""
-    config = fusioninn.official_config()
+    config = settings.official_fusioninn()
     config.permutations = tuple(
         tuple(int(i) for i in state[f"module_list.{index}.perm"]) for index in (2, 5))
     blocks = {index: {net: _subnet(state, f"module_list.{index}.{net}") for net in ("subnet1", "subnet2")}
@@ -148,14 +147,13 @@ def import_checkpoint(path: pathlib.Path, name: str, workdir: str) -> None:
     Raises:
       UserError: as `read`; weights of another system; a workdir that has checkpoints already.
     """
-    from fusioninn_jax import train
     from fusioninn_jax.training import checkpoint, train_state
     state_dict = read(path)
     try:
         model_config, variables = convert(name, state_dict)
     except ValueError as error:
         raise UserError(f"{path}: {error}; look at --name") from error
-    config = train.default_config()
+    config = settings.defaults()
     config.model.name, config.model[name] = name, model_config
     optimizer = train_state.make_optimizer(config.optimizer, config.train.steps)
     state = train_state.create(jax.tree.map(jnp.asarray, variables), optimizer, config.optimizer)

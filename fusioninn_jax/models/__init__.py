@@ -8,30 +8,33 @@ from typing import Any
 import jax
 import ml_collections
 
+from fusioninn_jax import settings
 from fusioninn_jax.models import classical, deepfuse, funfusean, half_unet, unet, unet_3plus, unet_plus_plus
 from fusioninn_jax.models import ddfm as _ddfm
 from fusioninn_jax.models import fusioninn as _fusioninn
 from fusioninn_jax.models.base import FusionModel, Variables
 
+Make = Callable[[ml_collections.ConfigDict], FusionModel]
 
-def _training_free(fuse: Callable[..., jax.Array]) -> tuple[Any, Any]:
+
+def _training_free(fuse: Callable[..., jax.Array]) -> Make:
     """A function of the sources alone as an entry of the registry."""
     model = FusionModel(init=lambda key, *sources: {"params": {}},
                         fuse=lambda variables, *sources: (fuse(*sources), None),
                         fuse_train=lambda variables, *sources, gather=None: (fuse(*sources), None, {}),
                         decompose=None, sources=None, training_free=True)
-    return (lambda config: model), ml_collections.ConfigDict
+    return lambda config: model
 
 
-_MODELS: dict[str, tuple[Any, Any]] = {
-    "fusioninn": (_fusioninn.fusioninn, _fusioninn.default_config),
-    "deepfuse": (deepfuse.deepfuse, deepfuse.default_config),
-    "funfusean": (funfusean.funfusean, funfusean.default_config),
-    "half_unet": (half_unet.half_unet, half_unet.default_config),
-    "unet": (unet.unet, unet.default_config),
-    "unet_plus_plus": (unet_plus_plus.unet_plus_plus, unet_plus_plus.default_config),
-    "unet_3plus": (unet_3plus.unet_3plus, unet_3plus.default_config),
-    "ddfm": (_ddfm.ddfm, _ddfm.default_config),
+_MODELS: dict[str, Make] = {
+    "fusioninn": _fusioninn.fusioninn,
+    "deepfuse": deepfuse.deepfuse,
+    "funfusean": funfusean.funfusean,
+    "half_unet": half_unet.half_unet,
+    "unet": unet.unet,
+    "unet_plus_plus": unet_plus_plus.unet_plus_plus,
+    "unet_3plus": unet_3plus.unet_3plus,
+    "ddfm": _ddfm.ddfm,
     "mean": _training_free(classical.mean),
     "max": _training_free(classical.maximum),
     "laplacian_pyramid": _training_free(classical.laplacian_pyramid),
@@ -46,12 +49,11 @@ def names() -> list[str]:
     return sorted(_MODELS)
 
 
-def _entry(name: str) -> tuple[Any, Any]:
+def _check(name: str) -> None:
     if name not in _MODELS:
         close = difflib.get_close_matches(name, names(), n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names())}"
         raise ValueError(f"no fusion system is called {name!r}; {hint}")
-    return _MODELS[name]
 
 
 def default_config(name: str) -> ml_collections.ConfigDict:
@@ -60,7 +62,8 @@ def default_config(name: str) -> ml_collections.ConfigDict:
     Raises:
       ValueError: an unknown name.
     """
-    return _entry(name)[1]()
+    _check(name)
+    return settings.defaults(f"model.{name}")
 
 
 def get(name: str, config: Any = None) -> FusionModel:
@@ -73,15 +76,14 @@ def get(name: str, config: Any = None) -> FusionModel:
     Raises:
       ValueError: an unknown name or setting.
     """
-    make, defaults = _entry(name)
-    settings = defaults()
+    whole = default_config(name)
     for key, value in dict(config or {}).items():
-        if key not in settings:
-            close = difflib.get_close_matches(key, list(settings), n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(settings)}"
+        if key not in whole:
+            close = difflib.get_close_matches(key, list(whole), n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(whole)}"
             raise ValueError(f"{name} has no setting {key!r}; {hint}")
-        settings[key] = tuple(value) if isinstance(settings[key], tuple) else value
-    return make(settings)
+        whole[key] = tuple(value) if isinstance(whole[key], tuple) else value
+    return _MODELS[name](whole)
 
 
 __all__ = ["FusionModel", "Variables", "default_config", "get", "names"]

@@ -45,11 +45,6 @@ class DeepFuse(nn.Module):
         return fused
 
 
-def default_config() -> ml_collections.ConfigDict:
-    """The width of the comparison."""
-    return ml_collections.ConfigDict({"width": 16})
-
-
 def deepfuse(config: ml_collections.ConfigDict) -> FusionModel:
-    """DeepFuse as a FusionModel for any number of sources; `config` as `default_config`."""
+    """DeepFuse as a FusionModel for any number of sources; `config`: `settings.MODELS["deepfuse"]`."""
     return fusion_model(DeepFuse(config.width), sources=None)

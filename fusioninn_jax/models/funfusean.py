@@ -55,11 +55,6 @@ class FunFuseAn(nn.Module):
         return nn.sigmoid(conv((low[0] + low[1] + detail) / 3, 1, 5, name="output"))
 
 
-def default_config() -> ml_collections.ConfigDict:
-    """The width of the comparison."""
-    return ml_collections.ConfigDict({"width": 16})
-
-
 def funfusean(config: ml_collections.ConfigDict) -> FusionModel:
-    """FunFuseAn as a FusionModel; `config` as `default_config`."""
+    """FunFuseAn as a FusionModel; `config`: `settings.MODELS["funfusean"]`."""
     return fusion_model(FunFuseAn(config.width))

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
+from fusioninn_jax import settings
 from fusioninn_jax.bijections import Bijection, actnorm, chain, coupling, haar, permutation, squeeze, unhaar, unsqueeze
 from fusioninn_jax.bijections.chain import BACKWARDS
 from fusioninn_jax.bijections.logit import logit_forward, logit_inverse
@@ -28,39 +29,6 @@ ARCHITECTURE: dict[str, dict[str, Any]] = {
     "official": {"levels": (0, 1), "widths": (32, 64), "squeeze": "pixel"},
 }
 SQUEEZES = {"haar": (haar, unhaar), "pixel": (squeeze, unsqueeze)}
-
-
-def default_config() -> ml_collections.ConfigDict:
-    """The model's settings and their defaults."""
-    config = ml_collections.ConfigDict()
-    config.formulation = "logit"
-    config.sources = 2  # m; the latent has m - 1 channels
-    config.blocks = 3  # k
-    # The next three, where empty, are the formulation's own: see ARCHITECTURE.
-    config.levels = ()  # how often each block's image is squeezed, block by block, repeated as needed
-    config.widths = ()  # hidden channels of the conditioners, block by block, repeated as needed
-    config.squeeze = ""  # "haar": cells of 2x2 pixels become Haar coefficients; "pixel": channels
-    config.clamp = 2.0  # bound of |s|; flows of more blocks than the paper's take less, see `clamp_of`
-    config.actnorm = "identity"  # "batch": zero mean, unit deviation on the first batch, as the authors' code
-    config.permutation = "swap"  # first half of the channels to the end; "random": drawn from permutation_seed
-    config.permutation_seed = 0
-    # The permutations themselves, one tuple for each block but the last; empty: made by the two lines above.
-    config.permutations = ()
-    # `logit` only: intensities are shrunk to [shrinkage, 1 - shrinkage] first. Smaller values leave the fused image's
-    # sigmoid flatter at its ends, and float32 less of what the inverse needs.
-    config.shrinkage = 0.01
-    # "rebuilt": gradients without stored activations (bijections.chain), memory that does not grow with the blocks,
-    # a quarter more time.
-    config.backward = "stored"
-    config.dtype = "float32"  # of the conditioners' convolutions; the flow itself keeps its inputs' precision
-    return config
-
-
-def official_config() -> ml_collections.ConfigDict:
-    """The settings of the authors' code."""
-    config = default_config()
-    config.formulation, config.actnorm, config.permutation = "official", "batch", "random"
-    return config
 
 
 def make_permutations(config: ml_collections.ConfigDict) -> tuple[tuple[int, ...], ...]:
@@ -164,12 +132,12 @@ def fusioninn(config: ml_collections.ConfigDict | None = None) -> FusionModel:
     """FusionINN as a FusionModel.
 
     Args:
-      config: as `default_config`; None takes that.
+      config: `settings.FUSIONINN`; None takes the defaults.
 
     Raises:
       ValueError: a setting that is none of its allowed values.
     """
-    config = config or default_config()
+    config = config or settings.defaults("model.fusioninn")
     _check(config)
     flow = make_flow(config)
     to_flow, from_flow, fused_to_flow = _links(config)

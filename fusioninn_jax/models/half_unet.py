@@ -86,15 +86,6 @@ class HalfUNet(nn.Module):
         return nn.sigmoid(conv(joined, 1, 1, name="output"))
 
 
-def default_config() -> ml_collections.ConfigDict:
-    """The comparison's form and width."""
-    config = ml_collections.ConfigDict()
-    config.width = 64
-    config.form = "official"  # "paper": as published
-    config.sources = 2
-    return config
-
-
 def half_unet(config: ml_collections.ConfigDict) -> FusionModel:
     """Half-UNet as a FusionModel.
 

@@ -36,11 +36,6 @@ class UNet(nn.Module):
         return conv(x, 1, 1, name="output")
 
 
-def default_config() -> ml_collections.ConfigDict:
-    """The width of the comparison."""
-    return ml_collections.ConfigDict({"width": 64, "sources": 2})
-
-
 def unet(config: ml_collections.ConfigDict) -> FusionModel:
-    """UNet as a FusionModel; `config` as `default_config`."""
+    """UNet as a FusionModel; `config`: `settings.MODELS["unet"]`."""
     return fusion_model(UNet(config.width), sources=config.sources, multiple=2 ** (LEVELS - 1))

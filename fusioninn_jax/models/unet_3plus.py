@@ -59,12 +59,7 @@ class UNet3Plus(nn.Module):
         return jnp.concatenate(outputs, -1)
 
 
-def default_config() -> ml_collections.ConfigDict:
-    """The comparison's: no deep supervision."""
-    return ml_collections.ConfigDict({"width": 64, "deep_supervision": False, "sources": 2})
-
-
 def unet_3plus(config: ml_collections.ConfigDict) -> FusionModel:
-    """UNet3+ as a FusionModel; `config` as `default_config`."""
+    """UNet3+ as a FusionModel; `config`: `settings.MODELS["unet_3plus"]`."""
     return fusion_model(UNet3Plus(config.width, config.deep_supervision), sources=config.sources,
                         multiple=2 ** (LEVELS - 1))

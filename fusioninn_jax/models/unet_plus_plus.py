@@ -44,12 +44,7 @@ class UNetPlusPlus(nn.Module):
         return jnp.concatenate(outputs, -1)
 
 
-def default_config() -> ml_collections.ConfigDict:
-    """The comparison's: no deep supervision."""
-    return ml_collections.ConfigDict({"width": 64, "deep_supervision": False, "sources": 2})
-
-
 def unet_plus_plus(config: ml_collections.ConfigDict) -> FusionModel:
-    """UNet++ as a FusionModel; `config` as `default_config`."""
+    """UNet++ as a FusionModel; `config`: `settings.MODELS["unet_plus_plus"]`."""
     return fusion_model(UNetPlusPlus(config.width, config.deep_supervision), sources=config.sources,
                         multiple=2 ** (LEVELS - 1))

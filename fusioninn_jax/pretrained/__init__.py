@@ -18,7 +18,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from fusioninn_jax import models
+from fusioninn_jax import models, settings
 from fusioninn_jax.models import FusionModel, Variables, fusioninn
 from fusioninn_jax.runtime.errors import UserError
 
@@ -64,14 +64,14 @@ def save(folder: str | pathlib.Path, variables: Variables, config: ml_collection
 def describe(config: ml_collections.ConfigDict, modalities: tuple[str, ...] = ()) -> ml_collections.ConfigDict:
     """The part of a training's configuration that using the model needs, so that later defaults don't change it."""
     name = config.model.name
-    settings = json.loads(config.model[name].to_json()) if name in config.model else {}
+    own = json.loads(config.model[name].to_json()) if name in config.model else {}
     if name == "fusioninn":
-        whole = fusioninn.default_config()
-        whole.update(settings)
-        settings = json.loads(fusioninn.settled(whole).to_json())
+        whole = settings.defaults("model.fusioninn")
+        whole.update(own)
+        own = json.loads(fusioninn.settled(whole).to_json())
     prior = config.prior if "prior" in config else config.losses.prior
     modalities = tuple(config.get("modalities", modalities))
-    return ml_collections.ConfigDict({"model": {"name": name, name: settings}, "prior": prior,
+    return ml_collections.ConfigDict({"model": {"name": name, name: own}, "prior": prior,
                                       "modalities": modalities})
 
 

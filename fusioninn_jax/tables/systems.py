@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import ml_collections
 
-from fusioninn_jax import evaluate, input_pipeline, models, train
+from fusioninn_jax import evaluate, input_pipeline, models, settings, train
 from fusioninn_jax.models import FusionModel
 from fusioninn_jax.runtime.command_line import one_line
 from fusioninn_jax.runtime.errors import UserError
@@ -168,7 +168,7 @@ def load(workdirs: Iterable[pathlib.Path], training_free: Iterable[str],
             raise UserError(str(error)) from error
         if not model.training_free:
             raise UserError(f"{name}: needs training; give its workdir")
-        found.append(System(name, name, model, {"params": {}}, train.default_config(), -1, None))
+        found.append(System(name, name, model, {"params": {}}, settings.defaults(), -1, None))
     return found
 
 
@@ -183,7 +183,7 @@ def data_config(systems: list[System], args: argparse.Namespace) -> ml_collectio
     if not args.dataset and len(datasets) != 1:
         raise UserError(f"the systems were trained on {', '.join(datasets) or 'nothing'}; say with --dataset what to "
                         "score them on")
-    config = ml_collections.ConfigDict((trained or [train.default_config()])[0])
+    config = ml_collections.ConfigDict((trained or [settings.defaults()])[0])
     config.data.dataset = args.dataset or config.data.dataset
     config.data.data_dir = args.data_dir or config.data.data_dir
     return config

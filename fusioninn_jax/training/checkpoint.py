@@ -40,14 +40,6 @@ class Restored(NamedTuple):
     evaluated: Any
 
 
-def default_config() -> ml_collections.ConfigDict:
-    """What is kept."""
-    config = ml_collections.ConfigDict()
-    config.keep_last = 2
-    config.keep_best = 1  # by validation loss
-    return config
-
-
 def make_manager(workdir: Folder, config: ml_collections.ConfigDict) -> ocp.CheckpointManager:
     """An asynchronous manager of `workdir`/checkpoints that keeps the last and the best.
 

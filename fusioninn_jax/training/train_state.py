@@ -39,19 +39,6 @@ class TrainState:
         return dict(self.variables) | {"params": self.average}
 
 
-def default_config() -> ml_collections.ConfigDict:
-    """Settings of the optimiser."""
-    config = ml_collections.ConfigDict()
-    config.learning_rate = 3e-3
-    config.schedule = "cosine"  # to 0 at the last step; "plateau": as the authors'; "constant"
-    config.warmup_steps = 0  # linear from 0
-    config.clip_norm = 1.0  # of the global gradient; 0: no clipping
-    config.ema = 0.0  # decay of an exponential moving average of the params, used for evaluation; 0: none
-    config.plateau_factor = 0.95
-    config.plateau_patience = 8  # evaluations without improvement that are let pass, as PyTorch counts
-    return config
-
-
 def make_schedule(config: ml_collections.ConfigDict, steps: int) -> optax.Schedule:
     """The learning rate by step, before any plateau.
 
@@ -93,7 +80,7 @@ def _averaged(average: Any, params: Any, step: jax.Array, decay: float) -> Any:
 
 def apply_gradients(state: TrainState, gradients: Any, batch_stats: Any,
                     optimizer: optax.GradientTransformation, config: ml_collections.ConfigDict) -> TrainState:
-    """One optimiser step; `config` as `default_config`."""
+    """One optimiser step; `config`: `settings.OPTIMIZER`."""
     params = state.variables["params"]
     updates, opt_state = optimizer.update(gradients, state.opt_state, params)
     updates = jax.tree.map(lambda u: u * state.plateau.scale.astype(u.dtype), updates)

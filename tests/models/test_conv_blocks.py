@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fusioninn_jax import models, objective, train
+from fusioninn_jax import models, objective, settings
 from fusioninn_jax.models.base import on_one_device
 from fusioninn_jax.models.conv_blocks import BatchNorm, ConvNorm, TransposedConv
 from fusioninn_jax.models.resampling import upsample
@@ -93,7 +93,7 @@ def test_deep_supervision_trains_the_side_outputs(name, sides):
     model = models.get(name, {"width": 2, "deep_supervision": True})
     variables = jax.jit(model.init)(jax.random.key(0), *pair())
     assert jax.eval_shape(model.fuse_train, variables, *pair())[0].shape == (2, 16, 16, 1 + sides)
-    config, keys = train.default_config().losses, jax.random.split(jax.random.key(1), 2)
+    config, keys = settings.defaults().losses, jax.random.split(jax.random.key(1), 2)
 
     def parts(params, train_mode):
         found, images, _ = objective.loss_parts(model, {**variables, "params": params}, tuple(pair()), keys, config,

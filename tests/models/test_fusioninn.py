@@ -7,9 +7,9 @@ import numpy as np
 import optax
 import pytest
 
-from fusioninn_jax import models, objective
+from fusioninn_jax import models, objective, settings
 from fusioninn_jax.models import convolution
-from fusioninn_jax.models.fusioninn import clip_inward, make_flow, make_permutations, official_config
+from fusioninn_jax.models.fusioninn import clip_inward, make_flow, make_permutations
 from tests import tolerances
 from tests.golden import fusioninn_goldens, portable_inputs
 
@@ -72,7 +72,7 @@ def test_float32_losses_and_gradients_are_near_the_authors(case):
 
 def test_parameter_count_is_the_papers():
     sources = jnp.split(batch((1, 16, 16)), 2, -1)
-    variables = jax.jit(models.get("fusioninn", official_config()).init)(jax.random.key(0), *sources)
+    variables = jax.jit(models.get("fusioninn", settings.official_fusioninn()).init)(jax.random.key(0), *sources)
     assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == 17_564
 
 
@@ -218,7 +218,7 @@ def test_memory_of_a_rebuilt_step_does_not_grow_with_depth(monkeypatch):
     """In XLA's plan: less than one map of the flow for a further block; stored, a block takes a dozen."""
     monkeypatch.setattr(convolution, "CHUNK_PIXELS", 1)  # loops over images, and over strips in the larger blocks,
     monkeypatch.setattr(convolution, "STRIP_PIXELS", 32 * 32 // 2)  # as whole slices have them
-    image, config = jax.ShapeDtypeStruct((2, 64, 64, 1), jnp.float32), objective.default_config()
+    image, config = jax.ShapeDtypeStruct((2, 64, 64, 1), jnp.float32), settings.defaults("losses")
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 2))
 
     def planned(blocks):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from fusioninn_jax import decompose, fuse
+from fusioninn_jax import decompose, fuse, settings
 from fusioninn_jax.runtime.errors import UserError
 from tests.studies import cases
 from tests.tolerances import ROUND_TRIP_F32
@@ -172,12 +172,12 @@ def test_real_series(tmp_path, realdata, model_folder):
 
 
 def test_a_model_of_other_intensities_says_so(monkeypatch, capsys, tmp_path):
-    from fusioninn_jax import pretrained, train
+    from fusioninn_jax import pretrained
     from fusioninn_jax.studies import fusing
     from fusioninn_jax.training import checkpoint
     model, variables, _ = pretrained.load()
     for normalisation, told in (("minmax", False), ("percentile", True)):
-        config = train.default_config()
+        config = settings.defaults()
         config.data.normalisation = normalisation
         monkeypatch.setattr(checkpoint, "load", lambda workdir, config=config: (model, variables, config, 1))
         fusing.load_system(str(tmp_path))

@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from fusioninn_jax import evaluate, models, objective, train
+from fusioninn_jax import evaluate, models, objective, settings, train
 from fusioninn_jax.training import checkpoint, parallel, train_state
 from fusioninn_jax.training.train_log import TRAIN_FILE, read_lines
 from tests import tolerances, training_case
@@ -56,7 +56,7 @@ def one_step(model, devices):
     stack = portable_inputs.smooth(0, 8, 16, 16).transpose(0, 2, 3, 1).astype(np.float64)
     variables = jax.jit(model.init)(jax.random.key(0), *objective.split_sources(jnp.asarray(stack)))
     variables = jax.tree.map(lambda leaf: leaf.astype(np.float64), variables)
-    before, optimizer, config = jax.tree.map(np.asarray, variables), optax.sgd(1.0), train.default_config()
+    before, optimizer, config = jax.tree.map(np.asarray, variables), optax.sgd(1.0), settings.defaults()
     state = train_state.create(variables, optimizer, config.optimizer)
     chosen = jax.devices()[:devices]
     step = parallel.make_train_step(model, optimizer, config, chosen)

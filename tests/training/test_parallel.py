@@ -6,15 +6,16 @@ import numpy as np
 import optax
 import pytest
 
-from fusioninn_jax import models, objective, train
+from fusioninn_jax import models, objective
 from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.settings import defaults
 from fusioninn_jax.training import parallel, train_state
 from tests import tolerances
 from tests.golden import portable_inputs
 
 
 def settings(latent):
-    config = train.default_config()
+    config = defaults()
     config.losses.latent = latent
     config.augment.flip = True
     config.augment.rotation = 10.0
@@ -83,7 +84,7 @@ def test_a_batch_that_the_devices_do_not_divide_is_named():
 def test_augmentation_keeps_range_and_moves_modalities_together():
     pair = portable_inputs.smooth(0, 1, 16, 16)[0].transpose(1, 2, 0)
     twice = jnp.asarray(np.concatenate([pair[..., :1], pair[..., :1]], -1))
-    geometry = objective.augment_config()
+    geometry = defaults("augment")
     geometry.rotation = 15.0
     moved = [objective.augment(jax.random.key(i), twice, geometry) for i in range(8)]
     for image in moved:

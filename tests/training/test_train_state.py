@@ -3,11 +3,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fusioninn_jax import settings
 from fusioninn_jax.training import train_state
 
 
 def config(schedule, **changes):
-    result = train_state.default_config()
+    result = settings.defaults("optimizer")
     result.schedule = schedule
     result.update(changes)
     return result

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
+from fusioninn_jax import settings
 from fusioninn_jax.models.base import FusionModel, Variables
 from fusioninn_jax.models.ddfm import diffusion, em
 from fusioninn_jax.models.ddfm.unet import make_unet, unet_multiple
@@ -28,24 +29,6 @@ LEVELS = 255
 HOW_TO_GET = ("train a small one with `python -m fusioninn_jax.train --config=configs/ddpm.py --workdir=runs/ddpm`, or "
               "import OpenAI's with `python -m fusioninn_jax.interop.torch_checkpoint 256x256_diffusion_uncond.pt "
               "--name=ddfm --workdir=runs/ddpm`; then give --workdir=runs/ddpm")
-
-
-def default_config() -> ml_collections.ConfigDict:
-    """The published 256x256 model: 552 814 086 parameters. `configs/ddpm.py` has a small grey one to train."""
-    config = ml_collections.ConfigDict()
-    config.image_channels = 3  # 1: trained on grey slices
-    config.channels = 256  # of the first level
-    config.multipliers = (1, 1, 2, 2, 4, 4)  # channels of each level over those of the first
-    config.blocks = 2  # residual blocks of a level
-    config.attention = (8, 16, 32)  # how many times smaller the levels are that attend (sizes 32, 16, 8 of 256)
-    config.head_channels = 64
-    config.learned_sigma = True  # twice the output channels, and the variational bound in training
-    config.diffusion_steps = 1000  # T; β is linear
-    config.steps = 100  # of them, in sampling
-    config.lam = 0.5  # λ of the EM
-    config.rho = 0.001  # ρ of the EM
-    config.noise_seed = 0  # of the noise that sampling starts from
-    return config
 
 
 def luma(image: jax.Array) -> jax.Array:
@@ -79,7 +62,7 @@ def sample_fused(denoise: diffusion.Denoiser, noise: jax.Array, first: jax.Array
       noise: (B, H, W, C), where it starts; C is 1 or 3.
       first: (B, H, W, 1) in [-1, 1], I: T1-Gd.
       second: (B, H, W, 1) in [-1, 1], V: T2-FLAIR.
-      config: as `default_config`.
+      config: `settings.DDFM`.
 
     Returns:
       (B, H, W, C), nominally in [-1, 1].
@@ -113,12 +96,12 @@ def ddfm(config: ml_collections.ConfigDict | None = None) -> FusionModel:
     Any image size: padded with zeros, in the middle, to what the network needs, and cropped back.
 
     Args:
-      config: as `default_config`; None takes that.
+      config: `settings.DDFM`; None takes the defaults.
 
     Raises:
       ValueError: settings that make no network.
     """
-    config = config or default_config()
+    config = config or settings.defaults("model.ddfm")
     if config.image_channels not in (1, 3):
         raise ValueError(f"ddfm.image_channels is {config.image_channels}; it must be 1 or 3")
     network, betas = make_unet(config), diffusion.linear_betas(config.diffusion_steps)

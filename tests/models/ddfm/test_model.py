@@ -10,6 +10,7 @@ import pytest
 from fusioninn_jax import evaluate, models, report, train
 from fusioninn_jax.models.ddfm import model as ddfm_model
 from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.settings import defaults
 from fusioninn_jax.training import checkpoint
 from fusioninn_jax.training.train_log import METRICS_FILE, TRAIN_FILE, read_lines
 from tests import tolerances, training_case
@@ -148,7 +149,7 @@ def test_the_loss_is_of_each_source_and_image_by_itself(quick):
 
 
 def test_the_number_of_sampling_steps_can_be_chosen(quick):
-    config = train.default_config()
+    config = defaults()
     with pytest.raises(UserError, match="--sampling-steps=3: fusioninn does not sample"):
         evaluate._with_steps(config, 3)
     config.model.name = "ddfm"
