@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fusioninn_jax import input_pipeline, metrics, models, objective
+from fusioninn_jax.brain import brain_mask
 from fusioninn_jax.training import checkpoint
 
 
@@ -32,7 +33,7 @@ def run(fuse, variables, stacks, repeats):
 
 def scores(sources, fused):
     """Mean Q_XY and Q_SSIM over whole slices, and Q_XY inside the brain."""
-    fused, brain = jnp.clip(fused, 0, 1), objective.brain_mask(sources)
+    fused, brain = jnp.clip(fused, 0, 1), brain_mask(sources)
     return [float(value.mean()) for value in (metrics.q_xy(*sources, fused), metrics.q_xy(*sources, fused, mask=brain),
                                               metrics.q_ssim(*sources, fused))]
 

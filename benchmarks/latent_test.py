@@ -15,6 +15,7 @@ import numpy as np
 from scipy import stats
 
 from fusioninn_jax import input_pipeline, objective
+from fusioninn_jax.brain import brain_mask
 from fusioninn_jax.training import checkpoint
 
 PATCH = 3
@@ -29,7 +30,7 @@ def latents_inside(workdir, split, limit):
     for batch in input_pipeline.evaluation_batches(prepared, config.data, split, batch_size=4, limit=limit,
                                                    multiple=model.multiple):
         sources = objective.split_sources(jnp.asarray(batch["sources"][batch["weight"] > 0]))
-        latent, brain = np.asarray(fuse(variables, *sources)[1]), np.asarray(objective.brain_mask(sources))
+        latent, brain = np.asarray(fuse(variables, *sources)[1]), np.asarray(brain_mask(sources))
         pixels.append(latent[np.broadcast_to(brain, latent.shape)])
         windows = np.lib.stride_tricks.sliding_window_view(latent, (PATCH, PATCH), (1, 2))[:, ::PATCH, ::PATCH]
         inside = np.lib.stride_tricks.sliding_window_view(brain, (PATCH, PATCH), (1, 2))[:, ::PATCH, ::PATCH]

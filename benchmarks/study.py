@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--checkpoint")
     args = parser.parse_args()
-    system = fusing.load_system(args.checkpoint)
+    system = fusing.load(args.checkpoint)
     sources = [uniform(phantom(tuple(args.size), seed), PIXELS, {"kind": "none"}) for seed in (0, 1)]
     print("| | first call, s (of CPU) | next | peak memory of the process, GB |\n|---|---|---|---|")
     fused = report("fuse", lambda: fusing.fuse(system, sources, files.SIGNED))

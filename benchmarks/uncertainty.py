@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fusioninn_jax import input_pipeline, objective, storage, volumes
+from fusioninn_jax.brain import brain_mask
 from fusioninn_jax.ssim import ssim
 from fusioninn_jax.training import checkpoint
 
@@ -45,7 +46,7 @@ def main():
     for i, batch in enumerate(input_pipeline.evaluation_batches(prepared, config.data, args.split, batch_size=2,
                                                                 multiple=model.multiple, limit=args.limit)):
         stack, real = jnp.asarray(batch["sources"]), batch["weight"] > 0
-        brain = objective.brain_mask(objective.split_sources(stack))
+        brain = brain_mask(objective.split_sources(stack))
         fresh, zero, mean, spread = decompositions(model, variables, stack, jax.random.key(i), args.samples)
         scores += [np.stack([[ssim(stack[..., m:m + 1], image[..., m:m + 1], mask=brain)[real]
                               for image in (fresh, zero, mean)] for m in range(stack.shape[-1])])]

@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from fusioninn_jax import pretrained
 from fusioninn_jax.formats import files, nifti, provenance
 from fusioninn_jax.formats.provenance import Provenance
 from fusioninn_jax.formats.series import Series
 from fusioninn_jax.runtime import outputs
 from fusioninn_jax.runtime.errors import Parser, UserError, cli
 from fusioninn_jax.studies import archive, fusing
+from fusioninn_jax.trained_model import TrainedModel
 from fusioninn_jax.volumes import FusedVolume
 
 
@@ -45,16 +47,17 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def check_model(path: pathlib.Path, record: Provenance, system: fusing.System) -> None:
+def check_model(path: pathlib.Path, record: Provenance, trained: TrainedModel) -> None:
     """Raises UserError where another model fused the image, or one that cannot decompose."""
-    if record["model"] != system.name:
+    name = pretrained.fingerprint(trained.variables, trained.config)
+    if record["model"] != name:
         raise UserError(f"{path}: was fused by another model ({record['model']}) than this checkpoint's "
-                        f"({system.name}); give --checkpoint of the training that fused it")
-    if system.model.decompose is None:
+                        f"({name}); give --checkpoint of the training that fused it")
+    if trained.model.decompose is None:
         raise UserError(f"{path}: the model that fused it cannot decompose; fuse with a FusionINN checkpoint")
 
 
-def with_latent(system: fusing.System, path: pathlib.Path, image: Series, record: Provenance,
+def with_latent(trained: TrainedModel, path: pathlib.Path, image: Series, record: Provenance,
                 latent_path: pathlib.Path) -> FusedVolume:
     """A fused image with its latent.
 
@@ -70,7 +73,7 @@ def with_latent(system: fusing.System, path: pathlib.Path, image: Series, record
     if identity != record["id"]:
         raise UserError(f"{path}: its voxels were changed after fusing, so its latent no longer belongs to it; give "
                         "the file as `fuse` wrote it, or leave --latent out")
-    return fusing.as_volume(system, image, record, channels, of_latent["remainder"])
+    return fusing.as_volume(trained, image, record, channels, of_latent["remainder"])
 
 
 def decompose_files(args: argparse.Namespace) -> None:
@@ -100,15 +103,15 @@ def decomposed(image: Series, record: Provenance, args: argparse.Namespace) -> t
     content = archive.payload(args.fused) if files.is_nifti(args.fused) else None
     if content and not (args.latent or args.samples > 1):
         return archive.decode(args.fused, image, record, content), None
-    system, deviation = fusing.load_system(args.checkpoint), None
-    check_model(args.fused, record, system)
+    trained, deviation = fusing.load(args.checkpoint), None
+    check_model(args.fused, record, trained)
     if args.samples > 1:
-        volume = fusing.as_volume(system, image, record)
-        values, deviation = fusing.decompose_samples(system, volume, args.seed, args.samples)
+        volume = fusing.as_volume(trained, image, record)
+        values, deviation = fusing.decompose_samples(trained, volume, args.seed, args.samples)
     else:
-        volume = (with_latent(system, args.fused, image, record, args.latent) if args.latent else
-                  fusing.as_volume(system, image, record))
-        values = fusing.decompose(system, volume, args.seed)
+        volume = (with_latent(trained, args.fused, image, record, args.latent) if args.latent else
+                  fusing.as_volume(trained, image, record))
+        values = fusing.decompose(trained, volume, args.seed)
     sources = provenance.sources(record, image)
     return [source.with_values(value) for source, value in zip(sources, values, strict=True)], deviation
 

@@ -19,6 +19,7 @@ from fusioninn_jax.formats.series import Series
 from fusioninn_jax.runtime import outputs, processes
 from fusioninn_jax.runtime.errors import Parser, UserError
 from fusioninn_jax.studies import archive, batch, fusing, reading
+from fusioninn_jax.trained_model import TrainedModel
 
 FUSED_NAME, LATENT_NAME = "fused.nii.gz", "latent.nii.gz"  # of a batch, in the folder of each study
 
@@ -58,13 +59,13 @@ def write_fusion(result: fusing.Fusion, output: pathlib.Path, latent: pathlib.Pa
                         [(nifti.COMMENT, provenance.text(provenance.of_latent(result.record, remainder)))])
 
 
-def write_archive(system: fusing.System, sources: Sequence[Series], output: pathlib.Path) -> None:
+def write_archive(trained: TrainedModel, sources: Sequence[Series], output: pathlib.Path) -> None:
     """Writes the lossless archive after reading it back and comparing every voxel.
 
     Raises:
       UserError: what comes back differs from what went in.
     """
-    image, found = archive.encode(system, sources)
+    image, found = archive.encode(trained, sources)
     with outputs.new_files(output) as (temporary,):
         nifti.write_series(temporary, image, found)
         written = nifti.read(temporary)
@@ -77,15 +78,15 @@ def write_archive(system: fusing.System, sources: Sequence[Series], output: path
                                 "report this")
 
 
-def fuse_study(system: fusing.System, paths: Sequence[pathlib.Path], output: pathlib.Path,
+def fuse_study(trained: TrainedModel, paths: Sequence[pathlib.Path], output: pathlib.Path,
                latent: pathlib.Path | None, args: argparse.Namespace, *, overwrite: bool) -> Series:
     """Fuses one study from files to files; returns its first series."""
     outputs.check([output] + ([latent] if latent else []), inputs=paths, overwrite=overwrite)
     sources = reading.read_sources(paths, keep_phi=args.keep_phi, resample=args.resample)
     if args.lossless:
-        write_archive(system, sources, output)
+        write_archive(trained, sources, output)
         return sources[0]
-    result = fusing.fuse(system, sources, files.storage(output, sources[0]))
+    result = fusing.fuse(trained, sources, files.storage(output, sources[0]))
     if latent and result.volume.latent is None:
         raise UserError(f"{latent}: the model of this checkpoint has no latent; leave it out")
     write_fusion(result, output, latent)
@@ -95,7 +96,7 @@ def fuse_study(system: fusing.System, paths: Sequence[pathlib.Path], output: pat
 def _fuse_one(args: argparse.Namespace) -> int:
     started = time.time()
     files.check_output(args.output)
-    first = fuse_study(fusing.load_system(args.checkpoint), args.sources, args.output, args.latent, args,
+    first = fuse_study(fusing.load(args.checkpoint), args.sources, args.output, args.latent, args,
                        overwrite=args.overwrite)
     count, height, width = first.stored.shape
     print(f"written: {args.output}{f' and {args.latent}' if args.latent else ''}; {len(args.sources)} series, {count} "
@@ -106,7 +107,7 @@ def _fuse_one(args: argparse.Namespace) -> int:
 
 
 def _fuse_all(args: argparse.Namespace) -> int:
-    system = fusing.load_system(args.checkpoint)
+    trained = fusing.load(args.checkpoint)
 
     def names(study: batch.Study) -> tuple[pathlib.Path, pathlib.Path | None]:
         folder = args.output / study.folder
@@ -116,7 +117,7 @@ def _fuse_all(args: argparse.Namespace) -> int:
         return not args.overwrite and all(name.exists() for name in names(study) if name)
 
     def process(study: batch.Study) -> None:
-        fuse_study(system, batch.sources(study, args.match), *names(study), args, overwrite=True)
+        fuse_study(trained, batch.sources(study, args.match), *names(study), args, overwrite=True)
 
     return batch.run(batch.find(args.studies, args.match), is_done, process)
 

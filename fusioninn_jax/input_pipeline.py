@@ -14,14 +14,20 @@ from fusioninn_jax.runtime import quiet_tensorflow  # noqa: F401  isort: skip  b
 
 import ml_collections
 import numpy as np
-import tensorflow as tf
-import tensorflow_datasets as tfds
-from etils import epath
+from etils import epath, epy
 
 from fusioninn_jax.runtime.errors import UserError
 
 logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS warns of its own deprecated calls
-tf.config.set_visible_devices([], "GPU")  # the accelerator belongs to JAX
+
+
+def _leave_accelerator(module: str) -> None:
+    tf.config.set_visible_devices([], "GPU")  # it belongs to JAX
+
+
+with epy.lazy_imports(success_callback=_leave_accelerator):  # they take seconds, which a command's help would wait for
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
 
 Batch = dict[str, np.ndarray]
 NORMALISATIONS = ("minmax", "percentile")

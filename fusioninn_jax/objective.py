@@ -13,8 +13,10 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from fusioninn_jax import losses, storage
+from fusioninn_jax import losses, salts, storage
+from fusioninn_jax.brain import brain_mask
 from fusioninn_jax.models import FusionModel, Variables
+from fusioninn_jax.score_names import BRAIN, of_decomposed, of_fused
 from fusioninn_jax.ssim import Moments, moments, ssim
 
 
@@ -48,11 +50,6 @@ def augment(key: jax.Array, sources: jax.Array, config: ml_collections.ConfigDic
 def split_sources(stack: jax.Array) -> tuple[jax.Array, ...]:
     """(B, H, W, M) -> M images of (B, H, W, 1)."""
     return tuple(jnp.split(stack, stack.shape[-1], axis=-1))
-
-
-def brain_mask(sources: tuple[jax.Array, ...]) -> jax.Array:
-    """(B, H, W, 1), true where any source is above 0."""
-    return jnp.concatenate(sources, -1).max(-1, keepdims=True) > 0
 
 
 def draw_latents(keys: jax.Array, prior: str, like: jax.Array) -> jax.Array:
@@ -100,7 +97,7 @@ def loss_parts(model: FusionModel, variables: Variables, sources: tuple[jax.Arra
     target = draw_latents(target_keys, config.prior, latent)
     brain = brain_mask(sources)
     latent_part = losses.latent_loss(config.latent, gather(latent), gather(target), gather(brain))
-    stored = storage.simulate(fused, jax.vmap(lambda key: jax.random.fold_in(key, 2))(keys), config.storage)
+    stored = storage.simulate(fused, jax.vmap(lambda key: jax.random.fold_in(key, salts.STORAGE))(keys), config.storage)
     decomposed = model.decompose(variables, stored, draw_latents(fresh_keys, config.prior, latent))
     images |= {"latent": latent, "decomposed": decomposed}
     decomposition = similarity(decomposed, [moments(image) for image in decomposed])
@@ -116,19 +113,23 @@ def per_image_loss(model: FusionModel, parts: losses.LossParts, config: ml_colle
                              background_weight=config.background_weight)
 
 
-def scores(sources: tuple[jax.Array, ...], images: dict[str, Any]) -> dict[str, jax.Array]:
+def scores(sources: tuple[jax.Array, ...], images: dict[str, Any], storage_name: str) -> dict[str, jax.Array]:
     """SSIM of fused and decomposed images with each source, whole slice and inside the brain, each (B,).
 
-    {} for a system that has no images while it trains.
+    Args:
+      sources: m images (B, H, W, 1) in [0, 1].
+      images: as `loss_parts` gives them; {} for a system that has none while it trains.
+      storage_name: how the fused image was kept, `score_names.storage_name`.
 
-    Brain: any source above 0. Names: `ssim_fused_1`, `ssim_fused_1_brain`, `ssim_decomposed_1`, ...
+    Returns:
+      the scores by their `score_names`; {} without images.
     """
+    result: dict[str, jax.Array] = {}
     brain = brain_mask(sources)
-    of_kind = {"fused": (images["fused"],) * len(sources) if images else (),
-               "decomposed": images.get("decomposed", ())}
-    result = {}
-    for kind, partners in of_kind.items():
-        for i, (source, image) in enumerate(zip(sources, partners, strict=bool(partners)), 1):
-            result[f"ssim_{kind}_{i}"] = ssim(source, image)
-            result[f"ssim_{kind}_{i}_brain"] = ssim(source, image, mask=brain)
+    partners = {of_fused(i): images["fused"] for i in range(1, len(sources) + 1) if images}
+    partners |= {of_decomposed("ssim", i, storage_name): image
+                 for i, image in enumerate(images.get("decomposed", ()), 1)}
+    for i, (name, image) in enumerate(partners.items()):
+        source = sources[i % len(sources)]
+        result |= {name: ssim(source, image), name + BRAIN: ssim(source, image, mask=brain)}
     return result

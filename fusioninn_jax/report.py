@@ -25,7 +25,9 @@ matplotlib.use("Agg")  # files only, no window
 from matplotlib import pyplot as plt  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
+from fusioninn_jax import brain  # noqa: E402
 from fusioninn_jax.runtime.errors import Parser, UserError, cli  # noqa: E402
+from fusioninn_jax.score_names import BRAIN, of_decomposed, of_fused  # noqa: E402
 from fusioninn_jax.scoring import score_table  # noqa: E402
 from fusioninn_jax.studies import study_page  # noqa: E402
 from fusioninn_jax.training.train_log import METRICS_FILE, TRAIN_FILE, read_lines  # noqa: E402
@@ -51,12 +53,12 @@ def curves(train: list[dict[str, Any]], evaluations: list[dict[str, Any]], modal
         left.plot(steps, [record[name] for record in train], label=name, linewidth=1)
     left.set(xlabel="step", ylabel="training loss", yscale="log")
     left.legend()
-    steps = [record["step"] for record in evaluations]
+    steps, logged = [record["step"] for record in evaluations], list(evaluations[0]) if evaluations else []
     for i, modality in enumerate(modalities, 1):
         for kind, style, label in (("fused", "--", f"fused, with {modality}"),
                                    ("decomposed", "-", f"{modality}, decomposed")):
-            name = f"ssim_{kind}_{i}_brain"
-            if evaluations and name in evaluations[0]:
+            name = next((name for name in logged if name.startswith(f"ssim_{kind}_{i}") and name.endswith(BRAIN)), "")
+            if name:
                 right.plot(steps, [record[name] for record in evaluations], style, marker="o", markersize=3,
                            color=f"C{i - 1}", label=label)
     right.set(xlabel="step", ylabel="validation SSIM inside the brain")
@@ -78,8 +80,8 @@ def image_panel(examples: dict[str, np.ndarray], modalities: list[str]) -> Figur
     columns += [(name, examples["sources"][..., i], grey) for i, name in enumerate(modalities)]
     columns += [("fused", examples["fused"][..., 0], grey)]
     for i in range(examples["latent"].shape[-1] if "latent" in examples else 0):
-        brain = examples["sources"].max(-1) > 0
-        centre, spread = examples["latent"][..., i][brain].mean(), 3 * examples["latent"][..., i][brain].std()
+        inside = brain.inside(examples["sources"])[..., 0]
+        centre, spread = examples["latent"][..., i][inside].mean(), 3 * examples["latent"][..., i][inside].std()
         columns.append(("latent", examples["latent"][..., i],
                         {"cmap": "RdBu_r", "vmin": centre - spread, "vmax": centre + spread}))
     if "decomposed" in examples:
@@ -134,12 +136,12 @@ def _score_rows(summary: dict[str, Any], modalities: list[str]) -> list[dict[str
         return summary["overall"].get(name)
     rows = []
     for i, modality in enumerate(modalities, 1):
-        for label, name in ((f"fused with {modality}", f"ssim_{i}"),
-                            (f"{modality}, decomposed from float", f"decomposition_ssim_{i}_float"),
-                            (f"{modality}, decomposed from a 16-bit image", f"decomposition_ssim_{i}_16bit"),
-                            (f"{modality}, decomposed from an 8-bit image", f"decomposition_ssim_{i}_8bit")):
+        for label, name in ((f"fused with {modality}", of_fused(i)),
+                            (f"{modality}, decomposed from float", of_decomposed("ssim", i, "float")),
+                            (f"{modality}, decomposed from a 16-bit image", of_decomposed("ssim", i, "16bit")),
+                            (f"{modality}, decomposed from an 8-bit image", of_decomposed("ssim", i, "8bit"))):
             if cell(name):
-                rows.append({"label": label, "whole": cell(name), "brain": cell(f"{name}_brain")})
+                rows.append({"label": label, "whole": cell(name), "brain": cell(name + BRAIN)})
     return rows
 
 

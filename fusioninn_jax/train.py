@@ -15,7 +15,7 @@ import ml_collections
 import numpy as np
 from tqdm import tqdm
 
-from fusioninn_jax import input_pipeline, models, objective
+from fusioninn_jax import input_pipeline, models, objective, salts
 from fusioninn_jax.models.fusioninn import settled
 from fusioninn_jax.runtime import processes
 from fusioninn_jax.runtime.command_line import run_with_config
@@ -63,7 +63,7 @@ def initial_state(model: models.FusionModel, optimizer: Any, config: ml_collecti
         raise UserError(f"{config.data.dataset}: images of {height}x{width}; the model needs multiples of "
                         f"{model.multiple}: set --config.data.crop=({height // model.multiple * model.multiple}, "
                         f"{width // model.multiple * model.multiple})")
-    key = jax.random.fold_in(jax.random.key(config.seed), np.uint32(2**32 - 1))
+    key = jax.random.fold_in(jax.random.key(config.seed), salts.INITIALISATION)
     variables = jax.jit(model.init)(key, *objective.split_sources(jnp.asarray(first["sources"])))
     return train_state.create(variables, optimizer, config.optimizer)
 

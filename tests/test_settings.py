@@ -1,4 +1,4 @@
-"""fusioninn_jax.settings: the tables are whole, what is made from them is new each time, configs/ knows no other name."""
+"""fusioninn_jax.settings: whole tables, new configurations each time, and no other name in configs/."""
 import importlib
 import pathlib
 

@@ -36,7 +36,7 @@ def test_a_run_leaves_its_records(whole_run):
     evaluations = read_lines(workdir / METRICS_FILE)
     assert [record["step"] for record in evaluations] == [2, 4, 6]
     assert all(np.isfinite(list(record.values())).all() for record in evaluations)
-    assert {"loss", "ssim_fused_1", "ssim_decomposed_2_brain"} <= set(evaluations[0])
+    assert {"loss", "ssim_fused_1", "ssim_decomposed_2_8bit_brain"} <= set(evaluations[0])
     assert list((workdir / "tensorboard").iterdir())
     kept = sorted(int(folder.name) for folder in (workdir / "checkpoints").iterdir())
     best = min(evaluations, key=lambda record: record["loss"])["step"]
@@ -175,7 +175,7 @@ def test_evaluate_and_report_use_what_training_left(whole_run, data_dir, capsys)
     assert evaluate.main([f"--workdir={workdir}", "--split=test", "--metrics=ssim", f"--fused-dir=saved={folder}",
                           f"--out={workdir}/again"]) == 0
     again = json.loads((workdir / "again/summary.json").read_text())["systems"]
-    for name in ("ssim_1", "q_ssim_brain"):  # 8 bits apart
+    for name in ("ssim_fused_1", "q_ssim_brain"):  # 8 bits apart
         np.testing.assert_allclose(again["saved"]["overall"][name]["mean"],
                                    again["fusioninn"]["overall"][name]["mean"], atol=0.01)
     assert "SSIM with t1gd" in capsys.readouterr().out

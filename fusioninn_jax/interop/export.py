@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax import export as jax_export
 
+from fusioninn_jax import pretrained
 from fusioninn_jax.models import FusionModel, Variables
 from fusioninn_jax.runtime import outputs
 from fusioninn_jax.runtime.errors import Parser, UserError, cli
@@ -79,18 +80,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--overwrite", action="store_true", help="replace the folder where it is there already")
     args = parser.parse_args(argv)
     outputs.check([args.out], overwrite=args.overwrite)
-    system = fusing.load_system(args.checkpoint)
+    trained = fusing.load(args.checkpoint)
     try:
-        exported = export(system.model, system.variables, tuple(args.size))
+        exported = export(trained.model, trained.variables, tuple(args.size))
     except ValueError as error:
         raise UserError(f"--size: {error}") from error
-    about = {name: {"takes": list(map(str, function.in_avals)), "gives": list(map(str, function.out_avals))}
-             for name, function in exported.items()}
+    about = {part: {"takes": list(map(str, function.in_avals)), "gives": list(map(str, function.out_avals))}
+             for part, function in exported.items()}
+    name = pretrained.fingerprint(trained.variables, trained.config)
     with outputs.new_files(args.out) as (folder,):
         folder.mkdir()
-        for name, function in exported.items():
-            (folder / f"{name}.stablehlo").write_bytes(function.serialize())
-        (folder / "README.json").write_text(json.dumps(about | {"model": system.name, "images": "NHWC in [0, 1]"},
+        for part, function in exported.items():
+            (folder / f"{part}.stablehlo").write_bytes(function.serialize())
+        (folder / "README.json").write_text(json.dumps(about | {"model": name, "images": "NHWC in [0, 1]"},
                                                        indent=2) + "\n")
     print(f"written: {args.out} ({', '.join(exported)})")
     return 0

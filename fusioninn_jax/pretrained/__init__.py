@@ -21,12 +21,12 @@ import numpy as np
 from fusioninn_jax import models, settings
 from fusioninn_jax.models import FusionModel, Variables, fusioninn
 from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.trained_model import TrainedModel
 
 WEIGHTS, CONFIG = "weights.npz", "config.json"
-Loaded = tuple[FusionModel, Variables, ml_collections.ConfigDict]
 
 
-def load(folder: str | pathlib.Path | None = None) -> Loaded:
+def load(folder: str | pathlib.Path | None = None) -> TrainedModel:
     """A model from such a pair of files.
 
     Args:
@@ -34,7 +34,7 @@ def load(folder: str | pathlib.Path | None = None) -> Loaded:
         simulated T1-Gd and FLAIR slices.
 
     Returns:
-      (model, variables, config); config has `model` as in training, `prior` of the latent and `modalities`.
+      the model; its config has `model` as in training, `prior` of the latent and `modalities`.
 
     Raises:
       UserError: a file is missing, damaged, or of another model than its configuration says.
@@ -83,7 +83,7 @@ def to_bytes(variables: Variables, config: ml_collections.ConfigDict) -> tuple[s
     return json.dumps(json.loads(describe(config).to_json()), indent=2) + "\n", buffer.getvalue()
 
 
-def from_bytes(text: str, weights: bytes) -> Loaded:
+def from_bytes(text: str, weights: bytes) -> TrainedModel:
     """Undoes `to_bytes`.
 
     Raises:
@@ -100,7 +100,8 @@ def from_bytes(text: str, weights: bytes) -> Loaded:
                    if name not in places or name not in arrays or places[name].shape != arrays[name].shape)
     if wrong:
         raise ValueError(f"its weights and its configuration differ at {wrong[0]}")
-    return model, jax.tree.unflatten(jax.tree.structure(shapes), [arrays[name] for name in places]), config
+    variables = jax.tree.unflatten(jax.tree.structure(shapes), [arrays[name] for name in places])
+    return TrainedModel(model, variables, config)
 
 
 @functools.lru_cache(maxsize=8)

@@ -22,11 +22,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--modalities", nargs="*", default=["t1gd", "flair"], help="what the sources were")
     parser.add_argument("--out", required=True, help="the folder of the two files")
     args = parser.parse_args(argv)
-    _, variables, config, step = checkpoint.load(args.workdir, args.checkpoint)
-    described = pretrained.describe(config, tuple(args.modalities))
-    pretrained.save(args.out, jax.tree.map(np.asarray, variables), described)
+    trained = checkpoint.load(args.workdir, args.checkpoint)
+    described = pretrained.describe(trained.config, tuple(args.modalities))
+    pretrained.save(args.out, jax.tree.map(np.asarray, trained.variables), described)
     size = sum((pathlib.Path(args.out) / name).stat().st_size for name in (pretrained.WEIGHTS, pretrained.CONFIG))
-    print(f"written: {args.out}/{pretrained.WEIGHTS} and {pretrained.CONFIG}, {size / 1000:.0f} kB, of step {step}")
+    print(f"written: {args.out}/{pretrained.WEIGHTS} and {pretrained.CONFIG}, {size / 1000:.0f} kB, "
+          f"of step {trained.step}")
     return 0
 
 

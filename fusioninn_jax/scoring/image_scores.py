@@ -1,7 +1,7 @@
 """The scores of one batch, per image: fusion quality, decomposition after storage, and moments of the latent.
 
 Images are (B, H, W, 1); sources in [0, 1], a raw fused image may leave it. Every score is (B,), over the whole slice
-and, with `_brain` at the end of its name, inside the brain (where any source is above 0).
+and inside the brain; `score_names` names them.
 """
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from fusioninn_jax import metrics, objective
+from fusioninn_jax.brain import brain_mask
 from fusioninn_jax.models import FusionModel
-from fusioninn_jax.objective import brain_mask
+from fusioninn_jax.score_names import BRAIN, STORAGE_BITS, of_decomposed, of_fused
 from fusioninn_jax.storage import store
 
 TABLE1 = ("q_ssim", "q_fmi", "q_ncie", "q_xy", "q_p")
@@ -22,7 +23,6 @@ PUBLISHED = {"q_xy_fusioninn": "q_xy", "q_p_fusioninn": "q_p"}  # variant='fusio
 FURTHER = ("q_abf", "mutual_information", "vif", "scd", "correlation", "ssim_sum", "psnr", "mse")
 OF_FUSED = ("entropy", "standard_deviation", "spatial_frequency", "average_gradient")
 METRIC_SETS = {"ssim": ("q_ssim",), "table1": (*TABLE1, *PUBLISHED), "all": (*TABLE1, *PUBLISHED, *FURTHER, *OF_FUSED)}
-STORAGE_BITS = {"float": 0, "16bit": 16, "8bit": 8}
 Scores = dict[str, jax.Array]
 
 
@@ -35,18 +35,18 @@ def fusion_scores(sources: tuple[jax.Array, ...], fused: jax.Array, names: tuple
       names: metrics, out of METRIC_SETS["all"].
 
     Returns:
-      the scores by name, and `ssim_1` ... `ssim_m`.
+      the scores by name, and SSIM with each source, `score_names.of_fused`.
     """
     clipped, brain = jnp.clip(fused, 0, 1), brain_mask(sources)
     scores = {}
-    for ending, mask in (("", None), ("_brain", brain)):
+    for ending, mask in (("", None), (BRAIN, brain)):
         for i, source in enumerate(sources):
-            scores[f"ssim_{i + 1}{ending}"] = metrics.decomposition_ssim(source, fused, mask=mask)
+            scores[of_fused(i + 1) + ending] = metrics.decomposition_ssim(source, fused, mask=mask)
         for name in names if len(sources) == 2 else ():
             scores[name + ending] = _metric(name, sources, fused if name == "q_ssim" else clipped, mask)
     # the published cut-outs lie in the image's centre, whatever the mask
-    return {name: value for name, value in scores.items() if name.removesuffix("_brain") not in PUBLISHED
-            or not name.endswith("_brain")}
+    return {name: value for name, value in scores.items() if name.removesuffix(BRAIN) not in PUBLISHED
+            or not name.endswith(BRAIN)}
 
 
 def _metric(name: str, sources: tuple[jax.Array, ...], fused: jax.Array, mask: jax.Array | None) -> jax.Array:
@@ -60,11 +60,11 @@ def _metric(name: str, sources: tuple[jax.Array, ...], fused: jax.Array, mask: j
 def decomposition_scores(sources: tuple[jax.Array, ...], decomposed: tuple[jax.Array, ...], storage: str) -> Scores:
     """SSIM, PSNR and mean absolute error of each decomposed source, from a fused image kept as `storage`."""
     brain, scores = brain_mask(sources), {}
-    for ending, mask in (("", None), ("_brain", brain)):
+    for ending, mask in (("", None), (BRAIN, brain)):
         for i, (source, image) in enumerate(zip(sources, decomposed, strict=True), 1):
             for measure in ("ssim", "psnr", "mae"):
                 function: Callable[..., jax.Array] = getattr(metrics, f"decomposition_{measure}")
-                scores[f"decomposition_{measure}_{i}_{storage}{ending}"] = function(source, image, mask=mask)
+                scores[of_decomposed(measure, i, storage) + ending] = function(source, image, mask=mask)
     return scores
 
 

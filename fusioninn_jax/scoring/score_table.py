@@ -11,7 +11,8 @@ from typing import Any, TextIO
 import numpy as np
 
 from fusioninn_jax.runtime import outputs
-from fusioninn_jax.scoring.image_scores import METRIC_SETS, STORAGE_BITS
+from fusioninn_jax.score_names import BRAIN, STORAGE_BITS, is_of_decomposed, of_decomposed, source_of_fused
+from fusioninn_jax.scoring.image_scores import METRIC_SETS
 from fusioninn_jax.scoring.statistics import bootstrap_interval
 
 KEYS = ("system", "subject", "slice_index")
@@ -22,10 +23,10 @@ Row = dict[str, Any]
 def score_names(rows: list[Row]) -> list[str]:
     """The scores that any row has: SSIM with each source, the metrics in their usual order, decomposition."""
     def place(name: str) -> int:
-        plain, known = name.removesuffix("_brain"), METRIC_SETS["all"]
+        plain, known = name.removesuffix(BRAIN), METRIC_SETS["all"]
         if plain in known:
             return known.index(plain)
-        return len(known) if plain.startswith("decomposition_") else -1
+        return len(known) if is_of_decomposed(name) else -1
     return sorted(dict.fromkeys(name for row in rows for name in row if name not in KEYS), key=place)
 
 
@@ -89,14 +90,13 @@ def markdown_table(header: list[str], lines: list[list[str]]) -> str:
 def _fusion_tables(systems: dict[str, Any], modalities: list[str]) -> list[str]:
     """Score by system, the whole slice and the inside of the brain."""
     def label(name: str) -> str:
-        if name.startswith("ssim_") and name[5:].isdigit():
-            return f"SSIM with {modalities[int(name[5:]) - 1]}"
-        return name
+        source = source_of_fused(name)
+        return name if source is None else f"SSIM with {modalities[source - 1]}"
     names = list(dict.fromkeys(name for summary in systems.values() for name in summary["overall"]
-                               if not name.startswith("decomposition_")))
+                               if not is_of_decomposed(name)))
     parts = []
-    for title, ending in (("Fusion, whole slice", ""), ("Fusion, inside the brain", "_brain")):
-        chosen = [name for name in names if name.endswith("_brain") == bool(ending)]
+    for title, ending in (("Fusion, whole slice", ""), ("Fusion, inside the brain", BRAIN)):
+        chosen = [name for name in names if name.endswith(BRAIN) == bool(ending)]
         lines = [[label(name.removesuffix(ending) if ending else name),
                   *[_cell(summary["overall"].get(name)) for summary in systems.values()]] for name in chosen]
         parts.append(f"## {title}\n\n{markdown_table(['score', *systems], lines)}\n")
@@ -108,8 +108,8 @@ def _decomposition_table(system: str, summary: dict[str, Any], modalities: list[
     lines = []
     for i, modality in enumerate(modalities, 1):
         for measure in ("ssim", "psnr", "mae"):
-            for where, ending in (("whole slice", ""), ("brain", "_brain")):
-                cells = [_cell(summary["overall"].get(f"decomposition_{measure}_{i}_{storage}{ending}"))
+            for where, ending in (("whole slice", ""), ("brain", BRAIN)):
+                cells = [_cell(summary["overall"].get(of_decomposed(measure, i, storage) + ending))
                          for storage in STORAGE_BITS]
                 lines.append([modality, measure.upper(), where, *cells])
     header = ["source", "measure", "where", *[f"fused image in {storage}" for storage in STORAGE_BITS]]
@@ -123,8 +123,8 @@ def _latent_table(system: str, latent: dict[str, dict[str, float]]) -> str:
 
 
 def _subject_table(system: str, summary: dict[str, Any]) -> str:
-    names = [name for name in summary["overall"] if name in ("q_ssim", "ssim_1", "ssim_2", "ssim_1_brain",
-             "ssim_2_brain") or name.startswith("decomposition_ssim") and "float" in name]
+    names = [name for name in summary["overall"] if name == "q_ssim" or source_of_fused(name)
+             or name.startswith("ssim_") and is_of_decomposed(name) and "_float" in name]
     lines = [[subject, *[f"{values[name]:.4f}" for name in names]] for subject, values in summary["subjects"].items()]
     return f"## Patients, {system}\n\n{markdown_table(['patient', *names], lines)}\n"
 
@@ -137,7 +137,7 @@ def markdown(report: dict[str, Any]) -> str:
              f"{len(next(iter(systems.values()))['subjects'])} patients; mean [bootstrap 95 % interval].\n"]
     parts += _fusion_tables(systems, modalities)
     for name, summary in systems.items():
-        if any(score.startswith("decomposition_") for score in summary["overall"]):
+        if any(is_of_decomposed(score) for score in summary["overall"]):
             parts.append(_decomposition_table(name, summary, modalities))
         if summary.get("latent"):
             parts.append(_latent_table(name, summary["latent"]))

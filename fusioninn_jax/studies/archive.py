@@ -27,8 +27,8 @@ from fusioninn_jax.formats.provenance import Provenance
 from fusioninn_jax.formats.series import Series, to_type
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.studies import fusing, integer_codec
-from fusioninn_jax.studies.fusing import System
 from fusioninn_jax.studies.integer_codec import Block
+from fusioninn_jax.trained_model import TrainedModel
 
 LEVEL = 2.0**-12  # of the fused image; finer levels cost more than they save in the residuals
 GUARD = 1e-4  # of a level of the prediction
@@ -39,17 +39,18 @@ TRIAL_SLICES = 6
 TRIAL_STEPS = [2.0**k for k in range(-8, 2)]  # of the latent, in its standard deviations over 8
 
 
-def encode(system: System, sources: Sequence[Series]) -> tuple[Series, list[nifti.Extension]]:
+def encode(trained: TrainedModel, sources: Sequence[Series]) -> tuple[Series, list[nifti.Extension]]:
     """The fused image of an archive and the extensions of its header.
 
     Raises:
       UserError: another number of series than the model takes, or a model that cannot decompose.
     """
-    if system.model.decompose is None:
+    if trained.model.decompose is None:
         raise UserError("--lossless needs a model that can decompose; give a FusionINN --checkpoint")
-    image, record, volume = fusing.fuse(system, sources, Storage(np.dtype(np.int16), LEVEL))
+    image, record, volume = fusing.fuse(trained, sources, Storage(np.dtype(np.int16), LEVEL))
     ranges = _stored_ranges(sources)
-    predictor = _predictor(*system.weights)
+    config, weights = pretrained.to_bytes(trained.variables, trained.config)
+    predictor = _predictor(config, weights)
     step = _choose_step(predictor, image, volume.latent, sources, ranges)
     latent = np.rint(np.asarray(volume.latent, np.float64) / step).astype(np.int64)
     prediction = predictor(image, latent * step, ranges)
@@ -59,7 +60,7 @@ def encode(system: System, sources: Sequence[Series]) -> tuple[Series, list[nift
         arrays |= {f"{name}{i}": array for name, array in _residual(source.stored, prediction[i], levels[i]).items()}
     meta = {"step": step, "levels": levels, "ranges": ranges.tolist(),
             "sha256": [checksum(source.stored) for source in sources]}
-    strings = {"config": system.weights[0].encode(), "weights": system.weights[1]}
+    strings = {"config": config.encode(), "weights": weights}
     payload = integer_codec.pack(Block(meta, arrays, strings))
     return image, [(nifti.COMMENT, provenance.text(record)), (nifti.PRIVATE, payload)]
 
@@ -119,7 +120,7 @@ def _predictor(config_text: str, weights: bytes) -> Any:
     with config.unlocked():
         if "dtype" in config.model[config.model.name]:
             config.model[config.model.name].dtype = "float32"  # else convolutions are rounded to 8 bits
-    model, variables, _ = pretrained.from_bytes(config.to_json(), weights)
+    model, variables, *_ = pretrained.from_bytes(config.to_json(), weights)
 
     def predict(image: Series, latent: np.ndarray, ranges: np.ndarray) -> np.ndarray:
         with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):

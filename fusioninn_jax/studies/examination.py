@@ -12,11 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from fusioninn_jax import volumes
+from fusioninn_jax.brain import inside
 from fusioninn_jax.formats import files
 from fusioninn_jax.formats.series import Series
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.runtime.progress import bar
 from fusioninn_jax.studies import fusing, slice_scores
+from fusioninn_jax.trained_model import TrainedModel
 
 CHUNK = 16  # slices at a time
 MARGIN = 16  # pixels kept around the brain: what lies farther off changes a decomposed image by under 1/1000
@@ -59,12 +61,12 @@ class Examination:
     seed: int
 
 
-def examine(system: fusing.System, sources: Sequence[Series], tumour: np.ndarray, labels: Sequence[str], *,
+def examine(trained: TrainedModel, sources: Sequence[Series], tumour: np.ndarray, labels: Sequence[str], *,
             samples: int, seed: int) -> Examination:
     """Fuses and decomposes a study and scores every slice.
 
     Args:
-      system: a model that can decompose.
+      trained: a model that can decompose.
       sources: m series on one grid.
       tumour: (Z, H, W) labels of a mask on their grid, 0 where there is none.
       labels: m names.
@@ -74,15 +76,15 @@ def examine(system: fusing.System, sources: Sequence[Series], tumour: np.ndarray
     Raises:
       UserError: a model that cannot decompose, or another number of sources than it takes.
     """
-    if system.model.decompose is None:
+    if trained.model.decompose is None:
         raise UserError("the model of this checkpoint cannot decompose; give a FusionINN --checkpoint")
     values = np.stack([source.values for source in sources])
-    brain = np.asarray((values > 0).any(0))
-    box = brain_box(brain, system.model.multiple)
+    brain = inside(values, 0)[0]
+    box = brain_box(brain, trained.model.multiple)
     with bar(len(brain) + len(range(*box[0].indices(len(brain)))), "fusing", "slices") as progress:
         with ThreadPoolExecutor(1) as pool:  # compiles while the other core fuses
-            work = pool.submit(_compiled, system, labels, _chunked(brain[box].shape), samples, seed)
-            volume = fusing.fuse(system, sources, files.FLOAT).volume
+            work = pool.submit(_compiled, trained, labels, _chunked(brain[box].shape), samples, seed)
+            volume = fusing.fuse(trained, sources, files.FLOAT).volume
             progress.update(len(brain))
             low, high = np.moveaxis(np.asarray(volume.ranges)[box[0]], -1, 0).transpose(0, 2, 1)
             scale = np.where(high > low, high - low, 1)[..., None, None]
@@ -122,15 +124,15 @@ def _chunked(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (min(CHUNK, shape[0]), *shape[1:])
 
 
-def _compiled(system: fusing.System, labels: Sequence[str], size: tuple[int, ...], samples: int, seed: int) -> Work:
+def _compiled(trained: TrainedModel, labels: Sequence[str], size: tuple[int, ...], samples: int, seed: int) -> Work:
     """What is done to some slices, of one shape: mean and deviation of their decompositions, and their scores."""
     count, key = len(labels), jax.random.key(seed)
     ranges = np.tile(np.array([0, 1], np.float32), (size[0], count, 1))
 
     def decompose(fused: jax.Array, numbers: jax.Array) -> tuple[jax.Array, jax.Array]:
-        volume = volumes.from_fused(fused, ranges, system.model.multiple)
-        return volumes.decompose_samples(system.model, system.variables, volume, key=key, samples=samples,
-                                         prior=system.prior, numbers=numbers)
+        volume = volumes.from_fused(fused, ranges, trained.model.multiple)
+        return volumes.decompose_samples(trained.model, trained.variables, volume, key=key, samples=samples,
+                                         prior=trained.prior, numbers=numbers)
 
     image, stack = (jax.ShapeDtypeStruct(shape, np.float32) for shape in ((*size, 1), (count, *size, 1)))
     flat, numbers = jax.ShapeDtypeStruct(size, np.float32), jax.ShapeDtypeStruct(size[:1], np.int32)

@@ -19,17 +19,9 @@ from fusioninn_jax.formats.provenance import Provenance
 from fusioninn_jax.formats.series import Series, to_type
 from fusioninn_jax.models import FusionModel
 from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.trained_model import TrainedModel
 from fusioninn_jax.training import parallel
 from fusioninn_jax.volumes import FusedVolume
-
-
-class System(NamedTuple):
-    """A trained model ready to use; `name` is its fingerprint."""
-    model: FusionModel
-    variables: Any
-    prior: str
-    name: str
-    weights: tuple[str, bytes]
 
 
 class Fusion(NamedTuple):
@@ -39,40 +31,38 @@ class Fusion(NamedTuple):
     volume: FusedVolume
 
 
-def load_system(checkpoint: str | None) -> System:
-    """A model by the folder of its training or of its two files (`pretrained`); None for the one that ships.
+def load(checkpoint: str | None) -> TrainedModel:
+    """A model by the folder of its training or of its two files (`pretrained`).
+
+    Args:
+      checkpoint: the folder; None for the model that ships with the package.
 
     Raises:
       UserError: neither is there.
     """
     if checkpoint is None or (pathlib.Path(checkpoint) / pretrained.WEIGHTS).exists():
-        return as_system(*pretrained.load(checkpoint))
+        return pretrained.load(checkpoint)
     from fusioninn_jax.training import checkpoint as checkpoints  # Orbax takes seconds to import
-    model, variables, config, _ = checkpoints.load(checkpoint)
-    if config.data.get("normalisation", "minmax") != "minmax":
-        print(f"{checkpoint}: trained on intensities scaled by {config.data.normalisation}; here each slice is "
+    trained = checkpoints.load(checkpoint)
+    if trained.config.data.get("normalisation", "minmax") != "minmax":
+        print(f"{checkpoint}: trained on intensities scaled by {trained.config.data.normalisation}; here each slice is "
               "scaled by its own minimum and maximum, from which it comes back whole", file=sys.stderr)
-    return as_system(model, jax.tree.map(np.asarray, variables), pretrained.describe(config))
+    return trained._replace(variables=jax.tree.map(np.asarray, trained.variables))
 
 
-def as_system(model: FusionModel, variables: Any, config: Any) -> System:
-    """A System from what `pretrained.load` returns."""
-    return System(model, variables, config.prior, pretrained.fingerprint(variables, config),
-                  pretrained.to_bytes(variables, config))
-
-
-def fuse(system: System, sources: Sequence[Series], storage: Storage) -> Fusion:
+def fuse(trained: TrainedModel, sources: Sequence[Series], storage: Storage) -> Fusion:
     """Fuses series that lie on one grid; the image is rounded to `storage`, the volume is not.
 
     Raises:
       UserError: another number of series than the model takes.
     """
-    if system.model.sources not in (None, len(sources)):
-        raise UserError(f"{len(sources)} series: the model of this checkpoint fuses {system.model.sources}; give as "
+    if trained.model.sources not in (None, len(sources)):
+        raise UserError(f"{len(sources)} series: the model of this checkpoint fuses {trained.model.sources}; give as "
                         "many, or another --checkpoint")
-    volume = _on_devices(_fuse(system.model), system.variables, *[source.values for source in sources])
+    volume = _on_devices(_fuse(trained.model), trained.variables, *[source.values for source in sources])
     image = _as_image(np.asarray(volume.fused), sources[0], storage)
-    record = provenance.make(image, list(sources), volume.ranges, system.name, system.prior)
+    name = pretrained.fingerprint(trained.variables, trained.config)
+    record = provenance.make(image, list(sources), volume.ranges, name, trained.prior)
     return Fusion(image, record, volume)
 
 
@@ -100,27 +90,28 @@ def _padded(image: Series, shape: tuple[int, ...]) -> np.ndarray:
     return np.pad(image.values, lack, mode="edge")
 
 
-def as_volume(system: System, image: Series, record: Provenance, latent: np.ndarray | None = None,
+def as_volume(trained: TrainedModel, image: Series, record: Provenance, latent: np.ndarray | None = None,
               remainder: bool = False) -> FusedVolume:
     """A FusedVolume from a fused image as stored and, where it was kept, what `latent_channels` made of it."""
-    volume = volumes.from_fused(image.values, np.asarray(record["ranges"], np.float32), system.model.multiple)
+    volume = volumes.from_fused(image.values, np.asarray(record["ranges"], np.float32), trained.model.multiple)
     if latent is not None and remainder:
         volume = dataclasses.replace(volume, whole=volume.whole + latent[..., -1])
         latent = latent[..., :-1]
     return dataclasses.replace(volume, latent=latent)
 
 
-def decompose(system: System, volume: FusedVolume, seed: int) -> np.ndarray:
+def decompose(trained: TrainedModel, volume: FusedVolume, seed: int) -> np.ndarray:
     """(m, Z, H, W) float32 sources, from the volume's latent or a fresh one."""
     numbers, key = np.arange(len(volume.whole)), jax.random.key(seed)
-    result = _on_devices(_decompose(system.model, system.prior), (system.variables, key), volume, numbers)
+    result = _on_devices(_decompose(trained.model, trained.prior), (trained.variables, key), volume, numbers)
     return np.moveaxis(result, 1, 0)
 
 
-def decompose_samples(system: System, volume: FusedVolume, seed: int, samples: int) -> tuple[np.ndarray, np.ndarray]:
+def decompose_samples(trained: TrainedModel, volume: FusedVolume, seed: int,
+                      samples: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of `samples` decompositions, each (m, Z, H, W)."""
     numbers, key = np.arange(len(volume.whole)), jax.random.key(seed)
-    mean, deviation = _on_devices(_samples(system.model, system.prior, samples), (system.variables, key),
+    mean, deviation = _on_devices(_samples(trained.model, trained.prior, samples), (trained.variables, key),
                                   dataclasses.replace(volume, latent=None), numbers)
     return np.moveaxis(mean, 1, 0), np.moveaxis(deviation, 1, 0)
 

@@ -86,11 +86,11 @@ def write(wishes: StudyPage) -> pathlib.Path:
     if len(wishes.sources) < 2 or len(wishes.labels) != len(wishes.sources) or few:
         raise UserError("report study: two series at least, a label for each, --samples 2 or more, --slices 1 or more")
     outputs.check(names, inputs=[*wishes.sources, *([wishes.mask] if wishes.mask else [])], overwrite=wishes.overwrite)
-    system = fusing.load_system(wishes.checkpoint)
-    if system.model.decompose is None:
+    trained = fusing.load(wishes.checkpoint)
+    if trained.model.decompose is None:
         raise UserError("report study: the model of this checkpoint cannot decompose; give a FusionINN --checkpoint")
     sources = reading.read_sources(wishes.sources, resample=wishes.resample)
-    study = examination.examine(system, sources, _tumour(wishes, sources[0]), wishes.labels, samples=wishes.samples,
+    study = examination.examine(trained, sources, _tumour(wishes, sources[0]), wishes.labels, samples=wishes.samples,
                                 seed=wishes.seed)
     with outputs.new_files(*names) as temporaries:
         temporaries[0].write_text(page_content.render(study, wishes.slices), encoding="utf-8")

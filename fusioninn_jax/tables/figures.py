@@ -19,12 +19,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from fusioninn_jax import input_pipeline, losses
+from fusioninn_jax import brain, input_pipeline, losses
 from fusioninn_jax.runtime import outputs
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.ssim import ssim
 from fusioninn_jax.tables import published, systems
-from fusioninn_jax.tables.systems import System
+from fusioninn_jax.trained_model import TrainedModel
 
 MODALITIES = {"t1": "T1", "t1gd": "T1-Gd", "t2": "T2", "flair": "T2-FLAIR"}
 BOX_MARGIN = 1.3  # the box's side over the tumour's extent
@@ -169,14 +169,14 @@ def save(figure: Figure, folder: pathlib.Path, stem: str) -> list[pathlib.Path]:
     return paths
 
 
-def apply(system: System, stack: np.ndarray) -> Fusion:
+def apply(trained: TrainedModel, stack: np.ndarray) -> Fusion:
     """What a system makes of one (H, W, M) pair; it decomposes with a fresh latent of its own prior."""
     sources = [jnp.asarray(stack[None, ..., i:i + 1]) for i in range(stack.shape[-1])]
-    fused, latent = jax.jit(system.model.fuse)(system.variables, *sources)
+    fused, latent = jax.jit(trained.model.fuse)(trained.variables, *sources)
     decomposed: tuple[jax.Array, ...] = ()
-    if latent is not None and system.model.decompose is not None:
-        fresh = losses.sample_prior(system.config.losses.prior, jax.random.key(system.config.seed), latent.shape)
-        decomposed = jax.jit(system.model.decompose)(system.variables, fused, fresh)
+    if latent is not None and trained.model.decompose is not None:
+        fresh = losses.sample_prior(trained.prior, jax.random.key(trained.config.seed), latent.shape)
+        decomposed = jax.jit(trained.model.decompose)(trained.variables, fused, fresh)
 
     def plain(image: jax.Array) -> np.ndarray:
         return np.asarray(image)[0, ..., 0]
@@ -190,7 +190,7 @@ def _clearest_slices(prepared: input_pipeline.Prepared, data: ml_collections.Con
     best: dict[str, tuple[tuple[int, int], dict[str, Any]]] = {}
     for batch in input_pipeline.evaluation_batches(prepared, data.data, split, batch_size=1, multiple=16):
         example = {name: values[0] for name, values in batch.items()}
-        area = int((example["mask"] > 0).sum()), int((example["sources"].max(-1) > 0).sum())
+        area = int((example["mask"] > 0).sum()), int(brain.inside(example["sources"]).sum())
         subject = example["subject"].decode()
         if subject not in best or area > best[subject][0]:
             best[subject] = area, example
@@ -211,21 +211,22 @@ def run(args: argparse.Namespace, overrides: list[str]) -> pathlib.Path:
     if overrides:
         raise UserError(f"{overrides[0]}: figures are of trained runs; their settings cannot be changed")
     compared = systems.load([pathlib.Path(workdir) for workdir in args.workdirs], [])
-    data = systems.data_config(compared, args)
+    data = systems.data_config(compared, args.dataset, args.data_dir)
     prepared = input_pipeline.open_dataset(data.data)
     examples = _clearest_slices(prepared, data, args.split, args.patients)
     modalities = [MODALITIES.get(name, name) for name in prepared.modalities]
     pair, mask = examples[0]["sources"], _mask(examples[0])
-    one_each = {system.name: system for system in reversed(compared)}
+    one_each = {system.name: system.trained for system in reversed(compared)}
     results = {published.DISPLAY_NAMES.get(name, name): apply(one_each[name], pair)
                for name in dict.fromkeys([*published.TABLE1, *one_each]) if name in one_each}
     out = args.out or pathlib.Path("runs") / "figures"
     any_of = next(iter(results.values()))
     save(figure3(any_of.sources, {label: fusion.fused for label, fusion in results.items()}, modalities, mask), out,
          "figure3")
-    inverse = sorted((system for system in compared if system.model.decompose), key=lambda of: of.config.losses.lam)
+    inverse = sorted((system.trained for system in compared if system.trained.model.decompose),
+                     key=lambda of: of.config.losses.lam)
     if inverse:
-        save(figure4({f"λ = {system.config.losses.lam:g}": apply(system, pair) for system in inverse}, modalities,
+        save(figure4({f"λ = {trained.config.losses.lam:g}": apply(trained, pair) for trained in inverse}, modalities,
                      mask), out, "figure4")
         save(figure5([apply(inverse[0], example["sources"]) for example in examples], modalities,
                      [_mask(example) for example in examples]), out, "figure5")

@@ -6,21 +6,22 @@ import pathlib
 from typing import Any
 
 from fusioninn_jax import input_pipeline
+from fusioninn_jax.score_names import BRAIN, of_decomposed, of_fused
 from fusioninn_jax.scoring.score_table import summarise
 from fusioninn_jax.tables import published, render, systems
 
 Summary = dict[str, Any]
-STORED = ("decomposition_ssim_1_8bit", "decomposition_ssim_2_8bit")  # the fused image kept as a PNG
 LATENT = ("mean", "std", "excess_kurtosis", "autocorrelation")
-SSIMS = (*published.SSIMS, *STORED)
+# score -> (what it is, source): the paper's columns, then ours with the fused image kept as a PNG
+SSIMS = {**{of_fused(i): ("fusion", i) for i in (1, 2)},
+         **{of_decomposed("ssim", i, "float"): ("decomposition", i) for i in (1, 2)},
+         **{of_decomposed("ssim", i, "8bit"): ("from 8 bits", i) for i in (1, 2)}}
 
 
 def _header(modalities: list[str], with_paper: bool) -> list[str]:
     header = [""]
-    for score in SSIMS:
-        modality = modalities[int(score.removeprefix("decomposition_").split("_")[1]) - 1]
-        kind = "fusion" if score.startswith("ssim") else "from 8 bits" if score in STORED else "decomposition"
-        header += [f"{kind}, {modality}", *(["paper"] if with_paper and score in published.SSIMS else [])]
+    for score, (kind, source) in SSIMS.items():
+        header += [f"{kind}, {modalities[source - 1]}", *(["paper"] if with_paper and score in published.SSIMS else [])]
     return [*header, "latent in the brain: mean, std, excess kurtosis, neighbour correlation"]
 
 
@@ -46,7 +47,7 @@ def tables(sections: dict[str, dict[str, str]], summaries: dict[str, Summary],
     found = []
     for section, rows in sections.items():
         theirs = published.TABLE2.get(section, {})
-        for where, ending in (("whole slices", ""), ("inside the brain", "_brain")):
+        for where, ending in (("whole slices", ""), ("inside the brain", BRAIN)):
             with_paper = bool(theirs) and not ending
             lines = [_row(label, summaries[name], ending, theirs.get(label), with_paper)
                      for label, name in rows.items()]
@@ -63,12 +64,12 @@ def run(args: argparse.Namespace, overrides: list[str]) -> pathlib.Path:
     wanted = list(dict.fromkeys(run for rows in sections.values() for run in rows.values()))
     workdirs = systems.train_missing(sweep, wanted, root, args.base, overrides)
     compared = systems.load(workdirs.values(), [], {workdir: run for run, workdir in workdirs.items()})
-    data = systems.data_config(compared, args)
+    data = systems.data_config(compared, args.dataset, args.data_dir)
     prepared = input_pipeline.open_dataset(data.data)
     out = args.out or root
     summaries: dict[str, Summary] = {}
     for system in compared:
-        rows, latent = systems.scores(system, prepared, data, args, out / "scores")
+        rows, latent = systems.scores(system, prepared, data, systems.scoring_of(args, "ssim"), out / "scores")
         summaries[system.label] = summarise(rows) | {"latent": latent}
     numbers = [{"run": run, "score": score, **value} for run, summary in summaries.items()
                for score, value in summary["overall"].items()]
@@ -82,4 +83,3 @@ def add_arguments(parser: argparse.ArgumentParser, default: str | None = None) -
     """The command line of `report sweep`, and with a `default` sweep of `report table2`."""
     systems.add_arguments(parser)
     parser.add_argument("--sweep", default=default, required=default is None, help="e.g. configs/sweeps/table2.py")
-    parser.set_defaults(metrics="ssim")

@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 import jax
 import ml_collections
 
-from fusioninn_jax import evaluate, input_pipeline, models, settings, train
-from fusioninn_jax.models import FusionModel
+from fusioninn_jax import input_pipeline, settings, train, trained_model
 from fusioninn_jax.runtime.command_line import one_line
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.scoring import score_table
+from fusioninn_jax.scoring.score_split import Scoring, score_model
+from fusioninn_jax.trained_model import TrainedModel
 from fusioninn_jax.training import checkpoint
 from fusioninn_jax.training.train_log import TRAIN_FILE, read_lines
 
@@ -28,21 +29,18 @@ class System(NamedTuple):
 
     Attributes:
       label: its name in tables, unique among those compared.
-      name: as in `models.get`.
-      model: its functions.
-      variables: its weights.
-      config: of its training; the default one for a training-free system.
-      step: of the checkpoint; -1 for a training-free system.
+      trained: the model; with the default configuration where it is training-free.
       workdir: where it was trained, or None.
     """
 
     label: str
-    name: str
-    model: FusionModel
-    variables: Any
-    config: ml_collections.ConfigDict
-    step: int
+    trained: TrainedModel
     workdir: pathlib.Path | None
+
+    @property
+    def name(self) -> str:
+        """As in `models.get`."""
+        return self.trained.name
 
     @property
     def training_seconds(self) -> float | None:
@@ -156,62 +154,63 @@ def load(workdirs: Iterable[pathlib.Path], training_free: Iterable[str],
     """
     workdirs, found = list(workdirs), []
     loaded = [checkpoint.load(workdir) for workdir in workdirs]
-    count = Counter(config.model.name for _, _, config, _ in loaded)
-    for workdir, (model, variables, config, step) in zip(workdirs, loaded, strict=True):
-        name = config.model.name
+    count = Counter(trained.name for trained in loaded)
+    for workdir, trained in zip(workdirs, loaded, strict=True):
+        name = trained.name
         label = (labels or {}).get(workdir) or (name if count[name] == 1 else f"{name} ({workdir.name})")
-        found.append(System(label, name, model, variables, config, step, workdir))
+        found.append(System(label, trained, workdir))
     for name in training_free:
         try:
-            model = models.get(name)
+            found.append(System(name, trained_model.training_free(name), None))
         except ValueError as error:
             raise UserError(str(error)) from error
-        if not model.training_free:
-            raise UserError(f"{name}: needs training; give its workdir")
-        found.append(System(name, name, model, {"params": {}}, settings.defaults(), -1, None))
     return found
 
 
-def data_config(systems: list[System], args: argparse.Namespace) -> ml_collections.ConfigDict:
-    """The configuration that says on what data all are scored: that of the trained systems, or as `args` say.
+def data_config(systems: list[System], dataset: str | None, data_dir: str | None) -> ml_collections.ConfigDict:
+    """The configuration that says on what data all are scored: that of the trained systems, or as asked for.
+
+    Args:
+      systems: all of them.
+      dataset: name/config of a prepared dataset; None: the one trained on.
+      data_dir: where datasets are prepared; None: as in training.
 
     Raises:
-      UserError: they were trained on different datasets, or on none, and `args` name none.
+      UserError: they were trained on different datasets, or on none, and no `dataset` is given.
     """
-    trained = [system.config for system in systems if system.workdir]
-    datasets = sorted({config.data.dataset for config in trained})
-    if not args.dataset and len(datasets) != 1:
+    configs = [system.trained.config for system in systems if system.workdir]
+    datasets = sorted({config.data.dataset for config in configs})
+    if not dataset and len(datasets) != 1:
         raise UserError(f"the systems were trained on {', '.join(datasets) or 'nothing'}; say with --dataset what to "
                         "score them on")
-    config = ml_collections.ConfigDict((trained or [settings.defaults()])[0])
-    config.data.dataset = args.dataset or config.data.dataset
-    config.data.data_dir = args.data_dir or config.data.data_dir
+    config = ml_collections.ConfigDict((configs or [settings.defaults()])[0])
+    config.data.dataset = dataset or config.data.dataset
+    config.data.data_dir = data_dir or config.data.data_dir
     return config
 
 
 def scores(system: System, prepared: input_pipeline.Prepared, data: ml_collections.ConfigDict,
-           args: argparse.Namespace, folder: pathlib.Path) -> tuple[list[score_table.Row], dict[str, Any]]:
+           scoring: Scoring, folder: pathlib.Path) -> tuple[list[score_table.Row], dict[str, Any]]:
     """Scores of every image of the split and moments of the latent; taken from `folder` where they are there.
 
     Args:
       system: to be scored.
       prepared: the dataset.
       data: the configuration whose `data` says how it is read.
-      args: `split`, `metrics`, `batch_size`, `limit`.
+      scoring: what is scored.
       folder: keeps the scores, with what they are of: another checkpoint or split is scored anew.
     """
-    key = {"system": system.name, "workdir": str(system.workdir and system.workdir.resolve()), "step": system.step,
-           "dataset": data.data.dataset, "normalisation": data.data.normalisation, "split": args.split,
-           "metrics": args.metrics, "limit": args.limit, "slices": prepared.sizes.get(args.split)}
+    key = {"system": system.name, "workdir": str(system.workdir and system.workdir.resolve()),
+           "step": system.trained.step, "dataset": data.data.dataset, "normalisation": data.data.normalisation,
+           "split": scoring.split, "metrics": scoring.metrics, "limit": scoring.limit,
+           "slices": prepared.sizes.get(scoring.split)}
     stem = "".join(character if character.isalnum() else "_" for character in system.label)
     table, record = folder / f"{stem}.csv", folder / f"{stem}.json"
     if table.exists() and record.exists():
         kept = json.loads(record.read_text())
         if kept["of"] == key:
             return _read_rows(table), kept["latent"]
-    config = ml_collections.ConfigDict(system.config)
-    config.data = data.data
-    rows, latent = evaluate.score_model(system.label, system.model, system.variables, prepared, config, args)
+    rows, latent = score_model(system.label, system.trained, prepared, data.data, scoring)
     jax.clear_caches()  # as in train_missing
     score_table.write_csv(table, rows)
     score_table.write_json(record, {"of": key, "latent": latent})
@@ -234,4 +233,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, default=0, help="score no more than about this many slices")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--out", type=pathlib.Path, help="folder of the results")
-    parser.set_defaults(save_fused=None)
+
+
+def scoring_of(args: argparse.Namespace, metrics: str) -> Scoring:
+    """What the arguments of `add_arguments` ask to be scored, by a set of metrics."""
+    return Scoring(args.split, metrics, args.batch_size, args.limit)

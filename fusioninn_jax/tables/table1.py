@@ -11,6 +11,7 @@ import numpy as np
 
 from fusioninn_jax import input_pipeline
 from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.score_names import BRAIN, of_fused
 from fusioninn_jax.scoring.score_table import BOOTSTRAP_SEED, Row, summarise
 from fusioninn_jax.scoring.statistics import Comparison, paired_bootstrap
 from fusioninn_jax.tables import cost, published, render, systems
@@ -20,10 +21,10 @@ BOUNDS = ("mean", "max", "laplacian_pyramid", "wavelet", "guided_filter", "ssim_
 REFERENCE = "fusioninn"  # the others are compared with it
 LEVEL = 0.05
 COLUMNS = {"q_ssim": "Q_SSIM", "q_fmi": "Q_FMI", "q_ncie": "Q_NCIE", "q_xy_fusioninn": "Q_XY, 3x3",
-           "q_p_fusioninn": "Q_P, 11x11", "q_xy": "Q_XY", "q_p": "Q_P", "ssim_1": "SSIM with {0}",
-           "ssim_2": "SSIM with {1}"}
-OWN = ("ssim_1", "ssim_2", "q_xy", "q_p")
-BRAIN = ("ssim_1", "ssim_2", "q_ssim", "q_fmi", "q_ncie", "q_xy", "q_p")
+           "q_p_fusioninn": "Q_P, 11x11", "q_xy": "Q_XY", "q_p": "Q_P", of_fused(1): "SSIM with {0}",
+           of_fused(2): "SSIM with {1}"}
+OWN = (of_fused(1), of_fused(2), "q_xy", "q_p")
+INSIDE = (of_fused(1), of_fused(2), "q_ssim", "q_fmi", "q_ncie", "q_xy", "q_p")
 SIGNS = (f"* differs from {published.DISPLAY_NAMES[REFERENCE]} (p < {LEVEL}), whole patients resampled; † differs only "
          "if slices were independent, which those of one patient are not.")
 
@@ -95,18 +96,18 @@ def measure_cost(system: System, size: tuple[int, int]) -> dict[str, float | Non
     image = jnp.asarray(np.random.default_rng(0).random((1, *size, 1), np.float32))
 
     def fuse(variables: Any, *sources: jax.Array) -> jax.Array:
-        return system.model.fuse(variables, *sources)[0]
+        return system.trained.model.fuse(variables, *sources)[0]
 
-    return {"parameters": cost.parameters(system.variables),
-            "gflops": cost.gflops(fuse, system.variables, image, image),
-            "milliseconds": cost.milliseconds(fuse, system.variables, image, image),
+    return {"parameters": cost.parameters(system.trained.variables),
+            "gflops": cost.gflops(fuse, system.trained.variables, image, image),
+            "milliseconds": cost.milliseconds(fuse, system.trained.variables, image, image),
             "training_seconds": system.training_seconds}
 
 
 def _cost_table(found: list[Scored], costs: dict[str, dict[str, float | None]], size: tuple[int, int]) -> render.Table:
     def line(scored: Scored) -> list[str]:
         of = costs[scored.system.label]
-        seconds, step = of["training_seconds"], scored.system.step
+        seconds, step = of["training_seconds"], scored.system.trained.step
         return [_label(scored.system), f"{of['parameters']:,}", f"{of['gflops']:.3g}", f"{of['milliseconds']:.3g}",
                 "—" if step < 0 else f"{step}", "—" if seconds is None else f"{seconds / 60:.1f} min"]
     rows = [line(scored) for _, of_name in _order(found) for scored in of_name]
@@ -150,10 +151,11 @@ def run(args: argparse.Namespace, overrides: list[str]) -> pathlib.Path:
     elif not workdirs:
         raise UserError("nothing to compare; give --workdirs, or --sweep=configs/sweeps/table1.py to train them")
     compared = systems.load(workdirs, [name for name in args.bounds.split(",") if name])
-    data = systems.data_config(compared, args)
+    data = systems.data_config(compared, args.dataset, args.data_dir)
     prepared = input_pipeline.open_dataset(data.data)
     out = args.out or (args.root or pathlib.Path("runs")) / "table1"
-    found = [Scored(system, systems.scores(system, prepared, data, args, out / "scores")[0]) for system in compared]
+    scoring = systems.scoring_of(args, "table1")
+    found = [Scored(system, systems.scores(system, prepared, data, scoring, out / "scores")[0]) for system in compared]
     size = next(input_pipeline.evaluation_batches(prepared, data.data, args.split, batch_size=1, multiple=16,
                                                   limit=1))["sources"].shape[1:3]
     costs = {system.label: measure_cost(system, size) for system in compared}
@@ -161,7 +163,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> pathlib.Path:
     modalities = list(prepared.modalities)
     tables = [_published_table(found, reference),
               _score_table("The metrics of their own papers, whole slices", found, reference, OWN, "", modalities),
-              _score_table("Inside the brain", found, reference, BRAIN, "_brain", modalities),
+              _score_table("Inside the brain", found, reference, INSIDE, BRAIN, modalities),
               _cost_table(found, costs, size)]
     images, patients = len(found[0].rows), len({subject for subject, _ in found[0].rows})
     title = f"Table 1 on {data.data.dataset}, split {args.split}: {images} images of {patients} patients"
@@ -175,4 +177,3 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workdirs", nargs="*", default=[], help="of trainings, any system; repeated systems are fine")
     parser.add_argument("--sweep", help="trains the systems that no workdir holds, e.g. configs/sweeps/table1.py")
     parser.add_argument("--bounds", default=",".join(BOUNDS), help="training-free systems, set apart by commas")
-    parser.set_defaults(metrics="table1")

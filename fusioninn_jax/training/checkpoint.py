@@ -18,14 +18,16 @@ from typing import Any, NamedTuple
 import jax
 import ml_collections
 import numpy as np
-import orbax.checkpoint as ocp
-from etils import epath
+from etils import epath, epy
 
 from fusioninn_jax import models
-from fusioninn_jax.models import FusionModel
 from fusioninn_jax.runtime.errors import UserError, first_line
+from fusioninn_jax.trained_model import TrainedModel
 from fusioninn_jax.training import integrity
 from fusioninn_jax.training.train_state import TrainState
+
+with epy.lazy_imports():  # it takes seconds, which a command's help would wait for
+    import orbax.checkpoint as ocp
 
 FOLDER = "checkpoints"
 BEST_METRIC = "validation_loss"
@@ -238,7 +240,7 @@ def check_written(workdir: Folder, step: int) -> None:
                         f"there, then the same command goes on from step {newest or 0}")
 
 
-def load(workdir: Folder, which: str = "best") -> tuple[FusionModel, Any, ml_collections.ConfigDict, int]:
+def load(workdir: Folder, which: str = "best") -> TrainedModel:
     """A trained model from a workdir; for one process, without the others.
 
     Args:
@@ -246,7 +248,7 @@ def load(workdir: Folder, which: str = "best") -> tuple[FusionModel, Any, ml_col
       which: `best` (by validation loss) or `last`.
 
     Returns:
-      (model, variables, configuration, step).
+      the model with the configuration of its training and the step of the checkpoint.
 
     Raises:
       UserError: no workdir, no checkpoint in it, or a damaged one.
@@ -267,7 +269,7 @@ def load(workdir: Folder, which: str = "best") -> tuple[FusionModel, Any, ml_col
                         "the training, which goes on from the one before") from error
     config = ml_collections.ConfigDict(meta["config"])
     model = models.get(config.model.name, config.model[config.model.name])
-    return model, TrainState(**read).evaluated, config, step
+    return TrainedModel(model, TrainState(**read).evaluated, config, step)
 
 
 def _choose(reader: ocp.Checkpointer, folder: epath.Path, which: str) -> tuple[int, float]:

@@ -15,7 +15,7 @@ import ml_collections
 import numpy as np
 import optax
 
-from fusioninn_jax import objective
+from fusioninn_jax import objective, score_names
 from fusioninn_jax.models import FusionModel
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.training import train_state
@@ -118,6 +118,9 @@ def make_eval_step(model: FusionModel, config: ml_collections.ConfigDict, device
     Per image: the loss's parts (`latent_loss`, of the whole batch, with each of its images) and the SSIM scores of
     `objective.scores`; with `with_images` also `fused`, `latent` and `decomposed` (M channels).
     """
+    stored = config.losses.storage
+    storage = score_names.storage_name(stored.kind, stored.bits, stored.quality)
+
     def step(variables: Any, stack: jax.Array, numbers: jax.Array, key: jax.Array) -> dict[str, jax.Array]:
         keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(numbers)
         sources = objective.split_sources(stack)
@@ -125,7 +128,8 @@ def make_eval_step(model: FusionModel, config: ml_collections.ConfigDict, device
                                                 gather=_gather)
         result = {"fusion": parts.fusion, "decomposition": parts.decomposition,
                   "background": jnp.broadcast_to(parts.background, len(stack)),
-                  "latent_loss": jnp.broadcast_to(parts.latent, len(stack)), **objective.scores(sources, images)}
+                  "latent_loss": jnp.broadcast_to(parts.latent, len(stack)),
+                  **objective.scores(sources, images, storage)}
         if with_images:
             if "decomposed" in images:
                 images["decomposed"] = jnp.concatenate(images["decomposed"], -1)

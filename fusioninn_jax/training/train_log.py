@@ -13,17 +13,22 @@ from fusioninn_jax.runtime import quiet_tensorflow  # noqa: F401  isort: skip  b
 
 import jax
 import ml_collections
-from etils import epath
-from flax.metrics import tensorboard
+from etils import epath, epy
 
 from fusioninn_jax.runtime import processes
 from fusioninn_jax.runtime.errors import UserError, first_line
 from fusioninn_jax.training.panel import panel
 from fusioninn_jax.training.validation import Results
 
+with epy.lazy_imports():  # TensorFlow takes seconds, which a command's help would wait for
+    import flax.metrics.tensorboard as tensorboard
+
 METRICS_FILE = "metrics.jsonl"
 TRAIN_FILE = "train_log.jsonl"
-WRITE_ERRORS = (OSError, tensorboard.tf.errors.OpError)
+
+
+def _write_errors() -> tuple[type[Exception], ...]:
+    return (OSError, tensorboard.tf.errors.OpError)
 
 
 def read_lines(path: Any) -> list[dict[str, Any]]:
@@ -75,7 +80,7 @@ class TrainLog:
             (folder / "config.json").write_text(config.to_json(indent=2) + "\n")
             self._metrics, self._train = (folder / METRICS_FILE).open("a"), (folder / TRAIN_FILE).open("a")
             self._board = tensorboard.SummaryWriter(os.fspath(folder / "tensorboard"), auto_flush=False)
-        except WRITE_ERRORS as error:
+        except _write_errors() as error:
             raise UserError(f"{folder}: cannot be written ({first_line(error)}); make room there, or choose another "
                             "--workdir") from error
 
@@ -92,7 +97,7 @@ class TrainLog:
         """What fails to be written inside is told once; lines stay in the file's buffer and are tried again."""
         try:
             yield
-        except WRITE_ERRORS as error:
+        except _write_errors() as error:
             if not self._told:
                 print(f"warning: the run's records cannot be written ({first_line(error)}); training goes on",
                       file=sys.stderr)

@@ -11,7 +11,7 @@ import ml_collections
 import numpy as np
 from jax.experimental import multihost_utils
 
-from fusioninn_jax import input_pipeline, losses, objective
+from fusioninn_jax import input_pipeline, losses, objective, salts
 from fusioninn_jax.models import FusionModel
 from fusioninn_jax.training import parallel
 
@@ -40,7 +40,7 @@ def run_over(model: FusionModel, variables: Any, prepared: input_pipeline.Prepar
     the split alone.
     """
     step = _eval_step(model, ml_collections.FrozenConfigDict(config), tuple(devices), with_images)
-    key = jax.random.fold_in(jax.random.key(config.seed), np.uint32(2**32 - 2))
+    key = jax.random.fold_in(jax.random.key(config.seed), salts.VALIDATION)
     batches = input_pipeline.evaluation_batches(prepared, config.data, split, multiple=model.multiple,
                                                 batch_size=config.train.eval_batch_size,
                                                 process_index=jax.process_index(), process_count=jax.process_count())

@@ -43,7 +43,7 @@ def test_it_runs_without_this_package(tmp_path):
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     subprocess.run([sys.executable, "-c", ELSEWHERE, tmp_path / "out", tmp_path / "images.npy", tmp_path / "r.npz"],
                    check=True, cwd=tmp_path, env=environment)
-    model, variables, _ = pretrained.load(model_folder)
+    model, variables, *_ = pretrained.load(model_folder)
     fused, latent = jax.jit(model.fuse)(variables, *images)
     with np.load(tmp_path / "r.npz") as results:
         for batch in (1, 3):

@@ -6,10 +6,10 @@ import time
 import numpy as np
 import pytest
 
-from fusioninn_jax import evaluate, train
+from fusioninn_jax import train
 from fusioninn_jax.runtime import processes
 from fusioninn_jax.runtime.errors import UserError
-from fusioninn_jax.scoring import image_scores
+from fusioninn_jax.scoring import image_scores, score_split
 from fusioninn_jax.studies import batch
 from fusioninn_jax.training import checkpoint
 from tests import many_processes, tiny_config, tolerances
@@ -110,7 +110,7 @@ def test_the_flags_are_taken_out_of_the_command_line(monkeypatch):
 def test_scores_of_two_processes_are_one_table(monkeypatch):
     shares = [[(0, {"subject": "a"}), (3, {"subject": "b"})], [(1, {"subject": "a"}), (2, {"subject": "b"})]]
     monkeypatch.setattr(processes, "gather", lambda own: shares)
-    assert evaluate._of_all(shares[0]) == [shares[0][0][1], shares[1][0][1], shares[1][1][1], shares[0][1][1]]
+    assert score_split._of_all(shares[0]) == [shares[0][0][1], shares[1][0][1], shares[1][1][1], shares[0][1][1]]
     latents = np.random.default_rng(0).standard_normal((4, 5, 6, 1))
     inside = np.ones((4, 5, 6, 1), bool)
     whole, parts = image_scores.LatentMoments(), [image_scores.LatentMoments(), image_scores.LatentMoments()]
@@ -119,7 +119,7 @@ def test_scores_of_two_processes_are_one_table(monkeypatch):
         part.add(latents[rows], inside[rows])
     monkeypatch.setattr(processes, "gather", lambda own: [part.sums() for part in parts])
     for name, value in whole.summary().items():
-        np.testing.assert_allclose(evaluate._merged(parts[0]).summary()[name], value, rtol=tolerances.GOLDEN_F64)
+        np.testing.assert_allclose(score_split._merged(parts[0]).summary()[name], value, rtol=tolerances.GOLDEN_F64)
 
 
 @pytest.mark.parametrize("index,own", [(0, ["a", "c"]), (1, ["b"])])

@@ -5,6 +5,7 @@ import pytest
 import scipy.stats
 
 from fusioninn_jax import metrics, storage
+from fusioninn_jax.brain import brain_mask
 from fusioninn_jax.scoring import image_scores, score_table
 from tests.golden import portable_inputs
 
@@ -26,11 +27,11 @@ def test_storage_rounds_to_the_nearest_level_and_clips():
 def test_fusion_scores_are_the_metrics_over_slice_and_brain(sources):
     fused = (sources[0] + sources[1]) / 2
     scores = image_scores.fusion_scores(sources, fused, image_scores.METRIC_SETS["table1"])
-    brain = image_scores.brain_mask(sources)
+    brain = brain_mask(sources)
     assert not bool(brain[:, :6].any()) and bool(brain[:, 6:].all())
     np.testing.assert_allclose(scores["q_p_brain"], metrics.q_p(*sources, fused, mask=brain), rtol=1e-6)
     np.testing.assert_allclose(scores["q_xy_fusioninn"], metrics.q_xy(*sources, fused, variant="fusioninn"), rtol=1e-6)
-    np.testing.assert_allclose((scores["ssim_1"] + scores["ssim_2"]) / 2, scores["q_ssim"], rtol=1e-5)
+    np.testing.assert_allclose((scores["ssim_fused_1"] + scores["ssim_fused_2"]) / 2, scores["q_ssim"], rtol=1e-5)
     assert "q_xy_fusioninn_brain" not in scores and "q_fmi_brain" in scores
 
 
@@ -73,12 +74,13 @@ def test_moments_of_nothing_and_of_a_constant():
 
 
 def test_the_table_weighs_slices_and_resamples_patients(tmp_path):
-    rows = [{"system": "mean", "subject": subject, "slice_index": i, "ssim_1": value}
+    rows = [{"system": "mean", "subject": subject, "slice_index": i, "ssim_fused_1": value}
             for i, (subject, value) in enumerate([("a", 0.9), ("a", 0.9), ("a", 0.9), ("b", 0.5)])]
     summary = score_table.summarise(rows)
-    assert summary["overall"]["ssim_1"]["mean"] == pytest.approx(0.8)
-    assert summary["subjects"] == {"a": {"ssim_1": pytest.approx(0.9)}, "b": {"ssim_1": pytest.approx(0.5)}}
-    assert (summary["overall"]["ssim_1"]["low"], summary["overall"]["ssim_1"]["high"]) == pytest.approx((0.5, 0.9))
+    assert summary["overall"]["ssim_fused_1"]["mean"] == pytest.approx(0.8)
+    assert summary["subjects"] == {"a": {"ssim_fused_1": pytest.approx(0.9)}, "b": {"ssim_fused_1": pytest.approx(0.5)}}
+    overall = summary["overall"]["ssim_fused_1"]
+    assert (overall["low"], overall["high"]) == pytest.approx((0.5, 0.9))
     score_table.write_csv(tmp_path / "scores.csv", rows)
-    assert (tmp_path / "scores.csv").read_text().splitlines()[0] == "system,subject,slice_index,ssim_1"
+    assert (tmp_path / "scores.csv").read_text().splitlines()[0] == "system,subject,slice_index,ssim_fused_1"
     assert [path.name for path in tmp_path.iterdir()] == ["scores.csv"]  # no temporary file is left

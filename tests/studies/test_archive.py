@@ -103,7 +103,7 @@ def test_damage_is_noticed(tmp_path, model_folder, pair):
 def test_a_model_that_cannot_decompose_is_refused(model_folder, pair):
     from fusioninn_jax.formats import files
     from fusioninn_jax.studies import fusing
-    system = fusing.load_system(str(model_folder))
+    system = fusing.load(str(model_folder))
     system = system._replace(model=system.model._replace(decompose=None))
     with pytest.raises(UserError, match="--lossless needs a model that can decompose"):
         archive.encode(system, [files.read(path) for path in pair])

@@ -113,7 +113,7 @@ def test_without_the_latent_the_seed_decides_and_the_spread_is_kept(tmp_path, mo
 def test_devices_do_not_change_the_draw(model_folder):
     from fusioninn_jax import volumes
     from fusioninn_jax.studies import fusing
-    system = fusing.load_system(str(model_folder))
+    system = fusing.load(str(model_folder))
     stack = [np.asarray(cases.voxels(i).transpose(2, 1, 0), np.float32) for i in (1, 2)]
     volume = volumes.fuse_volume(system.model, system.variables, *stack)
     alone = volumes.decompose_volume(system.model, system.variables, volume.replace(latent=None), key=jax.random.key(3))
@@ -175,10 +175,10 @@ def test_a_model_of_other_intensities_says_so(monkeypatch, capsys, tmp_path):
     from fusioninn_jax import pretrained
     from fusioninn_jax.studies import fusing
     from fusioninn_jax.training import checkpoint
-    model, variables, _ = pretrained.load()
+    model, variables, *_ = pretrained.load()
     for normalisation, told in (("minmax", False), ("percentile", True)):
         config = settings.defaults()
         config.data.normalisation = normalisation
         monkeypatch.setattr(checkpoint, "load", lambda workdir, config=config: (model, variables, config, 1))
-        fusing.load_system(str(tmp_path))
+        fusing.load(str(tmp_path))
         assert ("scaled by percentile" in capsys.readouterr().err) == told

@@ -45,6 +45,13 @@ def quick(monkeypatch):
     monkeypatch.setattr(slice_scores, "TABLE1", ("q_ssim", "q_ncie"))
 
 
+def zero_prior(trained):
+    """The same model decomposing from a latent of zeros: noise is drawn by shape, zeros are not."""
+    config = trained.config.copy_and_resolve_references()
+    config.prior = "zeros"
+    return trained._replace(config=config)
+
+
 def unpacked(page, key, shape, reference=None):
     """The bytes of a volume of the page, read independently of the page's own code."""
     residuals = np.frombuffer(zlib.decompress(base64.b64decode(
@@ -97,8 +104,8 @@ def test_the_page_shows_the_study_and_names_nobody(tmp_path, study, model_folder
 
 def test_the_voxels_of_the_page_are_those_of_the_study(study, model_folder, quick):
     sources = reading.read_sources(study[:2])
-    system = fusing.load_system(str(model_folder))
-    found = examination.examine(system, sources, np.zeros(sources[0].stored.shape), ["a", "b"], samples=2, seed=3)
+    trained = fusing.load(str(model_folder))
+    found = examination.examine(trained, sources, np.zeros(sources[0].stored.shape), ["a", "b"], samples=2, seed=3)
     page = page_content.render(found)
     data = data_of(page)
     (z, y, x), shape = found.corner, tuple(data["shape"])
@@ -117,13 +124,13 @@ def test_the_voxels_of_the_page_are_those_of_the_study(study, model_folder, quic
 def test_cutting_to_the_brain_changes_neither_scores_nor_images(study, model_folder, quick):
     """What is decomposed and scored inside the box is what the whole slices give there."""
     sources = reading.read_sources(study[:2])
-    system = fusing.load_system(str(model_folder))._replace(prior="zeros")  # noise is drawn by shape
-    found = examination.examine(system, sources, np.zeros(sources[0].stored.shape), ["a", "b"], samples=2, seed=0)
+    trained = zero_prior(fusing.load(str(model_folder)))
+    found = examination.examine(trained, sources, np.zeros(sources[0].stored.shape), ["a", "b"], samples=2, seed=0)
     assert found.fused.shape[1:] < sources[0].stored.shape[1:]
-    whole = fusing.fuse(system, sources, files.FLOAT).volume
+    whole = fusing.fuse(trained, sources, files.FLOAT).volume
     numbers = np.arange(6)
     unit = np.tile(np.array([0, 1], np.float32), (6, 2, 1))
-    mean, _ = decompose_samples(system.model, system.variables, from_fused(whole.fused, unit, system.model.multiple),
+    mean, _ = decompose_samples(trained.model, trained.variables, from_fused(whole.fused, unit, trained.model.multiple),
                                 key=jax.random.key(0), samples=2, prior="zeros", numbers=numbers)
     box = tuple(slice(a, a + n) for a, n in zip(found.corner, found.fused.shape, strict=True))
     values = np.stack([source.values for source in sources])
@@ -140,7 +147,7 @@ def test_cutting_to_the_brain_changes_neither_scores_nor_images(study, model_fol
 
 def test_a_page_that_would_be_too_large_shows_fewer_slices(study, model_folder, quick, monkeypatch):
     sources = reading.read_sources(study[:2])
-    found = examination.examine(fusing.load_system(str(model_folder)), sources, np.zeros(sources[0].stored.shape),
+    found = examination.examine(fusing.load(str(model_folder)), sources, np.zeros(sources[0].stored.shape),
                                 ["a", "b"], samples=2, seed=3)
     whole = len(page_content.render(found))
     bare = len(without_voxels(page_content.render(found)))

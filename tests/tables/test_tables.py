@@ -5,6 +5,7 @@ import pathlib
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 import numpy as np
 import pytest
 
@@ -12,6 +13,7 @@ from fusioninn_jax import evaluate, report, train
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.scoring import image_scores
 from fusioninn_jax.tables import cost, published, render, systems, table1
+from fusioninn_jax.trained_model import TrainedModel
 from fusioninn_jax.training import checkpoint
 from tests import training_case
 
@@ -117,7 +119,8 @@ def rows(label, offset, patients, slices=30):
 @pytest.mark.parametrize("patients,offset,mark", [(12, 0.01, "*"), (2, 0.01, "†"), (12, 0.0, "")])
 def test_marks_tell_patients_from_slices(patients, offset, mark):
     def scored(name, offset):
-        system = systems.System(name, name, None, {}, None, -1, None)
+        config = ml_collections.ConfigDict({"model": {"name": name}})
+        system = systems.System(name, TrainedModel(None, {}, config), None)
         return table1.Scored(system, rows(name, offset, patients))
     cell = table1._cell(scored("unet", offset), scored("fusioninn", 0.0), "q_ssim")
     assert cell.endswith("]" + mark)

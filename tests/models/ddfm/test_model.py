@@ -11,6 +11,7 @@ from fusioninn_jax import evaluate, models, report, train
 from fusioninn_jax.models.ddfm import model as ddfm_model
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.settings import defaults
+from fusioninn_jax.trained_model import TrainedModel
 from fusioninn_jax.training import checkpoint
 from fusioninn_jax.training.train_log import METRICS_FILE, TRAIN_FILE, read_lines
 from tests import tolerances, training_case
@@ -151,12 +152,14 @@ def test_the_loss_is_of_each_source_and_image_by_itself(quick):
 def test_the_number_of_sampling_steps_can_be_chosen(quick):
     config = defaults()
     with pytest.raises(UserError, match="--sampling-steps=3: fusioninn does not sample"):
-        evaluate._with_steps(config, 3)
+        evaluate._with_steps(TrainedModel(models.get("fusioninn"), {}, config), 3)
     config.model.name = "ddfm"
     config.model.ddfm.update(**quick)
     sources = pair(1, 8, 8)
-    variables = models.get("ddfm", config.model.ddfm).init(jax.random.key(0), *sources)
-    two, three = (jax.jit(evaluate._with_steps(config, steps).fuse)(variables, *sources)[0] for steps in (2, 3))
+    model = models.get("ddfm", config.model.ddfm)
+    trained = TrainedModel(model, model.init(jax.random.key(0), *sources), config)
+    two, three = (jax.jit(evaluate._with_steps(trained, steps).model.fuse)(trained.variables, *sources)[0]
+                  for steps in (2, 3))
     assert float(jnp.abs(two - three).max()) > 0.01
 
 

@@ -1,0 +1,31 @@
+"""What "inside the brain" means, here alone: where any source is above 0.
+
+Sources are skull-stripped and in [0, 1], each slice scaled by its own minimum, or in units whose background is 0.
+"""
+from __future__ import annotations
+
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Images = TypeVar("Images", np.ndarray, jax.Array)
+
+
+def inside(stack: Images, axis: int = -1) -> Images:
+    """Where the brain is.
+
+    Args:
+      stack: the sources of one or many slices, stacked along `axis`.
+      axis: of the sources.
+
+    Returns:
+      bool, with length 1 along `axis`.
+    """
+    return (stack > 0).any(axis, keepdims=True)  # type: ignore[return-value]  # NumPy's stub thinks of scalars
+
+
+def brain_mask(sources: tuple[jax.Array, ...]) -> jax.Array:
+    """(B, H, W, 1) bool, where the brain is in m sources (B, H, W, 1)."""
+    return inside(jnp.concatenate(sources, -1))

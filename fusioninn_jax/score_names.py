@@ -1,0 +1,52 @@
+"""The names of scores: one name for one quantity, wherever it is measured, logged, tabled or drawn.
+
+    q_fmi                     a fusion metric of the whole slice
+    ssim_fused_1              similarity of the fused image to the first source
+    ssim_decomposed_1_8bit    similarity of the first source to what comes back from a fused image kept in 8 bits
+
+With `_brain` at its end a score is of the inside of the brain alone. Sources are counted from 1.
+"""
+from __future__ import annotations
+
+import re
+
+BRAIN = "_brain"
+STORAGE_BITS = {"float": 0, "16bit": 16, "8bit": 8}  # how evaluation keeps the fused image before it decomposes it
+_OF_FUSED = re.compile(rf"ssim_fused_(\d+)({BRAIN})?")
+_OF_DECOMPOSED = re.compile(rf"([a-z]+)_decomposed_(\d+)_([a-z0-9]+)({BRAIN})?")
+
+
+def of_fused(source: int) -> str:
+    """SSIM of the fused image with the source of that number."""
+    return f"ssim_fused_{source}"
+
+
+def of_decomposed(measure: str, source: int, storage: str) -> str:
+    """A decomposed source beside the true one.
+
+    Args:
+      measure: `ssim`, `psnr` or `mae`.
+      source: its number.
+      storage: how the fused image was kept, one of STORAGE_BITS or `storage_name`.
+    """
+    return f"{measure}_decomposed_{source}_{storage}"
+
+
+def storage_name(kind: str, bits: int, quality: int) -> str:
+    """How training keeps the fused image, as names of scores say it: float, 8bit, dither8, jpeg95.
+
+    Args:
+      kind, bits, quality: as in `settings.STORAGE`.
+    """
+    return {"float": "float", "round": f"{bits}bit", "dither": f"dither{bits}", "jpeg": f"jpeg{quality}"}[kind]
+
+
+def source_of_fused(name: str) -> int | None:
+    """The source of an `of_fused`; None for any other score."""
+    found = _OF_FUSED.fullmatch(name)
+    return int(found[1]) if found else None
+
+
+def is_of_decomposed(name: str) -> bool:
+    """Whether a score is an `of_decomposed`, inside the brain or not."""
+    return _OF_DECOMPOSED.fullmatch(name) is not None

@@ -1,0 +1,173 @@
+"""Scores of every image of a split: of a model, or of a folder of images that another method fused.
+
+The one path for `evaluate`, tables and sweeps. Several processes share the slices; all get all rows.
+"""
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator
+
+import jax
+import ml_collections
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from fusioninn_jax import brain, input_pipeline, salts
+from fusioninn_jax.formats import image_io
+from fusioninn_jax.runtime import outputs, processes
+from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.scoring import image_scores, score_table
+from fusioninn_jax.trained_model import TrainedModel
+from fusioninn_jax.training import parallel
+
+IMAGE_ENDINGS = (".png", ".tif", ".tiff")
+LatentSummary = dict[str, dict[str, float]]  # "brain", "background" -> moments
+
+
+@dataclasses.dataclass(frozen=True)
+class Scoring:
+    """What is scored, and how.
+
+    Attributes:
+      split: of the prepared dataset.
+      metrics: a set of them, one of `image_scores.METRIC_SETS`.
+      batch_size: over all devices of all processes.
+      limit: score no more than about this many slices, evenly spread; 0: all.
+      save_fused: keeps the fused images as 8-bit PNG, below it in a folder of each system's name.
+    """
+    split: str = "validation"
+    metrics: str = "all"
+    batch_size: int = 8
+    limit: int = 0
+    save_fused: pathlib.Path | None = None
+
+
+def image_name(subject: str, slice_index: int) -> str:
+    """The name, without ending, of a slice's fused image in a folder."""
+    return f"{subject.replace('/', '_').replace(':', '_')}_{slice_index:03d}"
+
+
+def _batches(prepared: input_pipeline.Prepared, data: ml_collections.ConfigDict, scoring: Scoring, multiple: int,
+             system: str) -> Iterator[input_pipeline.Batch]:
+    """This process's rows of every batch, under a progress bar."""
+    batches = input_pipeline.evaluation_batches(
+        prepared, data, scoring.split, batch_size=scoring.batch_size, multiple=multiple, limit=scoring.limit,
+        process_index=jax.process_index(), process_count=jax.process_count())
+    return iter(tqdm(batches, desc=system, unit=" batches", disable=not processes.is_first()))
+
+
+def _rows(system: str, batch: input_pipeline.Batch,
+          results: dict[str, np.ndarray]) -> list[tuple[int, score_table.Row]]:
+    """The number in the split and the scores of each real image of a batch."""
+    scores = {name: values for name, values in results.items() if values.ndim == 1}
+    return [(int(batch["number"][i]),
+             {"system": system, "subject": batch["subject"][i].decode(), "slice_index": int(batch["slice_index"][i]),
+              **{name: float(values[i]) for name, values in scores.items()}})
+            for i in np.flatnonzero(batch["weight"])]
+
+
+def _of_all(rows: list[tuple[int, score_table.Row]]) -> list[score_table.Row]:
+    """The rows of all processes, in the order of the split."""
+    everyone = [numbered for of_process in processes.gather(rows) for numbered in of_process]
+    return [row for _, row in sorted(everyone, key=lambda numbered: numbered[0])]
+
+
+def score_model(system: str, trained: TrainedModel, prepared: input_pipeline.Prepared,
+                data: ml_collections.ConfigDict, scoring: Scoring) -> tuple[list[score_table.Row], LatentSummary]:
+    """Scores a model over the split on all devices.
+
+    Args:
+      system: its name in the rows.
+      trained: the model; the noise of its latents follows from its configuration's seed.
+      prepared: the dataset.
+      data: `settings.DATA`, how the dataset is read.
+      scoring: what is scored.
+
+    Returns:
+      the rows of all processes, and moments of the latent in brain and background, {} where there is none.
+
+    Raises:
+      UserError: the devices don't divide the batch, or a fused image cannot be kept.
+    """
+    devices, model, config = jax.local_devices(), trained.model, trained.config
+    parallel.check_batch(scoring.batch_size, jax.device_count(), "--batch-size")
+    names = image_scores.METRIC_SETS[scoring.metrics]
+    step = parallel.make_map(image_scores.make_score(model, names, trained.prior), devices)
+    key = jax.random.fold_in(jax.random.key(config.seed), salts.SCORING)
+    rows: list[tuple[int, score_table.Row]] = []
+    moments = {"brain": image_scores.LatentMoments(), "background": image_scores.LatentMoments()}
+    for batch in _batches(prepared, data, scoring, model.multiple, system):
+        split = parallel.split_batch((batch["sources"], batch["number"].astype(np.uint32)), len(devices))
+        results = parallel.merge_batch(step((trained.variables, key), *split))
+        rows += _rows(system, batch, results)
+        real = batch["weight"] > 0
+        if "latent" in results:
+            inside = brain.inside(batch["sources"])
+            moments["brain"].add(results["latent"][real], inside[real])
+            moments["background"].add(results["latent"][real], ~inside[real])
+        if scoring.save_fused:
+            _save_fused(scoring.save_fused / system, batch, results["fused"])
+    summaries = {where: _merged(of_where).summary() for where, of_where in moments.items()}
+    return _of_all(rows), {where: summary for where, summary in summaries.items() if summary}
+
+
+def _merged(moments: image_scores.LatentMoments) -> image_scores.LatentMoments:
+    """Those of all processes together."""
+    total = image_scores.LatentMoments()
+    for sums in processes.gather(moments.sums()):
+        total.add_sums(sums)
+    return total
+
+
+def _save_fused(folder: pathlib.Path, batch: input_pipeline.Batch, fused: np.ndarray) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in np.flatnonzero(batch["weight"]):
+        name = image_name(batch["subject"][i].decode(), int(batch["slice_index"][i]))
+        levels = np.floor(np.clip(fused[i, ..., 0], 0, 1) * 255 + 0.5).astype(np.uint8)
+        with outputs.new_files(folder / f"{name}.png") as (temporary,):
+            Image.fromarray(levels).save(temporary)
+
+
+def score_folder(system: str, folder: pathlib.Path, prepared: input_pipeline.Prepared,
+                 data: ml_collections.ConfigDict, scoring: Scoring) -> list[score_table.Row]:
+    """Scores the images of a folder as fused images of the split.
+
+    Args:
+      system: the method's name in the rows.
+      folder: holds an image a slice, named as `image_name` says.
+      prepared: the dataset.
+      data: `settings.DATA`, how the dataset is read.
+      scoring: what is scored.
+
+    Raises:
+      UserError: the folder or one of the images is missing, or an image is of another size.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; give --fused-dir=NAME=FOLDER")
+    names = image_scores.METRIC_SETS[scoring.metrics]
+    score = jax.jit(lambda stack, fused: image_scores.fusion_scores(
+        tuple(stack[..., i:i + 1] for i in range(stack.shape[-1])), fused, names))
+    parallel.check_batch(scoring.batch_size, jax.process_count(), "--batch-size")
+    rows: list[tuple[int, score_table.Row]] = []
+    for batch in _batches(prepared, data, scoring, 1, system):
+        fused = np.stack([_read_fused(folder, subject.decode(), int(index), stack.shape[:2]) for subject, index, stack
+                          in zip(batch["subject"], batch["slice_index"], batch["sources"], strict=True)])
+        rows += _rows(system, batch, jax.tree.map(np.asarray, score(batch["sources"], fused)))
+    return _of_all(rows)
+
+
+def _read_fused(folder: pathlib.Path, subject: str, slice_index: int, size: tuple[int, ...]) -> np.ndarray:
+    stem = image_name(subject, slice_index)
+    found = [folder / f"{stem}{ending}" for ending in IMAGE_ENDINGS if (folder / f"{stem}{ending}").exists()]
+    if not found:
+        raise UserError(f"{folder}: has no {stem}.png (or .tif); every slice of the split needs its fused image")
+    image = image_io.read_image(found[0])
+    if not np.issubdtype(image.dtype, np.floating):
+        image = image.astype(np.float32) / np.iinfo(image.dtype).max
+    image = image_io.luma_chroma(image)[0] if image.ndim == 3 else image
+    if image.shape != size:
+        raise UserError(f"{found[0]}: is {image.shape[0]}x{image.shape[1]}, the sources are {size[0]}x{size[1]}; "
+                        "save the fused image at its sources' size")
+    return image.astype(np.float32)[..., None]

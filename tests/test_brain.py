@@ -1,0 +1,18 @@
+"""fusioninn_jax.brain: any source above 0, for one slice or many, NumPy or JAX."""
+import jax.numpy as jnp
+import numpy as np
+
+from fusioninn_jax import brain
+
+SOURCES = np.array([[[0.0, 0.0], [0.5, 0.0], [0.0, 1.0], [-0.1, 0.0]]], np.float32)  # (1, 4, 2)
+
+
+def test_any_source_above_nought_is_brain():
+    np.testing.assert_array_equal(brain.inside(SOURCES)[..., 0], [[False, True, True, False]])
+    np.testing.assert_array_equal(brain.inside(np.moveaxis(SOURCES, -1, 0), axis=0)[0], [[False, True, True, False]])
+    assert brain.inside(SOURCES).dtype == bool
+
+
+def test_images_and_a_stack_agree():
+    sources = tuple(jnp.asarray(SOURCES[None, ..., i:i + 1]) for i in range(2))
+    np.testing.assert_array_equal(brain.brain_mask(sources), brain.inside(SOURCES[None]))
