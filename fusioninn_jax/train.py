@@ -15,7 +15,7 @@ import ml_collections
 import numpy as np
 from tqdm import tqdm
 
-from fusioninn_jax import input_pipeline, models, objective, salts
+from fusioninn_jax import input_pipeline, models, objective, salts, train_help
 from fusioninn_jax.models.fusioninn import settled
 from fusioninn_jax.runtime import processes
 from fusioninn_jax.runtime.command_line import run_with_config
@@ -153,4 +153,4 @@ def _train(config: ml_collections.ConfigDict, workdir: str, model: models.Fusion
 
 
 if __name__ == "__main__":
-    run_with_config(train_and_evaluate)
+    run_with_config(train_and_evaluate, train_help.text)

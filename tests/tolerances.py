@@ -18,3 +18,4 @@ METRIC_F64 = 1e-6
 METRIC_F32 = 1e-4
 BASELINE = 1e-4  # the convolutional baselines, in either precision
 CUT_TO_BRAIN = 1e-3  # a study cut to the box of its brain, 16 pixels wider, against whole slices: images and scores
+HELP_SECONDS = 3.0  # of CPU time, until a command has printed its help

@@ -124,7 +124,7 @@ def test_the_voxels_of_the_page_are_those_of_the_study(study, model_folder, quic
 def test_cutting_to_the_brain_changes_neither_scores_nor_images(study, model_folder, quick):
     """What is decomposed and scored inside the box is what the whole slices give there."""
     sources = reading.read_sources(study[:2])
-    trained = zero_prior(fusing.load(str(model_folder)))
+    trained = zero_prior(fusing.load(None))  # the small one multiplies rounding errors
     found = examination.examine(trained, sources, np.zeros(sources[0].stored.shape), ["a", "b"], samples=2, seed=0)
     assert found.fused.shape[1:] < sources[0].stored.shape[1:]
     whole = fusing.fuse(trained, sources, files.FLOAT).volume
