@@ -25,12 +25,27 @@ MMD_WIDTHS = (0.05, 0.2, 0.9)
 
 
 def ssim(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Structural similarity per image, (B, H, W, C) twice in [0, 1] -> (B,). See `fusioninn_jax.ssim`."""
+    """Structural similarity per image, as `fusioninn_jax.ssim`.
+
+    Args:
+      a, b: (B, H, W, C), in [0, 1].
+
+    Returns:
+      (B,) in [-1, 1]; 1 for identical images.
+    """
     return _ssim.ssim(a, b)
 
 
 def l2(a: jax.Array, b: jax.Array, *, reduction: str = "official") -> jax.Array:
-    """Squared-error loss per image: mean squared error ('official') or ‖a - b‖₂ ('paper', eq. 3), (B,)."""
+    """Squared-error loss per image.
+
+    Args:
+      a, b: (B, H, W, C).
+      reduction: official: the mean squared error; paper: ‖a - b‖₂, eq. 3.
+
+    Returns:
+      (B,).
+    """
     squares = (a - b) ** 2
     if reduction == "official":
         return squares.mean(axis=(1, 2, 3))
@@ -245,6 +260,12 @@ def latent_loss(name: str, latent: jax.Array, target: jax.Array, mask: jax.Array
 def sample_prior(prior: str, key: jax.Array, shape: Sequence[int], dtype: jnp.dtype = jnp.float32) -> jax.Array:
     """Draws a latent from the prior: N(0, 1), 0, U[0, 1) or 1 for each element (paper, Table 2).
 
+    Args:
+      prior: one of LATENT_PRIORS.
+      key: of the draw.
+      shape: of the latent.
+      dtype: of the latent.
+
     Raises:
       ValueError: an unknown prior.
     """
@@ -287,6 +308,12 @@ def total_loss(parts: LossParts, *, alpha: float = 0.5, latent_weight: float = 1
     """α · (fusion + w · latent) + (1 - α) · decomposition, eq. 5 (there w = 1), per image: (B,).
 
     Beyond the paper: + `background_weight` · background.
+
+    Args:
+      parts: of the loss.
+      alpha: α, of fusion against decomposition.
+      latent_weight: w.
+      background_weight: of `background_excess`.
     """
     published = alpha * (parts.fusion + latent_weight * parts.latent) + (1 - alpha) * parts.decomposition
     return published + background_weight * parts.background

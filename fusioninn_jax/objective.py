@@ -48,12 +48,25 @@ def augment(key: jax.Array, sources: jax.Array, config: ml_collections.ConfigDic
 
 
 def split_sources(stack: jax.Array) -> tuple[jax.Array, ...]:
-    """(B, H, W, M) -> M images of (B, H, W, 1)."""
+    """Modalities as images of their own.
+
+    Args:
+      stack: (B, H, W, M).
+
+    Returns:
+      M images (B, H, W, 1).
+    """
     return tuple(jnp.split(stack, stack.shape[-1], axis=-1))
 
 
 def draw_latents(keys: jax.Array, prior: str, like: jax.Array) -> jax.Array:
-    """One draw from the prior for each example's own key, shaped as `like` (B, H, W, C)."""
+    """One draw from the prior for each example.
+
+    Args:
+      keys: (B,), one for each.
+      prior: one of `losses.LATENT_PRIORS`.
+      like: (B, H, W, C), what the draw is shaped as.
+    """
     return jax.vmap(lambda key: losses.sample_prior(prior, key, like.shape[1:], like.dtype))(keys)
 
 
@@ -106,7 +119,13 @@ def loss_parts(model: FusionModel, variables: Variables, sources: tuple[jax.Arra
 
 
 def per_image_loss(model: FusionModel, parts: losses.LossParts, config: ml_collections.ConfigDict) -> jax.Array:
-    """The total loss per image, (B,); a system that cannot decompose is trained on the part `fusion` alone."""
+    """The total loss per image, (B,); a system that cannot decompose is trained on the part `fusion` alone.
+
+    Args:
+      model: the system.
+      parts: from `loss_parts`.
+      config: `settings.LOSSES`.
+    """
     if not model.decompose:
         return parts.fusion
     return losses.total_loss(parts, alpha=config.alpha, latent_weight=config.latent_weight,

@@ -39,6 +39,9 @@ def blur(x: jax.Array) -> jax.Array:
 
     Two banded matrix products: matrix units and BLAS run those far faster than an 11-tap depthwise convolution.
 
+    Args:
+      x: (B, H, W, C), any range.
+
     Raises:
       ValueError: the image is smaller than the window.
     """
@@ -59,12 +62,27 @@ class Moments(NamedTuple):
 
 
 def moments(x: jax.Array) -> Moments:
-    """The moments of (B, H, W, C) that every SSIM against it needs; compute once, use for each partner."""
+    """The moments of (B, H, W, C) that every SSIM against it needs; compute once, use for each partner.
+
+    Args:
+      x: in [0, 1], or in the data range that the SSIM is told.
+    """
     return Moments(blur(x), blur(x * x))
 
 
 def ssim_map_from_moments(of_a: Moments, of_b: Moments, cross: jax.Array, *, data_range: float = 1.0) -> jax.Array:
-    """SSIM map of two images from their moments and `cross` = blur(a * b)."""
+    """SSIM map of two images from their moments.
+
+    Source: Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity", eq. 13.
+
+    Args:
+      of_a, of_b: `moments` of the images.
+      cross: `blur(a * b)`.
+      data_range: the images' span, L in the paper.
+
+    Returns:
+      (B, H - 10, W - 10, C), in [-1, 1].
+    """
     c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
     mean_product = of_a.mean * of_b.mean
     mean_squares = of_a.mean**2 + of_b.mean**2
@@ -74,7 +92,15 @@ def ssim_map_from_moments(of_a: Moments, of_b: Moments, cross: jax.Array, *, dat
 
 
 def ssim_map(a: jax.Array, b: jax.Array, *, data_range: float = 1.0) -> jax.Array:
-    """SSIM at every valid window position, (B, H, W, C) twice -> (B, H - 10, W - 10, C), in [-1, 1]."""
+    """SSIM at every valid window position.
+
+    Args:
+      a, b: (B, H, W, C), in [0, data_range].
+      data_range: the images' span.
+
+    Returns:
+      (B, H - 10, W - 10, C), in [-1, 1].
+    """
     return ssim_map_from_moments(moments(a), moments(b), blur(a * b), data_range=data_range)
 
 

@@ -14,7 +14,15 @@ BLOCK = 8  # JPEG's blocks of 8x8 pixels
 
 
 def store(fused: jax.Array, bits: int) -> jax.Array:
-    """The fused image as a file of unsigned integers keeps it, in [0, 1]; 0 bits: as it is, in float."""
+    """The fused image as a file of unsigned integers keeps it.
+
+    Args:
+      fused: of any shape; what leaves [0, 1] is clipped.
+      bits: of the integers; 0: as it is, in float.
+
+    Returns:
+      the same shape, in [0, 1] where there are bits.
+    """
     levels = 2**bits - 1
     return jnp.floor(jnp.clip(fused, 0, 1) * levels + 0.5) / levels if bits else fused
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import flax.struct
 import jax
@@ -45,13 +46,24 @@ class FusedVolume:
 
 
 def pad_slices(volume: jax.Array, multiple: int) -> jax.Array:
-    """(Z, H, W, ...) with H and W brought to the next multiples by repeating the last row and column."""
+    """Slices whose last row and column are repeated until both sides are divisible.
+
+    Args:
+      volume: (Z, H, W, ...).
+      multiple: that divides H and W of the result.
+    """
     lack = [-length % multiple for length in volume.shape[1:3]]
     return jnp.pad(volume, ((0, 0), (0, lack[0]), (0, lack[1]), *[(0, 0)] * (volume.ndim - 3)), mode="edge")
 
 
 def from_fused(fused: Array, ranges: Array, multiple: int) -> FusedVolume:
-    """A FusedVolume from the (Z, H, W) fused image alone, as read from a file: without its latent."""
+    """A FusedVolume from the fused image alone, as read from a file: without its latent.
+
+    Args:
+      fused: (Z, H, W), about [0, 1].
+      ranges: (Z, m, 2) of the sources, in their units.
+      multiple: of the model.
+    """
     _, height, width = fused.shape
     return FusedVolume(pad_slices(jnp.asarray(fused), multiple), ranges, None, (height, width))
 
@@ -119,10 +131,10 @@ def decompose_volume(model: FusionModel, variables: Variables, volume: FusedVolu
     Raises:
       ValueError: a system that cannot decompose, or neither a latent nor a key.
     """
-    _check_decomposes(model)
     if volume.latent is None and key is None:
         raise ValueError("decompose_volume needs the true latent or a key to draw a fresh one")
-    return _decompose(model, variables, volume, key, _numbers(volume, numbers), prior, _batch_size(batch_size))
+    how = _how(model, prior, batch_size)
+    return _decompose(how, variables, volume, key, _numbers(volume, numbers))
 
 
 def decompose_samples(model: FusionModel, variables: Variables, volume: FusedVolume, *, key: jax.Array, samples: int,
@@ -130,14 +142,24 @@ def decompose_samples(model: FusionModel, variables: Variables, volume: FusedVol
                       batch_size: int | None = None) -> tuple[jax.Array, jax.Array]:
     """Mean and standard deviation, voxel by voxel, over `samples` decompositions with fresh latents.
 
-    The deviation is that of the drawn set (divided by their number). Arguments as for `decompose_volume`.
+    The deviation is that of the drawn set (divided by their number).
+
+    Args:
+      model: the system; it must be able to decompose.
+      variables: its variables, those that fused.
+      volume: fused; its latent is not used.
+      key: draws the latents.
+      samples: how many.
+      prior, numbers, batch_size: as for `decompose_volume`.
 
     Returns:
       two arrays (m, Z, H, W), in the units of the sources.
+
+    Raises:
+      ValueError: a system that cannot decompose.
     """
-    _check_decomposes(model)
-    return _samples(model, variables, dataclasses.replace(volume, latent=None), jax.random.split(key, samples),
-                    _numbers(volume, numbers), prior, _batch_size(batch_size))
+    how, alone = _how(model, prior, batch_size), dataclasses.replace(volume, latent=None)
+    return _samples(how, variables, alone, jax.random.split(key, samples), _numbers(volume, numbers))
 
 
 def _numbers(volume: FusedVolume, given: jax.Array | None) -> jax.Array:
@@ -148,17 +170,23 @@ def _batch_size(asked: int | None) -> int:
     return asked or (1 if jax.default_backend() == "cpu" else ACCELERATOR_BATCH)
 
 
-def _check_decomposes(model: FusionModel) -> None:
+class _How(NamedTuple):
+    """What decomposition compiles anew for."""
+    decompose: Callable[..., tuple[jax.Array, ...]]
+    prior: str
+    batch_size: int
+
+
+def _how(model: FusionModel, prior: str, batch_size: int | None) -> _How:
     if model.decompose is None:
         raise ValueError("this system fuses only; it cannot decompose")
+    return _How(model.decompose, prior, _batch_size(batch_size))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 5, 6))
-def _decompose(model: FusionModel, variables: Variables, volume: FusedVolume, key: jax.Array | None,
-               numbers: jax.Array, prior: str, batch_size: int) -> jax.Array:
+@functools.partial(jax.jit, static_argnums=0)
+def _decompose(how: _How, variables: Variables, volume: FusedVolume, key: jax.Array | None,
+               numbers: jax.Array) -> jax.Array:
     height, width = volume.size
-    assert model.decompose is not None
-    decompose = model.decompose
 
     def decompose_slice(item: Any) -> jax.Array:
         number, fused, ranges, latent = item
@@ -166,23 +194,23 @@ def _decompose(model: FusionModel, variables: Variables, volume: FusedVolume, ke
         if latent is None:
             assert key is not None
             shape = (*fused.shape[1:3], ranges.shape[0] - 1)
-            latent = losses.sample_prior(prior, jax.random.fold_in(key, number), shape, fused.dtype)
-        sources = decompose(variables, fused, latent[None].astype(fused.dtype))
+            latent = losses.sample_prior(how.prior, jax.random.fold_in(key, number), shape, fused.dtype)
+        sources = how.decompose(variables, fused, latent[None].astype(fused.dtype))
         images = jnp.concatenate(sources, -1)[0, :height, :width]
         low, high = jnp.moveaxis(ranges, -1, 0)
         return low + images * (high - low)
 
     count = len(volume.whole)
     items = (numbers, volume.whole, volume.ranges, volume.latent)
-    return jnp.moveaxis(jax.lax.map(decompose_slice, items, batch_size=min(batch_size, count)), -1, 0)
+    return jnp.moveaxis(jax.lax.map(decompose_slice, items, batch_size=min(how.batch_size, count)), -1, 0)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 5, 6))
-def _samples(model: FusionModel, variables: Variables, volume: FusedVolume, keys: jax.Array,
-             numbers: jax.Array, prior: str, batch_size: int) -> tuple[jax.Array, jax.Array]:
+@functools.partial(jax.jit, static_argnums=0)
+def _samples(how: _How, variables: Variables, volume: FusedVolume, keys: jax.Array,
+             numbers: jax.Array) -> tuple[jax.Array, jax.Array]:
     def add(moments: tuple[jax.Array, jax.Array], item: tuple[jax.Array, jax.Array]) -> tuple[Any, None]:
         (mean, squares), (before, key) = moments, item
-        draw = _decompose(model, variables, volume, key, numbers, prior, batch_size)
+        draw = _decompose(how, variables, volume, key, numbers)
         step = draw - mean  # Welford's update: no cancellation in float32
         mean = mean + step / (before + 1)
         return (mean, squares + step * (draw - mean)), None

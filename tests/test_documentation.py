@@ -1,13 +1,12 @@
 """What the documentation shows runs: notebooks, doctests, links, and an API reference that leaves nothing out."""
 import doctest
 import importlib
+import inspect
 import json
 import pathlib
 import re
 
 import pytest
-
-import fusioninn_jax
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 PAGES = sorted([*DOCS.rglob("*.md"), DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md"])
@@ -42,6 +41,21 @@ def test_the_reference_names_every_public_function():
         own = getattr(loaded, "__all__", None) or [name for name, thing in vars(loaded).items()
                                                   if callable(thing) and not name.startswith("_")
                                                   and getattr(thing, "__module__", "") == loaded.__name__]
+        assert own
         for name in own:
+            assert hasattr(loaded, name), f"{loaded.__name__}.{name}"
             assert f"`{name}" in reference or f".{name}`" in reference, f"{loaded.__name__}.{name}"
-    assert fusioninn_jax.__all__
+
+
+PUBLIC = ("", ".losses", ".metrics", ".models", ".pretrained", ".settings", ".ssim", ".storage", ".volumes",
+          ".interop.export", ".interop.torch_checkpoint")
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_a_public_function_says_what_its_arguments_are(module):
+    loaded = importlib.import_module(f"fusioninn_jax{module}")
+    for name in getattr(loaded, "__all__", None) or vars(loaded):
+        thing = getattr(loaded, name)
+        own = inspect.isfunction(thing) and not name.startswith("_") and thing.__module__.startswith("fusioninn_jax")
+        if own and name != "main" and inspect.signature(thing).parameters:
+            assert "Args:" in (thing.__doc__ or ""), f"{loaded.__name__}.{name}"

@@ -68,6 +68,6 @@ def test_jpeg_is_near_what_a_real_encoder_keeps(fused, quality):
         file = io.BytesIO()
         Image.fromarray(image).save(file, "JPEG", quality=quality)
         theirs = np.asarray(Image.open(file)).astype(float)
-        # they round to levels and transform integers, so now and then a coefficient falls on its other side
-        assert np.abs(theirs - kept).mean() < 0.5
-        assert np.abs(theirs - image).mean() > 2 * np.abs(theirs - kept).mean() or quality == 95
+        off = np.abs(theirs - np.round(kept)).mean()
+        # they transform integers, so now and then a coefficient or a pixel falls on its other side
+        assert off < 0.3 and np.abs(theirs - image).mean() > 2 * off

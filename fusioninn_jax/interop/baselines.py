@@ -13,7 +13,12 @@ StateDict = Mapping[str, np.ndarray]
 
 
 def conv(state: StateDict, prefix: str) -> dict[str, np.ndarray]:
-    """A convolution: PyTorch's (out, in, row, column) -> Flax's (row, column, in, out), and the bias."""
+    """A convolution: PyTorch's (out, in, row, column) -> Flax's (row, column, in, out), and the bias.
+
+    Args:
+      state: the authors' keys -> arrays.
+      prefix: of the layer's keys.
+    """
     return {"kernel": _four_axes(state, f"{prefix}.weight").transpose(2, 3, 1, 0), "bias": state[f"{prefix}.bias"]}
 
 
@@ -129,7 +134,15 @@ BASELINES: dict[str, tuple[Callable[[Variables], None], str]] = {
 
 
 def convert_baseline(name: str, state: StateDict) -> tuple[ml_collections.ConfigDict, dict[str, Any]]:
-    """A baseline's state dict as (config, variables); KeyError where a key is missing."""
+    """A baseline's state dict as (config, variables).
+
+    Args:
+      name: the system, one of BASELINES.
+      state: the authors' keys -> arrays.
+
+    Raises:
+      KeyError: a key is missing.
+    """
     place, first = BASELINES[name]
     variables = Variables(state)
     place(variables)

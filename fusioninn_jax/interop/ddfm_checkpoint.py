@@ -101,7 +101,10 @@ def config_of(state: StateDict) -> ml_collections.ConfigDict:
 
 
 def convert_ddfm(state: StateDict) -> tuple[ml_collections.ConfigDict, dict[str, Any]]:
-    """A state dict of guided diffusion, its keys -> arrays, as (config, variables) for `models.get("ddfm", config)`.
+    """A state dict of guided diffusion as (config, variables) for `models.get("ddfm", config)`.
+
+    Args:
+      state: its keys -> arrays.
 
     Raises:
       KeyError: a key is missing.

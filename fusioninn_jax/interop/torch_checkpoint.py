@@ -109,6 +109,12 @@ _CONVERTERS: dict[str, Callable[[StateDict], tuple[ml_collections.ConfigDict, di
 def read(path: pathlib.Path) -> dict[str, np.ndarray]:
     """The state dict in a file of `torch.save`: bare, or under `model_state_dict` or `state_dict`.
 
+    Args:
+      path: a .pt or .pth file.
+
+    Returns:
+      key -> array, in the file's types.
+
     Raises:
       UserError: PyTorch is not installed, or the file is missing, broken, unsafe, or holds no finite weights.
     """
@@ -143,6 +149,11 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 def import_checkpoint(path: pathlib.Path, name: str, workdir: str) -> None:
     """Writes the file's weights as the checkpoint of step 0 in `workdir`.
+
+    Args:
+      path: a .pt or .pth file.
+      name: the system, as in `models.get`.
+      workdir: has no checkpoints yet.
 
     Raises:
       UserError: as `read`; weights of another system; a workdir that has checkpoints already.

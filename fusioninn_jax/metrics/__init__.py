@@ -53,5 +53,17 @@ __all__ = [
 def q_abf(
     x1: ArrayLike, x2: ArrayLike, fused: ArrayLike, *, mask: ArrayLike | None = None, quantize: bool = True
 ) -> jax.Array:
-    """Q_AB/F as the literature prints it: `q_xy` with variant='xydeas2000'."""
+    """Q_AB/F as the literature prints it: `q_xy` with variant='xydeas2000'.
+
+    Args:
+      x1, x2, fused: (B, H, W, 1) or (B, H, W), in [0, 1].
+      mask: true where a pixel counts; None counts all.
+      quantize: to 8 bits first; without, the metric is differentiable.
+
+    Returns:
+      (B,).
+
+    Raises:
+      ValueError: as `q_xy`.
+    """
     return q_xy(x1, x2, fused, variant="xydeas2000", mask=mask, quantize=quantize)

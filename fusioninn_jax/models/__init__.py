@@ -59,6 +59,9 @@ def _check(name: str) -> None:
 def default_config(name: str) -> ml_collections.ConfigDict:
     """The settings of a system and their defaults.
 
+    Args:
+      name: one of `names()`.
+
     Raises:
       ValueError: an unknown name.
     """

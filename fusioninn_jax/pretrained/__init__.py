@@ -51,7 +51,13 @@ def load(folder: str | pathlib.Path | None = None) -> TrainedModel:
 
 
 def save(folder: str | pathlib.Path, variables: Variables, config: ml_collections.ConfigDict) -> None:
-    """Writes the two files; `config` as `load` returns it, or a training's whole configuration."""
+    """Writes the two files.
+
+    Args:
+      folder: made where it is missing.
+      variables: of the model.
+      config: as `load` returns it, or a training's whole configuration.
+    """
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     text, weights = to_bytes(variables, config)
@@ -62,7 +68,12 @@ def save(folder: str | pathlib.Path, variables: Variables, config: ml_collection
 
 
 def describe(config: ml_collections.ConfigDict, modalities: tuple[str, ...] = ()) -> ml_collections.ConfigDict:
-    """The part of a training's configuration that using the model needs, so that later defaults don't change it."""
+    """The part of a training's configuration that using the model needs, so that later defaults don't change it.
+
+    Args:
+      config: of a training, or what this function made of one.
+      modalities: what the sources were; where `config` names them already, those stay.
+    """
     name = config.model.name
     own = json.loads(config.model[name].to_json()) if name in config.model else {}
     if name == "fusioninn":
@@ -76,7 +87,15 @@ def describe(config: ml_collections.ConfigDict, modalities: tuple[str, ...] = ()
 
 
 def to_bytes(variables: Variables, config: ml_collections.ConfigDict) -> tuple[str, bytes]:
-    """(JSON text, content of the .npz)."""
+    """What `save` writes.
+
+    Args:
+      variables: of the model.
+      config: as for `save`.
+
+    Returns:
+      the JSON text and the content of the .npz.
+    """
     buffer = io.BytesIO()
     arrays: dict[str, Any] = _flat(variables)
     np.savez_compressed(buffer, **arrays)
@@ -85,6 +104,10 @@ def to_bytes(variables: Variables, config: ml_collections.ConfigDict) -> tuple[s
 
 def from_bytes(text: str, weights: bytes) -> TrainedModel:
     """Undoes `to_bytes`.
+
+    Args:
+      text: the configuration, JSON.
+      weights: the content of the .npz.
 
     Raises:
       ValueError, KeyError: weights and configuration that do not fit together.
@@ -112,7 +135,12 @@ def _model(settings: str) -> FusionModel:
 
 
 def fingerprint(variables: Variables, config: ml_collections.ConfigDict) -> str:
-    """Tells two models apart: 16 hexadecimal digits of a hash over settings and weights."""
+    """Tells two models apart: 16 hexadecimal digits of a hash over settings and weights.
+
+    Args:
+      variables: of the model.
+      config: as for `save`.
+    """
     digest = hashlib.sha256(json.dumps(json.loads(describe(config).model.to_json()), sort_keys=True).encode())
     for name, value in _flat(variables).items():
         array = np.ascontiguousarray(value)

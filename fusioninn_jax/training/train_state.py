@@ -75,7 +75,7 @@ def create(variables: Any, optimizer: optax.GradientTransformation, config: ml_c
 def _averaged(average: Any, params: Any, step: jax.Array, decay: float) -> Any:
     """One step of the moving average; early steps weigh more, so that it forgets the start of training."""
     share = jnp.maximum(1 - decay, 9 / (10 + step))
-    return jax.tree.map(lambda a, p: a + share.astype(a.dtype) * (p - a), average, params)
+    return optax.incremental_update(params, average, share)
 
 
 def apply_gradients(state: TrainState, gradients: Any, batch_stats: Any,
