@@ -52,7 +52,7 @@ def places(data_dir: pathlib.Path) -> Iterator[str]:
     found = sorted(path.parent.relative_to(data_dir).as_posix() for path in data_dir.glob("*/*/*/dataset_info.json"))
     yield f"datasets in {data_dir.absolute()}: " + (", ".join(found) if found else "none; `python -m data.prepare "
                                                                                     "brain_phantom` makes one")
-    cache = jax.config.read("jax_compilation_cache_dir")
+    cache = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
     yield f"compiled code: {f'kept in {cache}' if cache else 'not kept (JAX_COMPILATION_CACHE_DIR keeps it)'}"
     yield f"package: {pathlib.Path(pretrained.__file__).parent.parent}"
 

@@ -13,14 +13,13 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
-from tqdm import tqdm
 
 from fusioninn_jax import input_pipeline, models, objective, salts, train_help
 from fusioninn_jax.models.fusioninn import settled
-from fusioninn_jax.runtime import processes
+from fusioninn_jax.runtime import processes, progress
 from fusioninn_jax.runtime.command_line import run_with_config
 from fusioninn_jax.runtime.errors import UserError
-from fusioninn_jax.training import checkpoint, parallel, run_lock, train_state
+from fusioninn_jax.training import checkpoint, parallel, run_lock, talk, train_state
 from fusioninn_jax.training.train_log import TrainLog
 from fusioninn_jax.training.validation import validate
 
@@ -111,6 +110,9 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str) -> train
     optimizer = train_state.make_optimizer(config.optimizer, config.train.steps)
     with run_lock.hold(workdir) if processes.is_first() else contextlib.nullcontext():
         state, evaluated = _start(workdir, model, optimizer, config, prepared)
+        if processes.is_first():
+            print(*talk.opening(devices, prepared, config, state.variables, int(state.step), workdir), sep="\n",
+                  flush=True)
         return _train(config, workdir, model, optimizer, prepared, devices, state, evaluated)
 
 
@@ -124,8 +126,8 @@ def _train(config: ml_collections.ConfigDict, workdir: str, model: models.Fusion
                                            first_step=step, process_index=jax.process_index(),
                                            process_count=jax.process_count())
     log = TrainLog(workdir, config, prepared.modalities, step, evaluated)
-    bar = tqdm(total=config.train.steps * config.train.batch_size, initial=step * config.train.batch_size,
-               unit=" images", unit_scale=True, desc="training", dynamic_ncols=True, disable=not processes.is_first())
+    bar, begun, at = progress.bar(config.train.steps, "training", "steps", initial=step), step, time.monotonic()
+    say = bar.write if processes.is_first() else lambda line: None
     with checkpoint.managed(workdir, config.checkpoint) as manager, processes.Stop() as stop, bar, log:
         while True:
             due = step > 0 and (step % config.train.eval_every == 0 or step == config.train.steps)
@@ -137,18 +139,22 @@ def _train(config: ml_collections.ConfigDict, workdir: str, model: models.Fusion
                 state = train_state.after_evaluation(state, results.means["loss"], config.optimizer)
                 log.evaluation(step, results, time.time() - started)
                 checkpoint.save(manager, state, config, results.means["loss"])
+                say(talk.scores(step, results.means, prepared.modalities))
             if step >= config.train.steps or stop.requested():
                 break
             batch = next(batches)
-            state, metrics = train_step(state, parallel.split_batch(batch["sources"], own), key)
+            with talk.compiling(say) if step == begun else contextlib.nullcontext():
+                state, metrics = train_step(state, parallel.split_batch(batch["sources"], own), key)
             step, evaluated = step + 1, False
             _check_finite(metrics, step, batch["number"])
-            bar.update(config.train.batch_size)
+            bar.update()
             log.step(step, metrics, bar)
         if stop.requested():
             checkpoint.save(manager, state, config)
-            bar.write(f"stopped by SIGTERM at step {step}; the same command resumes there")
+            say(f"stopped by SIGTERM at step {step}; the same command resumes there")
     checkpoint.check_written(workdir, step)
+    if step >= config.train.steps:
+        say(talk.closing(workdir, prepared, step, time.monotonic() - at))
     return state
 
 

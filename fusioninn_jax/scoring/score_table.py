@@ -76,9 +76,13 @@ def write_json(path: pathlib.Path, content: Any) -> None:
     write_atomically(path, lambda file: file.write(json.dumps(content, indent=2) + "\n"))
 
 
-def _cell(interval: dict[str, float] | None) -> str:
+def _cell(summary: dict[str, Any], score: str) -> str:
+    """Mean and interval; the mean alone of one patient, whose slices say nothing of other patients."""
+    interval = summary["overall"].get(score)
     if interval is None:
         return ""
+    if len(summary["subjects"]) == 1:
+        return f"{interval['mean']:.4f}"
     return f"{interval['mean']:.4f} [{interval['low']:.4f}, {interval['high']:.4f}]"
 
 
@@ -98,7 +102,7 @@ def _fusion_tables(systems: dict[str, Any], modalities: list[str]) -> list[str]:
     for title, ending in (("Fusion, whole slice", ""), ("Fusion, inside the brain", BRAIN)):
         chosen = [name for name in names if name.endswith(BRAIN) == bool(ending)]
         lines = [[label(name.removesuffix(ending) if ending else name),
-                  *[_cell(summary["overall"].get(name)) for summary in systems.values()]] for name in chosen]
+                  *[_cell(summary, name) for summary in systems.values()]] for name in chosen]
         parts.append(f"## {title}\n\n{markdown_table(['score', *systems], lines)}\n")
     return parts
 
@@ -109,8 +113,7 @@ def _decomposition_table(system: str, summary: dict[str, Any], modalities: list[
     for i, modality in enumerate(modalities, 1):
         for measure in ("ssim", "psnr", "mae"):
             for where, ending in (("whole slice", ""), ("brain", BRAIN)):
-                cells = [_cell(summary["overall"].get(of_decomposed(measure, i, storage) + ending))
-                         for storage in STORAGE_BITS]
+                cells = [_cell(summary, of_decomposed(measure, i, storage) + ending) for storage in STORAGE_BITS]
                 lines.append([modality, measure.upper(), where, *cells])
     header = ["source", "measure", "where", *[f"fused image in {storage}" for storage in STORAGE_BITS]]
     return f"## Decomposition by {system}, with a fresh latent\n\n{markdown_table(header, lines)}\n"
@@ -132,9 +135,9 @@ def _subject_table(system: str, summary: dict[str, Any]) -> str:
 def markdown(report: dict[str, Any]) -> str:
     """The whole report as Markdown."""
     systems, modalities = report["systems"], report["modalities"]
-    images = next(iter(systems.values()))["images"]
-    parts = [f"# Evaluation on {report['dataset']}, split {report['split']}\n\n{images} images of "
-             f"{len(next(iter(systems.values()))['subjects'])} patients; mean [bootstrap 95 % interval].\n"]
+    images, patients = next(iter(systems.values()))["images"], len(next(iter(systems.values()))["subjects"])
+    of = f"{patients} patients; mean [bootstrap 95 % interval]" if patients > 1 else "1 patient; mean, no interval"
+    parts = [f"# Evaluation on {report['dataset']}, split {report['split']}\n\n{images} images of {of}.\n"]
     parts += _fusion_tables(systems, modalities)
     for name, summary in systems.items():
         if any(is_of_decomposed(score) for score in summary["overall"]):

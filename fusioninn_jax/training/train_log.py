@@ -22,6 +22,8 @@ from fusioninn_jax.training.validation import Results
 
 with epy.lazy_imports():  # TensorFlow takes seconds, which a command's help would wait for
     import flax.metrics.tensorboard as tensorboard
+    import tensorboard.compat.proto.event_pb2 as event_pb2
+    import tensorboard.summary.writer.event_file_writer as event_file_writer
 
 METRICS_FILE = "metrics.jsonl"
 TRAIN_FILE = "train_log.jsonl"
@@ -46,6 +48,14 @@ def _keep_until(path: epath.Path, step: int) -> None:
     temporary = path.with_suffix(".tmp")
     temporary.write_text("".join(json.dumps(record) + "\n" for record in kept))
     temporary.replace(path)
+
+
+def _tell_restart(folder: epath.Path, step: int) -> None:
+    """Has TensorBoard forget the steps after `step`, which a resumed run does again."""
+    writer = event_file_writer.EventFileWriter(os.fspath(folder))
+    writer.add_event(event_pb2.Event(wall_time=time.time(), step=step + 1, session_log=event_pb2.SessionLog(
+        status=event_pb2.SessionLog.START)))
+    writer.close()
 
 
 class TrainLog:
@@ -79,7 +89,10 @@ class TrainLog:
             _keep_until(folder / TRAIN_FILE, step)
             (folder / "config.json").write_text(config.to_json(indent=2) + "\n")
             self._metrics, self._train = (folder / METRICS_FILE).open("a"), (folder / TRAIN_FILE).open("a")
+            if self._local and step:
+                _tell_restart(folder / "tensorboard", step)
             self._board = tensorboard.SummaryWriter(os.fspath(folder / "tensorboard"), auto_flush=False)
+            self._board.text("config", f"```\n{config.to_json(indent=2)}\n```", step)
         except _write_errors() as error:
             raise UserError(f"{folder}: cannot be written ({first_line(error)}); make room there, or choose another "
                             "--workdir") from error
