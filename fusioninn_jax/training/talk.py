@@ -40,7 +40,7 @@ def opening(devices: Sequence[jax.Device], prepared: Prepared, config: ml_collec
     passes = config.train.steps * config.train.batch_size / max(train, 1)
     return [
         of_devices(devices),
-        f"data: {config.data.dataset} ({", ".join(prepared.modalities)}), {counted(train, 'slice')} to train on, "
+        f"data: {config.data.dataset} ({', '.join(prepared.modalities)}), {counted(train, 'slice')} to train on, "
         + (f"{counted(validation, 'slice')} to validate" if validation else "and to validate, as there are no others"),
         f"model: {config.model.name}, {size:,} parameters",
         f"plan: {counted(config.train.steps, 'step')} of {counted(config.train.batch_size, 'slice')}, "

@@ -23,7 +23,8 @@ def test_the_opening_tells_devices_data_model_and_plan():
     text = opening(0, train=400, validation=1)
     for piece in ("1 device: CPU", "brain_phantom/default (t1gd, flair), 400 slices to train on",
                   "on, 1 slice to validate",
-                  "fusioninn, 1,512 parameters", "100 steps of 8 slices, 2 times through", "in runs/x", "starting anew"):
+                  "fusioninn, 1,512 parameters", "100 steps of 8 slices, 2 times through", "in runs/x",
+                  "starting anew"):
         assert piece in text, piece
     assert "resuming at step 40 of 100" in opening(40, train=400, validation=1)
     assert "as there are no others" in opening(0, train=400)
