@@ -93,7 +93,7 @@ def examine(trained: TrainedModel, sources: Sequence[Series], tumour: np.ndarray
             progress.set_description(f"decomposing {samples} times, scoring")
             decomposed, deviation, scores = _in_chunks(work, unit, fused, brain[box], progress.update)
     scored = slice_scores.is_scored(brain)[box[0]]
-    scores = {title: np.where(scored, scores[title], np.nan) for title in slice_scores.titles(labels)}
+    scores = {title: np.where(scored, scores[title], np.nan) for title in slice_scores.titles(labels) if scores}
     return Examination(
         tuple(labels), unit, fused, decomposed, deviation, low, high, brain[box], tumour[box].astype(np.uint8), scores,
         (box[0].start, box[1].start, box[2].start), brain.shape, sources[0].affine,
@@ -138,11 +138,13 @@ def _compiled(trained: TrainedModel, labels: Sequence[str], size: tuple[int, ...
     flat, numbers = jax.ShapeDtypeStruct(size, np.float32), jax.ShapeDtypeStruct(size[:1], np.int32)
     decomposed = jax.jit(decompose).lower(flat, numbers).compile()
     mask = jax.ShapeDtypeStruct(image.shape, bool)
-    score = slice_scores.make_score(labels).lower(stack, image, stack, mask).compile()
+    score = (slice_scores.make_score(labels).lower(stack, image, stack, mask).compile()
+             if min(size[1:]) >= slice_scores.SMALLEST else None)
 
     def run(sources: np.ndarray, fused: np.ndarray, brain: np.ndarray, numbers: np.ndarray) -> Parts:
         mean, deviation = decomposed(fused, numbers)
-        scores = score(sources[..., None], fused[..., None], jnp.expand_dims(mean, -1), brain[..., None])
+        scores = {} if score is None else score(sources[..., None], fused[..., None], jnp.expand_dims(mean, -1),
+                                                brain[..., None])
         return np.asarray(mean), np.asarray(deviation), {title: np.asarray(value) for title, value in scores.items()}
 
     return run

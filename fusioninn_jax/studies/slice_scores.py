@@ -10,6 +10,7 @@ import numpy as np
 from fusioninn_jax import metrics
 from fusioninn_jax.scoring.image_scores import TABLE1
 
+SMALLEST = 11  # pixels a side: the window of SSIM and Q_P
 MIN_BRAIN = 0.05  # of a slice's pixels, for it to be scored
 METRIC_TITLES = {"q_ssim": "Q SSIM", "q_fmi": "Q FMI", "q_ncie": "Q NCIE", "q_xy": "Q XY", "q_p": "Q P"}
 

@@ -85,6 +85,8 @@ def write(wishes: StudyPage) -> pathlib.Path:
     few = wishes.samples < 2 or (wishes.slices is not None and wishes.slices < 1)
     if len(wishes.sources) < 2 or len(wishes.labels) != len(wishes.sources) or few:
         raise UserError("report study: two series at least, a label for each, --samples 2 or more, --slices 1 or more")
+    if wishes.figure and wishes.figure.suffix.lower() != ".png":
+        raise UserError(f"{wishes.figure}: the figure is a .png; give it this ending")
     outputs.check(names, inputs=[*wishes.sources, *([wishes.mask] if wishes.mask else [])], overwrite=wishes.overwrite)
     trained = fusing.load(wishes.checkpoint)
     if trained.model.decompose is None:
@@ -95,7 +97,7 @@ def write(wishes: StudyPage) -> pathlib.Path:
     with outputs.new_files(*names) as temporaries:
         temporaries[0].write_text(page_content.render(study, wishes.slices), encoding="utf-8")
         if wishes.figure:
-            figure(study).savefig(temporaries[1], dpi=130, bbox_inches="tight")
+            figure(study).savefig(temporaries[1], format="png", dpi=130, bbox_inches="tight")
     return wishes.output
 
 
