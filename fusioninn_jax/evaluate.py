@@ -37,7 +37,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--dataset", help="name/config of a prepared dataset")
     parser.add_argument("--data-dir", help="where datasets are prepared; default: as in training, or runs/data")
     parser.add_argument("--metrics", choices=sorted(image_scores.METRIC_SETS),
-                        help="all (the default; given, every score is printed), ssim or table1: the paper's five")
+                        help="all (the default; given, every score is printed), ssim, table1: the paper's five, "
+                        "or evaluator: the numbers of the evaluator published with CDDFuse")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--limit", type=int, default=0, help="score no more than about this many slices, evenly spread")
     parser.add_argument("--sampling-steps", type=int, help="of a trained DDFM; default: as its configuration says")

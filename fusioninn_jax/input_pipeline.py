@@ -5,6 +5,7 @@ Order is a pure function of (seed, epoch), so training resumes by position alone
 """
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 from collections.abc import Iterator
@@ -21,8 +22,9 @@ from fusioninn_jax.runtime.errors import UserError
 logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS warns of its own deprecated calls
 
 
-def _leave_accelerator(module: str) -> None:
-    tf.config.set_visible_devices([], "GPU")  # it belongs to JAX
+def _leave_accelerator(_: str) -> None:
+    """Keeps TensorFlow off the accelerator, which belongs to JAX; before it, or TFDS through it, does anything."""
+    importlib.import_module("tensorflow").config.set_visible_devices([], "GPU")  # not `tf`: that is what loads just now
 
 
 with epy.lazy_imports(success_callback=_leave_accelerator):  # they take seconds, which a command's help would wait for

@@ -19,3 +19,4 @@ METRIC_F32 = 1e-4
 BASELINE = 1e-4  # the convolutional baselines, in either precision
 CUT_TO_BRAIN = 1e-3  # a study cut to the box of its brain, 16 pixels wider, against whole slices: images and scores
 HELP_SECONDS = 3.0  # of CPU time, until a command has printed its help
+EVALUATOR = 2e-4  # of its value, a number of another program computed in float64

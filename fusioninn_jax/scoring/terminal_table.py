@@ -7,6 +7,7 @@ from typing import Any
 from fusioninn_jax.score_names import BRAIN, of_decomposed, of_fused
 
 METRICS = {"q_ssim": "Q SSIM", "q_fmi": "Q FMI", "q_ncie": "Q NCIE", "q_xy": "Q XY", "q_p": "Q P"}
+EVALUATOR = "cddfuse_"  # starts the names of its scores
 FIRST, COLUMN = 34, 22  # widths: a column holds "0.955 [0.948, 0.961]"
 KEPT = "8bit"  # decomposition is told from a fused image kept as a PNG keeps it
 
@@ -17,6 +18,14 @@ def rows(modalities: Sequence[str]) -> dict[str, str]:
             | {of_fused(i) + BRAIN: f"SSIM with {name}" for i, name in enumerate(modalities, 1)}
             | {of_decomposed("ssim", i, KEPT) + BRAIN: f"SSIM of {name}, decomposed"
                for i, name in enumerate(modalities, 1)})
+
+
+def chosen(report: dict[str, Any]) -> dict[str, str]:
+    """The rows that the report has: of the evaluator alone where it was asked for."""
+    scored = {name for summary in report["systems"].values() for name in summary["overall"]}
+    of_evaluator = {name: name.removeprefix(EVALUATOR) for name in next(iter(report["systems"].values()))["overall"]
+                    if name.startswith(EVALUATOR)}
+    return of_evaluator or {name: title for name, title in rows(report["modalities"]).items() if name in scored}
 
 
 def text(report: dict[str, Any], width: int = 100) -> str:
@@ -30,10 +39,11 @@ def text(report: dict[str, Any], width: int = 100) -> str:
     first = next(iter(systems.values()))
     patients = len(first["subjects"])
     intervals = "mean [95 % interval over patients]" if patients > 1 else "mean (one patient: no interval)"
-    titles = {name: title for name, title in rows(report["modalities"]).items()
-              if any(name in summary["overall"] for summary in systems.values())}
+    titles = chosen(report)
+    where = ("whole slice, as the evaluator of CDDFuse computes them" if all(map(_is_of_evaluator, titles))
+             else "inside the brain")
     lines = [f"{report['dataset']}, split {report['split']}: {_counted(first['images'], 'slice')} of "
-             f"{_counted(patients, 'patient')}; inside the brain, {intervals}"]
+             f"{_counted(patients, 'patient')}; {where}, {intervals}"]
     if any("decomposed" in name for name in titles):
         lines.append("decomposed: from a fused image of 8 bits, with a fresh latent")
     names, together = list(systems), max((width - FIRST) // COLUMN, 1)
@@ -43,9 +53,13 @@ def text(report: dict[str, Any], width: int = 100) -> str:
         lines += [(f"{title[:FIRST - 1]:<{FIRST}}" + "".join(f"{_cell(systems[name], score):<{COLUMN}}"
                                                              for name in block)).rstrip()
                   for score, title in titles.items()]
-    if patients > 1:
+    if patients > 1 and not all(map(_is_of_evaluator, titles)):
         lines += ["", *[_worst(name, systems[name], titles) for name in names]]
     return "\n".join(lines)
+
+
+def _is_of_evaluator(score: str) -> bool:
+    return score.startswith(EVALUATOR)
 
 
 def _cell(summary: dict[str, Any], score: str) -> str:

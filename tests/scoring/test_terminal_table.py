@@ -51,3 +51,13 @@ def test_it_fits_a_terminal_whatever_the_number_of_systems(width):
     table = [line for line in text.splitlines() if line.startswith((" ", "Q", "SSIM"))]
     assert max(map(len, table)) <= width
     assert all(f"{name}" in text for name in systems)
+
+
+def test_the_evaluators_numbers_stand_alone_and_say_whose_they_are():
+    found = report(2)
+    for summary in found["systems"].values():
+        summary["overall"] |= {"cddfuse_EN": {"mean": 5.0, "low": 4.0, "high": 6.0},
+                               "cddfuse_MI": {"mean": 2.0, "low": 1.0, "high": 3.0}}
+    lines = terminal_table.text(found).splitlines()
+    assert "whole slice, as the evaluator of CDDFuse computes them" in lines[0]
+    assert [line.split()[0] for line in lines[3:]] == ["EN", "MI"]
