@@ -49,7 +49,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--steps", type=int, nargs="+", default=[10, 25, 50, 100])
     args = parser.parse_args()
-    _, variables, config, step = checkpoint.load(args.workdir)
+    _, variables, config, step, *_ = checkpoint.load(args.workdir)
     config.data.data_dir = args.data_dir or config.data.data_dir
     prepared = input_pipeline.open_dataset(config.data)
     stacks = [batch["sources"] for batch in input_pipeline.evaluation_batches(
@@ -57,7 +57,7 @@ def main():
     sources = objective.split_sources(jnp.asarray(np.concatenate(stacks)))
 
     if args.fusioninn:
-        model, weights, _, _ = checkpoint.load(args.fusioninn)
+        model, weights, *_ = checkpoint.load(args.fusioninn)
     else:
         model = models.get("fusioninn")
         weights = jax.jit(model.init)(jax.random.key(0), *sources)

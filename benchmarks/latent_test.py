@@ -1,4 +1,4 @@
-"""How far latents inside the brain are from N(0, I): two-sample tests of pixels and of patches, a row a training.
+"""How far latents inside the brain are from N(0, I) and from independence of the fused image, a row a training.
 
     python benchmarks/latent_test.py runs/ours runs/official --split=test --limit=24
 
@@ -6,6 +6,8 @@ Pixels: the Kolmogorov-Smirnov distance of their values from N(0, 1). Patches of
 from N(0, I) under a Gaussian kernel of median width (Gretton et al. 2012, "A kernel two-sample test", eq. 3), divided
 by what two samples of one distribution stay below in 95 of 100 permutations: below 1 the test cannot tell them apart.
 With a thousand patches it sees more than any use of the latent would; what counts is the order of the rows.
+Independence: the share of the variance of z, |z| and z² that a regression explains on half of the pixels that it was
+not fitted to; its features are the fused image's 3x3 patch, random waves of it and its deviation.
 """
 import argparse
 
@@ -20,23 +22,58 @@ from fusioninn_jax.training import checkpoint
 
 PATCH = 3
 PERMUTATIONS = 200
+WAVES = 100  # random features of the regression
+
+
+def windows(image):
+    """(B, H, W, C) -> (B, H - 2, W - 2, C, 9) patches about the inner pixels."""
+    cut = np.lib.stride_tricks.sliding_window_view(image, (PATCH, PATCH), (1, 2))
+    return cut.reshape(*cut.shape[:-2], PATCH**2)
 
 
 def latents_inside(workdir, split, limit):
-    """All (pixels,) values and (patches, 9) patches that lie wholly inside the brain, channels one by one."""
-    model, variables, config, _ = checkpoint.load(workdir, "last")
+    """Of patches wholly inside the brain: latents (N, C, 9), fused image (N, 9); all latents inside and outside."""
+    model, variables, config, *_ = checkpoint.load(workdir, "last")
     prepared = input_pipeline.open_dataset(config.data)
-    fuse, pixels, patches = jax.jit(model.fuse), [], []
+    fuse, patches, pictures, inside, outside = jax.jit(model.fuse), [], [], [], []
     for batch in input_pipeline.evaluation_batches(prepared, config.data, split, batch_size=4, limit=limit,
                                                    multiple=model.multiple):
         sources = objective.split_sources(jnp.asarray(batch["sources"][batch["weight"] > 0]))
-        latent, brain = np.asarray(fuse(variables, *sources)[1]), np.asarray(brain_mask(sources))
-        pixels.append(latent[np.broadcast_to(brain, latent.shape)])
-        windows = np.lib.stride_tricks.sliding_window_view(latent, (PATCH, PATCH), (1, 2))[:, ::PATCH, ::PATCH]
-        inside = np.lib.stride_tricks.sliding_window_view(brain, (PATCH, PATCH), (1, 2))[:, ::PATCH, ::PATCH]
-        whole = np.broadcast_to(inside.all((-1, -2)), windows.shape[:-2])
-        patches.append(windows[whole].reshape(-1, PATCH * PATCH))
-    return np.concatenate(pixels).astype(np.float64), np.concatenate(patches).astype(np.float64)
+        fused, latent = map(np.asarray, fuse(variables, *sources))
+        brain = np.asarray(brain_mask(sources))
+        whole = windows(brain)[..., 0, :].all(-1)
+        patches.append(windows(latent)[whole])
+        pictures.append(windows(fused)[whole][:, 0])
+        inside.append(latent[brain[..., 0]])
+        outside.append(latent[~brain[..., 0]])
+    return [np.concatenate(parts).astype(np.float64) for parts in (patches, pictures, inside, outside)]
+
+
+def correlations(patches):
+    """The largest size of a correlation: of neighbours (up to one pixel away), and of different latents there."""
+    count, channels = patches.shape[:2]
+    found = np.corrcoef(patches.reshape(count, -1).T).reshape(channels, PATCH**2, channels, PATCH**2)
+    of_centre = np.abs(found[:, PATCH**2 // 2])  # (C, C, 9)
+    own = np.stack([of_centre[c, c] for c in range(channels)])
+    own[:, PATCH**2 // 2] = 0
+    other = of_centre[~np.eye(channels, dtype=bool)]
+    return own.max(), other.max(initial=0.0)
+
+
+def explained(patches, pictures, generator):
+    """The largest share, over the latents, of the variance of z, |z| and z² that the picture explains."""
+    mean = pictures.mean(1, keepdims=True)
+    scaled = np.concatenate([mean / pictures.std(), (pictures - mean) / (pictures - mean).std()], 1)
+    waves = np.cos(scaled @ generator.standard_normal((PATCH**2 + 1, WAVES)) + generator.uniform(0, 2 * np.pi, WAVES))
+    features = np.concatenate([np.ones_like(mean), scaled, pictures.std(1, keepdims=True), waves], 1)
+    fitted = generator.random(len(features)) < 0.5
+    shares = []
+    for test in (lambda z: z, np.abs, np.square):
+        wanted = test(patches[:, :, PATCH**2 // 2])
+        weights = np.linalg.lstsq(features[fitted], wanted[fitted], rcond=None)[0]
+        rest = wanted[~fitted] - features[~fitted] @ weights
+        shares.append((1 - (rest**2).mean(0) / wanted[~fitted].var(0)).max())
+    return shares
 
 
 def mmd_ratio(sample, generator):
@@ -64,14 +101,16 @@ def main():
     parser.add_argument("--limit", type=int, default=24, help="slices")
     parser.add_argument("--patches", type=int, default=1000)
     args = parser.parse_args()
-    print("| training | mean | std | excess kurtosis | KS distance | MMD² of patches / 95 % quantile of chance |")
-    print("|---|---|---|---|---|---|")
+    print("| training | mean | std | excess kurtosis | KS distance | MMD² of patches / 95 % quantile of chance | "
+          "neighbours | other latents | explained of z | of size of z | of z² | outside: mean | std |")
+    print("|---" * 13 + "|")
     for workdir in args.workdirs:
-        pixels, patches = latents_inside(workdir, args.split, args.limit)
-        generator = np.random.default_rng(0)
+        patches, pictures, inside, outside = latents_inside(workdir, args.split, args.limit)
+        generator, pixels = np.random.default_rng(0), inside.ravel()
         chosen = patches[generator.choice(len(patches), min(args.patches, len(patches)), replace=False)]
-        cells = (pixels.mean(), pixels.std(), stats.kurtosis(pixels), stats.kstest(pixels, "norm").statistic,
-                 mmd_ratio(chosen, generator))
+        ratio = mmd_ratio(chosen.reshape(len(chosen), -1), generator)
+        cells = (pixels.mean(), pixels.std(), stats.kurtosis(pixels), stats.kstest(pixels, "norm").statistic, ratio,
+                 *correlations(patches), *explained(patches, pictures, generator), outside.mean(), outside.std())
         print(f"| {workdir} | " + " | ".join(f"{value:.3f}" for value in cells) + " |", flush=True)
 
 

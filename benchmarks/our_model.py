@@ -45,7 +45,7 @@ class Ours:
         self.state = parallel.replicate(train_state.create(self.variables, optimizer, config.optimizer), used)
         self.variables = jax.tree.map(jnp.array, self.variables)  # the step's donation must not take these
         self._step = parallel.make_train_step(self.model, optimizer, config, used)
-        self._batch = parallel.split_batch(pairs, devices)
+        self._batch = parallel.split_batch(objective.Slices(pairs), devices)
         self._fuse, self._decompose = jax.jit(self.model.fuse), jax.jit(self.model.decompose)
 
     def step(self) -> float:

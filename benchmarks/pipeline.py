@@ -40,7 +40,7 @@ def make_step(config, stack):
     compiled = parallel.make_train_step(model, optimizer, config, devices)
 
     def step(stack):
-        state[0], metrics = compiled(state[0], parallel.split_batch(stack, 1), jax.random.key(0))
+        state[0], metrics = compiled(state[0], parallel.split_batch(objective.Slices(stack), 1), jax.random.key(0))
         float(metrics["loss"])
 
     step(stack)

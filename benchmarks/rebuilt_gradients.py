@@ -31,10 +31,11 @@ def gradient(config, variables, stack, backward):
     """The gradient of the total loss as one vector."""
     config.model.fusioninn.backward = backward
     model = models.get("fusioninn", config.model.fusioninn)
-    sources, keys = objective.split_sources(stack), jax.random.split(jax.random.key(1), len(stack))
+    keys = jax.random.split(jax.random.key(1), len(stack))
 
     def loss(v):
-        parts, _, _ = objective.loss_parts(model, v, sources, keys, config.losses, train=True, gather=lambda x: x)
+        parts, _, _ = objective.loss_parts(model, v, objective.Slices(stack), keys, config.losses, train=True,
+                                               gather=lambda x: x)
         return objective.per_image_loss(model, parts, config.losses).mean()
 
     return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(jax.jit(jax.grad(loss))(variables))])

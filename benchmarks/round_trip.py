@@ -28,9 +28,10 @@ def train_briefly(config, stacks, steps):
 
     @jax.jit
     def step(variables, opt_state, stack, key):
-        sources, keys = objective.split_sources(stack), jax.random.split(key, len(stack))
+        keys = jax.random.split(key, len(stack))
         def loss(v):
-            parts, _, _ = objective.loss_parts(model, v, sources, keys, config.losses, train=True, gather=lambda x: x)
+            parts, _, _ = objective.loss_parts(model, v, objective.Slices(stack), keys, config.losses, train=True,
+                                                   gather=lambda x: x)
             return objective.per_image_loss(model, parts, config.losses).mean()
         updates, opt_state = optimizer.update(jax.grad(loss)(variables), opt_state)
         return optax.apply_updates(variables, updates), opt_state

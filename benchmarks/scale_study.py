@@ -19,7 +19,10 @@ from benchmarks import timing
 
 COUNTS = (8, 16, 64, 256, 1024, 4096)
 PIXELS = 240 * 240
-GATHERED = 4 + 4 + 1  # bytes a pixel that the latent loss brings together: latent, draw from the prior, brain mask
+GATHERED = 4 + 4 + 1  # bytes a pixel that latent losses without sums bring together: latent, draw of the prior, mask
+SUMS = 900  # numbers that the latent loss `characteristic` adds up (tests/training/test_parallel.py)
+SUMS_TRAFFIC = 50e6  # its bytes a pair: 8 points x 2 passes x 6 arrays of a number a pixel, and as much for the rest
+SUMS_SHARE = 0.03  # of a step's time on the CPU, measured
 LOSS_FLOPS = 1.3e9  # of the blurs of the loss and their gradients, a pair (docs/PERFORMANCE.md)
 PASSES = 12  # over a hidden layer in a step: two directions, forward written and read, backward recomputed, gradient
 COMPRESSED = 42e3  # bytes a pair on disk (brats/real)
@@ -74,15 +77,27 @@ def pair_seconds(chip):
     return max(flops / (chip.flops * chip.flops_share), traffic / (chip.memory * chip.memory_share))
 
 
+def latent_seconds(chip, chips, batch, args):
+    """The latent loss: what it computes, and what it sends but for the messages' own time."""
+    bandwidth = chip.link if chips <= chip.domain else chip.network
+    if args.latent == "characteristic":  # a device's own pixels, then a small sum
+        pair = SUMS_SHARE * chip.pair_ms / 1e3 if chip.pair_ms else SUMS_TRAFFIC / (chip.memory * chip.memory_share)
+        return math.ceil(batch / chips) * pair, 2 * 4 * SUMS / bandwidth
+    if args.latent == "white":  # latents and draws of all devices are sorted, on every device
+        return batch * 2 * PIXELS / chip.sort, batch * GATHERED * PIXELS / bandwidth
+    return 0.0, 0.0
+
+
 def predict(chip, chips, batch, args):
     """Seconds of the parts of a step with `batch` pairs on all chips together."""
     bandwidth = chip.link if chips <= chip.domain else chip.network
     hops = 2 * math.ceil(math.log2(chips))
     share = (chips - 1) / chips
+    computed, sent = latent_seconds(chip, chips, batch, args)
     return {
         "compute": math.ceil(batch / chips) * pair_seconds(chip),
-        "latent": batch * 2 * PIXELS * args.inside / chip.sort,  # latents and draws are sorted, on every chip
-        "gather": batch * GATHERED * PIXELS * share / bandwidth + hops * chip.hop,
+        "latent": computed,
+        "exchange": share * sent + hops * chip.hop,
         "all-reduce": 2 * share * 4 * args.parameters / bandwidth + hops * chip.hop,
     }
 
@@ -102,8 +117,8 @@ def rows(chip, batch_of, args):
                f"{batch / step * COMPRESSED / 1e6:.0f}", f"{walk:.2f}"]
 
 
-HEADS = ["chips", "global batch", "step, ms", "compute", "latent loss", "gather", "all-reduce", "pairs/s", "computing",
-         "cores a host to decode", "MB/s a host reads, 1st epoch", "share of the walk"]
+HEADS = ["chips", "global batch", "step, ms", "compute", "latent loss", "its exchange", "all-reduce", "pairs/s",
+         "computing", "cores a host to decode", "MB/s a host reads, 1st epoch", "share of the walk"]
 
 
 def measure(args):
@@ -137,8 +152,8 @@ def main():
     parser.add_argument("--parameters", type=int, default=111_140, help="of the default model; the paper's: 17564")
     parser.add_argument("--pairs_a_chip", type=int, default=8, help="weak scaling")
     parser.add_argument("--global_batch", type=int, default=512, help="strong scaling")
-    parser.add_argument("--inside", type=float, default=1.0, help="share of the pixels that the latent loss sorts; 0: "
-                        "losses.latent is mmd_official or none")
+    parser.add_argument("--latent", choices=("characteristic", "white", "none"), default="characteristic",
+                        help="losses.latent")
     parser.add_argument("--decode", type=float, default=520, help="pairs decoded a second and core")
     parser.add_argument("--walk", type=float, default=8_900, help="pairs of the global order that a process passes a "
                         "second")

@@ -14,5 +14,6 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.dataset = "brain_phantom/default"
     config.data.crop = (96, 96)
     config.train.batch_size = 8
+    config.optimizer.warmup_steps = 100
     config.train.steps = 1000
     return config

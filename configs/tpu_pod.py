@@ -17,5 +17,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.train.batch_size = 256
     config.train.steps = 5_000
     config.train.eval_every = 500  # a pre-empted run loses no step, a killed one at most these
+    config.losses.latent = "characteristic"  # made of sums: nothing is gathered
+    config.losses.latent_weight = 0.3
+    config.losses.storage.kind = "dither"  # continuous: the curve doesn't depend on the number of devices
     config.optimizer.warmup_steps = 250
     return config

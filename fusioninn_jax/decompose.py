@@ -40,7 +40,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--latent", type=pathlib.Path, help="as `fuse` wrote it; without: fresh noise")
     parser.add_argument("--samples", type=int, default=1, help="average over so many draws of noise")
     parser.add_argument("--uncertainty", type=pathlib.Path, metavar="FILE",
-                        help="standard deviation over the samples, voxel by voxel, one channel a source (NIfTI)")
+                        help="how wrong the mean of the samples may be, voxel by voxel, one channel a source (NIfTI): "
+                        "of a calibrated model the error's deviation, else that of the samples, which is smaller")
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
     parser.add_argument("--checkpoint", help="the one that fused; default: the model that ships with the package")
     parser.add_argument("--overwrite", action="store_true", help="replace outputs that are there already")

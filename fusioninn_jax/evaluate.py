@@ -82,10 +82,11 @@ def _write(out: epath.Path, rows: list[score_table.Row], report: dict[str, Any],
     """Writes the tables, and prints everything or what fits a terminal."""
     text = score_table.markdown(report)
     score_table.write_csv(out / "scores.csv", rows)
+    score_table.write_patients(out / "patients.csv", report["systems"])
     score_table.write_json(out / "summary.json", report)
     score_table.write_atomically(out / "summary.md", lambda file: file.write(text))
     told = text if everything else terminal_table.text(report, shutil.get_terminal_size((100, 24)).columns)
-    print(f"{told}\nwritten: {out}/scores.csv, summary.json, summary.md"
+    print(f"{told}\nwritten: {out}/scores.csv, patients.csv, summary.json, summary.md"
           + ("" if everything else " (every score; --metrics=all prints them)"))
 
 
@@ -103,14 +104,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     report: dict[str, Any] = {"dataset": config.data.dataset, "split": args.split,
                               "modalities": list(prepared.modalities), "systems": {}}
     for name, trained in systems.items():
-        of_system, latent = score_model(name, trained, prepared, config.data, scoring)
-        report["systems"][name] = score_table.summarise(of_system) | ({"latent": latent} if latent else {})
+        of_system, further = score_model(name, trained, prepared, config.data, scoring)
+        report["systems"][name] = score_table.summarise(of_system) | further
         rows += of_system
     for item in args.fused_dir:
         given, _, folder = item.rpartition("=")
         name = given or pathlib.Path(folder).name
-        of_system = score_folder(name, pathlib.Path(folder), prepared, config.data, scoring)
-        report["systems"][name] = score_table.summarise(of_system)
+        of_system, further = score_folder(name, pathlib.Path(folder), prepared, config.data, scoring)
+        report["systems"][name] = score_table.summarise(of_system) | further
         rows += of_system
     if processes.is_first():
         _write(epath.Path(args.out or os.path.join(args.workdir, "evaluation", args.split)), rows, report,

@@ -17,6 +17,7 @@ import ml_collections
 import numpy as np
 from etils import epath, epy
 
+from fusioninn_jax import regions
 from fusioninn_jax.runtime.errors import UserError
 
 logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS warns of its own deprecated calls
@@ -33,6 +34,7 @@ with epy.lazy_imports(success_callback=_leave_accelerator):  # they take seconds
 
 Batch = dict[str, np.ndarray]
 NORMALISATIONS = ("minmax", "percentile")
+QUANTILES = (0.16, 0.5, 0.84)  # of `brain_levels`; those of models.salient
 BRAIN_MARGIN = 8  # pixels of background that a crop may show beside the brain
 
 
@@ -43,8 +45,9 @@ def example_features(modalities: int) -> tfds.features.FeaturesDict:
       modalities: number of source images, M.
 
     Returns:
-      `sources` (H, W, M) raw intensities; `mask` (H, W, 1) annotation labels, 0 where none; `chroma` (H, W, 2)
-      Cb and Cr of a colour source, (0, 0, 2) where there is none; `subject`; `slice_index`; `spacing` in mm.
+      `sources` (H, W, M) raw intensities; `mask` (H, W, 1) the annotation's labels as in `regions`, 0 where none;
+      `chroma` (H, W, 2) Cb and Cr of a colour source, (0, 0, 2) where there is none; `subject`; `slice_index`;
+      `spacing` in mm.
     """
     def image(channels: int, dtype: tf.DType) -> tfds.features.Tensor:
         return tfds.features.Tensor(shape=(None, None, channels), dtype=dtype, encoding="zlib")
@@ -64,6 +67,7 @@ class Prepared(NamedTuple):
     builder: tfds.core.DatasetBuilder
     modalities: tuple[str, ...]
     sizes: dict[str, int]  # slices in each split
+    parts: dict[str, int] = {}  # of the tumour, that the annotation tells apart: name -> label, out of regions.SCORED
 
 
 def open_dataset(config: ml_collections.ConfigDict) -> Prepared:
@@ -84,9 +88,11 @@ def open_dataset(config: ml_collections.ConfigDict) -> Prepared:
                         f"run `python -m data.prepare {name}{option} --data_dir={config.data_dir}` first")
     builder = tfds.builder_from_directory(os.fspath(versions[-1]))
     channels = builder.info.features["sources"].shape[-1]
-    named = (builder.info.metadata or {}).get("modalities") or [f"source {i + 1}" for i in range(channels)]
+    metadata = builder.info.metadata or {}
+    named = metadata.get("modalities") or [f"source {i + 1}" for i in range(channels)]
     sizes = {name: split.num_examples for name, split in builder.info.splits.items()}
-    return Prepared(builder, tuple(named), sizes)
+    parts = regions.named(metadata.get("label_names") or {}) if metadata.get("has_mask") else {}
+    return Prepared(builder, tuple(named), sizes, parts)
 
 
 def _version_key(folder: epath.Path) -> tuple[int, ...]:
@@ -126,26 +132,48 @@ def _percentile(image: tf.Tensor, fraction: float = 0.999) -> tf.Tensor:
     return inside[tf.cast(tf.math.floor(fraction * tf.cast(tf.size(inside) - 1, tf.float32)), tf.int32)]
 
 
+def brain_levels(sources: tf.Tensor, quantiles: tuple[float, ...] = QUANTILES) -> tf.Tensor:
+    """(H, W, M) in [0, 1] -> (Q, M), each modality's quantiles over the brain, where any modality is above 0.
+
+    The value at rank floor(q · (n - 1)) of n pixels, as `models.salient.brain_levels`; 0 where there is no brain.
+    Taken before a slice is cropped, since what stands out does so in the whole slice.
+    """
+    inside = tf.boolean_mask(sources, tf.reduce_any(sources > 0, axis=-1))  # (n, M)
+    ordered = tf.sort(tf.concat([inside, tf.zeros((1, sources.shape[-1]))], 0)[:tf.maximum(tf.shape(inside)[0], 1)], 0)
+    last = tf.cast(tf.shape(ordered)[0] - 1, tf.float32)
+    return tf.gather(ordered, tf.cast(tf.math.floor(tf.constant(quantiles) * last), tf.int32))
+
+
 def _decode(prepared: Prepared, normalisation: str, number: tf.Tensor, example: dict[str, Any]) -> dict[str, Any]:
     features = prepared.builder.info.features
-    sources = features["sources"].decode_example(example["sources"])
-    return {"sources": normalise(sources, normalisation), "mask": features["mask"].decode_example(example["mask"]),
+    sources = normalise(features["sources"].decode_example(example["sources"]), normalisation)
+    return {"sources": sources, "mask": features["mask"].decode_example(example["mask"]),
             "subject": example["subject"], "slice_index": example["slice_index"], "number": number}
+
+
+def _with_target(targets: np.ndarray, example: dict[str, Any]) -> dict[str, Any]:
+    """The example with its picture of `targets`, (slices, H, W) uint8, as `target` (H, W, 1) in [0, 1]."""
+    picture = tf.numpy_function(lambda number: targets[number], [example["number"]], tf.uint8)
+    picture = tf.reshape(tf.cast(picture, tf.float32) / 255, tf.concat([tf.shape(example["sources"])[:2], [1]], 0))
+    return example | {"target": picture}
 
 
 def _crop(size: tuple[int, int], seed: int, position: tf.Tensor, example: dict[str, Any]) -> dict[str, Any]:
     """A random crop about the brain, the slice padded with zeros where it is smaller than the crop."""
-    stack = tf.concat([example["sources"], tf.cast(example["mask"], tf.float32)], -1)
+    names = [name for name in ("sources", "mask", "target") if name in example]
+    stack = tf.concat([tf.cast(example[name], tf.float32) for name in names], -1)
+    modalities = example["sources"].shape[-1]
     lack = tf.maximum(tf.constant(size) - tf.shape(stack)[:2], 0)
     before = lack // 2
     stack = tf.pad(stack, [[before[0], lack[0] - before[0]], [before[1], lack[1] - before[1]], [0, 0]])
-    rows_columns = [tf.where(tf.reduce_any(stack[..., :-1] > 0, axis=(1 - axis, 2)))[:, 0] for axis in (0, 1)]
+    rows_columns = [tf.where(tf.reduce_any(stack[..., :modalities] > 0, axis=(1 - axis, 2)))[:, 0] for axis in (0, 1)]
     draws = tf.random.stateless_uniform([2], seed=tf.stack([tf.constant(seed, tf.int64), position]))
     start = [_crop_start(where, tf.shape(stack)[axis], size[axis], draws[axis])
              for axis, where in enumerate(rows_columns)]
     window = stack[start[0]:start[0] + size[0], start[1]:start[1] + size[1]]
     window = tf.ensure_shape(window, (*size, stack.shape[-1]))
-    return example | {"sources": window[..., :-1], "mask": tf.cast(window[..., -1:], tf.uint8)}
+    parts = tf.split(window, [example[name].shape[-1] for name in names], axis=-1)
+    return example | {name: tf.cast(part, example[name].dtype) for name, part in zip(names, parts, strict=True)}
 
 
 def _crop_start(where: tf.Tensor, length: tf.Tensor, size: int, draw: tf.Tensor) -> tf.Tensor:
@@ -158,7 +186,8 @@ def _crop_start(where: tf.Tensor, length: tf.Tensor, size: int, draw: tf.Tensor)
 
 
 def train_batches(prepared: Prepared, config: ml_collections.ConfigDict, *, batch_size: int, seed: int,
-                  first_step: int = 0, process_index: int = 0, process_count: int = 1) -> Iterator[Batch]:
+                  first_step: int = 0, process_index: int = 0, process_count: int = 1,
+                  targets: np.ndarray | None = None) -> Iterator[Batch]:
     """Endless training batches, shuffled anew each epoch; a batch may run over from one epoch into the next.
 
     Args:
@@ -169,9 +198,11 @@ def train_batches(prepared: Prepared, config: ml_collections.ConfigDict, *, batc
       first_step: batches already consumed; reading goes on from there, exactly.
       process_index: this process; it gets its own rows of every global batch.
       process_count: number of processes.
+      targets: (slices of the split, H, W) uint8, what each fused slice should be; None where a rule says it.
 
     Yields:
-      `sources` (b, H, W, M), `mask` (b, H, W, 1) and `number` (b,), the slices' numbers in the split.
+      `sources` (b, H, W, M), `levels` (b, 3, M) of the whole slices (`brain_levels`), `mask` (b, H, W, 1), `number`
+      (b,), the slices' numbers in the split; with `targets` also `target` (b, H, W, 1) in [0, 1].
 
     Raises:
       UserError: no such split.
@@ -194,8 +225,10 @@ def train_batches(prepared: Prepared, config: ml_collections.ConfigDict, *, batc
 
     def prepare(position: tf.Tensor, numbered: tuple[tf.Tensor, dict[str, Any]]) -> dict[str, Any]:
         example = _decode(prepared, config.normalisation, *numbered)
+        example["levels"] = brain_levels(example["sources"])
+        example = example if targets is None else _with_target(targets, example)
         example = _crop(tuple(config.crop), seed, position, example) if config.crop else example
-        return {name: example[name] for name in ("sources", "mask", "number")}
+        return {name: example[name] for name in ("sources", "levels", "mask", "number", "target") if name in example}
 
     batches = stream.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).batch(own)
     return iter(batches.prefetch(tf.data.AUTOTUNE).as_numpy_iterator())
@@ -203,7 +236,7 @@ def train_batches(prepared: Prepared, config: ml_collections.ConfigDict, *, batc
 
 def evaluation_batches(prepared: Prepared, config: ml_collections.ConfigDict, split: str, *, batch_size: int,
                        multiple: int = 1, limit: int = 0, process_index: int = 0,
-                       process_count: int = 1) -> Iterator[Batch]:
+                       process_count: int = 1, targets: np.ndarray | None = None) -> Iterator[Batch]:
     """Every whole slice of a split once; a short batch is filled up with copies of its own images, of weight 0.
 
     Copies, not zeros, so that a statistic of the batch's latents is of real images.
@@ -217,20 +250,22 @@ def evaluation_batches(prepared: Prepared, config: ml_collections.ConfigDict, sp
       limit: where above 0, every n-th slice only, n the smallest that leaves no more than this many.
       process_index: this process; it decodes its own rows of every global batch.
       process_count: number of processes.
+      targets: as for `train_batches`.
 
     Yields:
       `sources` (B, H, W, M), `mask` (B, H, W, 1), `subject` and `slice_index`, `number` and `weight` (B,): 1, or 0
-      for filling.
+      for filling; with `targets` also `target` (B, H, W, 1) in [0, 1].
 
     Raises:
       UserError: no such split.
     """
     def prepare(number: tf.Tensor, example: dict[str, Any], weight: tf.Tensor) -> dict[str, Any]:
         example = _decode(prepared, config.normalisation, number, example)
+        example = example if targets is None else _with_target(targets, example)
         lack = -tf.shape(example["sources"])[:2] % multiple
         pad = [[0, lack[0]], [0, lack[1]], [0, 0]]
-        return example | {"sources": tf.pad(example["sources"], pad), "mask": tf.pad(example["mask"], pad),
-                          "weight": weight}
+        images = {name: tf.pad(example[name], pad) for name in ("sources", "mask", "target") if name in example}
+        return example | images | {"weight": weight}
 
     def size_key(number: tf.Tensor, example: dict[str, Any]) -> tf.Tensor:
         height, width = tf.unstack(tf.cast(example["sources"]["shape"][:2], tf.int64))

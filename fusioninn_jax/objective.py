@@ -5,46 +5,82 @@ together where a batch statistic needs the global batch.
 """
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, cast
 
 import dm_pix
 import jax
 import jax.numpy as jnp
 import ml_collections
+import numpy as np
 
-from fusioninn_jax import losses, salts, storage
+from fusioninn_jax import characteristic, fusion_targets, latent_losses, losses, salts, storage
 from fusioninn_jax.brain import brain_mask
 from fusioninn_jax.models import FusionModel, Variables
 from fusioninn_jax.score_names import BRAIN, of_decomposed, of_fused
 from fusioninn_jax.ssim import Moments, moments, ssim
 
 
-def augment(key: jax.Array, sources: jax.Array, config: ml_collections.ConfigDict) -> jax.Array:
-    """Augments one example: the same geometry for all modalities, an intensity change for each.
+class Slices(NamedTuple):
+    """A batch of slices, or of crops of slices, as the loss takes it.
+
+    Attributes:
+      sources: (B, H, W, M) in [0, 1].
+      levels: (B, 3, M) quantiles of each whole slice's brain (`models.salient.brain_levels`); None where
+        `sources` are whole slices.
+      target: (B, H, W, 1) in [0, 1], the picture that the fused image should be, where it was made beforehand.
+    """
+
+    sources: jax.Array
+    levels: jax.Array | None = None
+    target: jax.Array | None = None
+
+
+def slices_of(batch: Mapping[str, np.ndarray]) -> Slices:
+    """The slices in a batch of `input_pipeline`, still on the host: whoever splits them places them on devices."""
+    return Slices(*(cast("jax.Array", batch.get(name)) for name in Slices._fields))
+
+
+def augment(key: jax.Array, example: Slices, config: ml_collections.ConfigDict) -> Slices:
+    """Augments one example: the same geometry for all its images, then a change of intensity for each modality.
 
     Args:
       key: of this example.
-      sources: (H, W, M) in [0, 1].
+      example: its arrays without their batch axis.
       config: `settings.AUGMENT`.
 
     Returns:
-      (H, W, M) in [0, 1].
+      the example, sources in [0, 1]. A target made beforehand follows the geometry, not the intensities.
     """
-    flip_key, angle_key, gamma_key = jax.random.split(key, 3)
+    flip_key, angle_key, intensity_key, order_key = jax.random.split(key, 4)
+    sources, levels, target = example
+    modalities = sources.shape[-1]
+    images = sources if target is None else jnp.concatenate([sources, target], -1)
     if config.flip:
-        sources = dm_pix.random_flip_left_right(flip_key, sources)
+        images = dm_pix.random_flip_left_right(flip_key, images)
     if config.rotation:
         limit = jnp.deg2rad(config.rotation)
         angle: Any = jax.random.uniform(angle_key, (), minval=-limit, maxval=limit)
-        sources = dm_pix.rotate(sources, angle, order=1)
-    if config.gamma:
-        gammas: Any = jnp.exp(jax.random.uniform(gamma_key, sources.shape[-1:], minval=-config.gamma,
-                                                 maxval=config.gamma))
-        adjusted = [dm_pix.adjust_gamma(sources[..., i:i + 1], gammas[i], assume_in_bounds=True)
-                    for i in range(sources.shape[-1])]
-        sources = jnp.concatenate(adjusted, -1)
-    return jnp.clip(sources, 0, 1)
+        images = dm_pix.rotate(images, angle, order=1)
+    images = jnp.clip(images, 0, 1)
+    sources, target = images[..., :modalities], None if target is None else images[..., modalities:]
+    change = _intensity_change(intensity_key, modalities, config)
+    sources, levels = change(sources), None if levels is None else change(levels)
+    if config.swap:
+        order = jax.random.permutation(order_key, modalities)
+        sources, levels = sources[..., order], None if levels is None else levels[..., order]
+    return Slices(sources, levels, target)
+
+
+def _intensity_change(key: jax.Array, modalities: int, config: ml_collections.ConfigDict) -> Callable[..., jax.Array]:
+    """A monotone map of [0, 1] to itself for each modality on the last axis; so it maps quantiles to quantiles."""
+    gamma_key, gain_key = jax.random.split(key)
+    gammas = jnp.exp(jax.random.uniform(gamma_key, (modalities,), minval=-config.gamma, maxval=config.gamma))
+    gains = jax.random.uniform(gain_key, (modalities,), minval=1 - config.gain, maxval=1.0)
+    def change(x: jax.Array) -> jax.Array:
+        powers = dm_pix.adjust_gamma(x, gammas.astype(x.dtype), assume_in_bounds=True) if config.gamma else x
+        return powers * gains.astype(x.dtype) if config.gain else powers
+    return change
 
 
 def split_sources(stack: jax.Array) -> tuple[jax.Array, ...]:
@@ -70,25 +106,49 @@ def draw_latents(keys: jax.Array, prior: str, like: jax.Array) -> jax.Array:
     return jax.vmap(lambda key: losses.sample_prior(prior, key, like.shape[1:], like.dtype))(keys)
 
 
-def loss_parts(model: FusionModel, variables: Variables, sources: tuple[jax.Array, ...], keys: jax.Array,
-               config: ml_collections.ConfigDict, *, train: bool,
-               gather: Callable[[jax.Array], jax.Array]) -> tuple[losses.LossParts, dict[str, jax.Array], Any]:
+def target_setting(model: FusionModel, config: ml_collections.ConfigDict) -> str:
+    """`config.fusion_target`, or what it stands for where it is empty."""
+    return config.fusion_target or ("salient_mean" if model.decompose else fusion_targets.SOURCES)
+
+
+def fusion_target(slices: Slices, setting: str) -> jax.Array | None:
+    """What the fused image should look like, (B, H, W, 1) in [0, 1]; None where it should resemble the sources.
+
+    Raises:
+      ValueError: a setting that `fusion_targets` cannot parse, or a folder whose pictures the batch does not hold.
+    """
+    if setting == fusion_targets.SOURCES:
+        return None
+    if slices.target is not None:
+        return slices.target
+    if fusion_targets.is_folder(setting):
+        raise ValueError(f"losses.fusion_target is {setting!r}: the batch holds no pictures made beforehand")
+    return fusion_targets.of_rule(setting, split_sources(slices.sources), slices.levels)
+
+
+def loss_parts(model: FusionModel, variables: Variables, slices: Slices, keys: jax.Array,
+               config: ml_collections.ConfigDict, *, train: bool, gather: Callable[[jax.Array], jax.Array],
+               share: characteristic.Share = lambda sums: sums,
+               step_key: jax.Array | None = None) -> tuple[losses.LossParts, dict[str, jax.Array], Any]:
     """The loss parts of a batch.
 
     Args:
       model: the system.
       variables: its variables.
-      sources: m images (B, H, W, 1) in [0, 1].
+      slices: the batch.
       keys: (B,), one for each example; its latents are drawn with it.
       config: `settings.LOSSES`.
       train: use and update batch statistics.
       gather: brings arrays of all devices together, latents and moments: (B, ...) -> (global B, ...).
+      share: adds up the sums of all devices, a pytree.
+      step_key: of what all devices draw alike, the directions of the latent loss; None: always the same ones.
 
     Returns:
       the parts; the images (`fused`, and where the system has them `latent` and `decomposed`, a tuple); the updated
       batch statistics. For a system with a loss of its own (`train_loss`) that loss stands in the part `fusion`, and
       there are no images.
     """
+    sources = split_sources(slices.sources)
     if model.train_loss is not None:
         own = model.train_loss(variables, sources, keys)
         return losses.LossParts(own, jnp.zeros_like(own), jnp.zeros((), own.dtype)), {}, {}
@@ -100,22 +160,39 @@ def loss_parts(model: FusionModel, variables: Variables, sources: tuple[jax.Arra
     def similarity(images: tuple[jax.Array, ...], of_images: list[Moments]) -> jax.Array:
         return losses.similarity_loss(list(zip(sources, images, strict=True)), weight=config.lam,
                                       reduction=config.reduction, known=list(zip(of_sources, of_images, strict=True)))
+    wanted = fusion_target(slices, target_setting(model, config))
+    def fusion_loss(output: jax.Array) -> jax.Array:
+        if wanted is not None:
+            similar = losses.similarity_loss([(wanted, output)], weight=config.lam, reduction=config.reduction)
+            return similar + config.coarse_weight * losses.coarse_error(wanted, output)
+        return similarity((output,) * len(sources), [moments(output)] * len(sources))
     fused, *sides = split_sources(fused)  # of deep supervision, each as good as the fused image itself
-    fusion = jnp.stack([similarity((output,) * len(sources), [moments(output)] * len(sources))
-                        for output in (fused, *sides)]).mean(0)
+    fusion = jnp.stack([fusion_loss(output) for output in (fused, *sides)]).mean(0)
     images: dict[str, Any] = {"fused": fused}
     if latent is None or model.decompose is None:
         return losses.LossParts(fusion, jnp.zeros_like(fusion), jnp.zeros((), fused.dtype)), images, batch_stats
     target_keys, fresh_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
-    target = draw_latents(target_keys, config.prior, latent)
     brain = brain_mask(sources)
-    latent_part = losses.latent_loss(config.latent, gather(latent), gather(target), gather(brain))
+    if config.latent == "characteristic":
+        latent_part = _shared_latent_loss(latent, fused, brain, config, share, step_key)
+    else:
+        target = draw_latents(target_keys, config.prior, latent)
+        latent_part = latent_losses.latent_loss(config.latent, gather(latent), gather(target), gather(brain))
     stored = storage.simulate(fused, jax.vmap(lambda key: jax.random.fold_in(key, salts.STORAGE))(keys), config.storage)
     decomposed = model.decompose(variables, stored, draw_latents(fresh_keys, config.prior, latent))
     images |= {"latent": latent, "decomposed": decomposed}
     decomposition = similarity(decomposed, [moments(image) for image in decomposed])
     background = losses.background_excess(fused, ~brain)
     return losses.LossParts(fusion, decomposition, latent_part, background), images, batch_stats
+
+
+def _shared_latent_loss(latent: jax.Array, fused: jax.Array, brain: jax.Array, config: ml_collections.ConfigDict,
+                        share: characteristic.Share, step_key: jax.Array | None) -> jax.Array:
+    if config.prior != "normal":
+        raise ValueError(f"losses.latent is 'characteristic', which knows the prior N(0, I) alone, but losses.prior is "
+                         f"{config.prior!r}; set --config.losses.latent=white")
+    key = jax.random.key(0) if step_key is None else step_key
+    return characteristic.characteristic(latent, fused, brain, key, share=share)
 
 
 def per_image_loss(model: FusionModel, parts: losses.LossParts, config: ml_collections.ConfigDict) -> jax.Array:

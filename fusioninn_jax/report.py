@@ -27,7 +27,18 @@ from matplotlib.figure import Figure  # noqa: E402
 
 from fusioninn_jax import brain  # noqa: E402
 from fusioninn_jax.runtime.errors import Parser, UserError, cli  # noqa: E402
-from fusioninn_jax.score_names import BRAIN, of_decomposed, of_fused  # noqa: E402
+from fusioninn_jax.score_names import (  # noqa: E402
+    BRAIN,
+    CONSPICUITY,
+    FAIRNESS,
+    MEAN,
+    OVER_BEST,
+    OVER_MEAN,
+    of_decomposed,
+    of_fused,
+    of_part,
+    parts_in,
+)
 from fusioninn_jax.scoring import score_table  # noqa: E402
 from fusioninn_jax.studies import study_page  # noqa: E402
 from fusioninn_jax.training.train_log import METRICS_FILE, TRAIN_FILE, read_lines  # noqa: E402
@@ -111,7 +122,7 @@ def _examples(workdir: pathlib.Path, split: str, count: int) -> tuple[dict[str, 
 
     from fusioninn_jax import input_pipeline
     from fusioninn_jax.training import checkpoint, validation
-    model, variables, config, _ = checkpoint.load(workdir)
+    model, variables, config, *_ = checkpoint.load(workdir)
     prepared = input_pipeline.open_dataset(config.data)
     split = split if split in prepared.sizes else "train"
     found: list[dict[str, np.ndarray]] = []
@@ -145,6 +156,24 @@ def _score_rows(summary: dict[str, Any], modalities: list[str]) -> list[dict[str
     return rows
 
 
+def _conspicuity_rows(overall: dict[str, Any], modalities: list[str]) -> list[dict[str, Any]]:
+    """A row a part of the tumour and measure: the fused image's score beside those of the sources and their mean."""
+    def row(measure: str, part: str) -> dict[str, Any]:
+        of = {which: overall[of_part(measure, part, which)]
+              for which in ("", *range(1, len(modalities) + 1), MEAN, OVER_BEST, OVER_MEAN)}
+        return {"label": f"{part}, {CONSPICUITY[measure]}", "of": of.pop(""), "over": [of.pop(OVER_BEST),
+                of.pop(OVER_MEAN)], "others": list(of.values())}
+    return [row(measure, part) for part in parts_in(overall) for measure in CONSPICUITY]
+
+
+def _patient_rows(summary: dict[str, Any], conspicuity: dict[str, Any]) -> dict[str, list[float | None]]:
+    """Patient -> brain SSIM of the fused image with the source it resembles least, and AUCs of the tumour's parts."""
+    names = [of_part("auc", part) for part in parts_in(conspicuity.get("overall", {}))]
+    return {subject: [values.get(FAIRNESS + BRAIN), *[conspicuity["subjects"].get(subject, {}).get(name)
+                                                      for name in names]]
+            for subject, values in summary["subjects"].items()}
+
+
 def write_run_report(workdir: pathlib.Path, split: str = "test", count: int = 4) -> pathlib.Path:
     """Writes `workdir`/report.html from what training and evaluation left there.
 
@@ -169,9 +198,12 @@ def write_run_report(workdir: pathlib.Path, split: str = "test", count: int = 4)
     examples, names = _examples(workdir, split, count)
     modalities = [DISPLAY_NAMES.get(name, name) for name in report["modalities"]]
     environment = jinja2.Environment(loader=jinja2.PackageLoader("fusioninn_jax"), autoescape=True)
+    conspicuity = summary.get("conspicuity") or {}
     page = environment.get_template("run.html").render(
         workdir=workdir.name, dataset=report["dataset"], split=split, system=system, summary=summary,
-        rows=_score_rows(summary, modalities), latent=summary.get("latent", {}), names=names, modalities=modalities,
+        rows=_score_rows(summary, modalities), latent=summary.get("latent", {}),
+        conspicuity=_conspicuity_rows(conspicuity.get("overall", {}), modalities),
+        patients=_patient_rows(summary, conspicuity), names=names, modalities=modalities,
         evaluation=evaluations[-1], curves=_png(curves(train, evaluations, modalities)),
         panel=_png(image_panel(examples, modalities)), error_span=ERROR_SPAN,
         config=(workdir / "config.json").read_text())

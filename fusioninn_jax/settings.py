@@ -43,6 +43,8 @@ AUGMENT: Table = MappingProxyType({
     "flip": Setting(True, "left-right, half of the time"),
     "rotation": Setting(0.0, "degrees, uniform in ±rotation; 0: none"),
     "gamma": Setting(0.0, "each modality to the power exp(u), u uniform in ±gamma; 0: none"),
+    "gain": Setting(0.0, "each modality times a factor uniform in [1 - gain, 1], as if a brighter voxel were there"),
+    "swap": Setting(False, "the modalities in another order, drawn anew each time"),
 })
 STORAGE: Table = MappingProxyType({
     "kind": Setting("round", "how training stores the fused image before it decomposes it; float: not at all; round: "
@@ -52,19 +54,24 @@ STORAGE: Table = MappingProxyType({
     "quality": Setting(95, "of jpeg, 1 to 100"),
 })
 LOSSES: Table = MappingProxyType({
-    "alpha": Setting(0.1, "α of eq. 5: fusion against decomposition; the paper: 0.5"),
+    "alpha": Setting(0.5, "α of eq. 5: fusion against decomposition, as in the paper"),
+    "fusion_target": Setting("", "what the fused image is trained towards, see fusion_targets: sources (the paper), a "
+                                 "rule's name, a blend of rules, a folder; empty: salient_mean for a system that "
+                                 "decomposes, sources for the others"),
+    "coarse_weight": Setting(400.0, "of losses.coarse_error beside the similarity to a given picture; 0: none"),
     "lam": Setting(0.8, "λ of eqs. 3-4: SSIM against l2"),
     "reduction": Setting("official", "over sources and pixels, as in the authors' code; paper: as in the text"),
-    "latent": Setting("white", "the latent loss, one of losses.LATENT_LOSSES; the authors: mmd_official"),
-    "latent_weight": Setting(1.0, "of the latent loss beside the fusion loss, as in the paper"),
+    "latent": Setting("characteristic", "the latent loss, one of latent_losses.LATENT_LOSSES; the authors: mmd_official"),
+    "latent_weight": Setting(0.05, "of the latent loss beside the fusion loss; the paper: 1"),
     "background_weight": Setting(10.0, "of losses.background_excess, for FusionINN alone; the paper: 0"),
     "prior": Setting("normal", "of the latent, one of losses.LATENT_PRIORS"),
     "storage": STORAGE,
 })
 FUSIONINN: Table = MappingProxyType({
-    "formulation": Setting("logit", "a flow from logits to logits, exactly invertible; official: the authors'"),
+    "formulation": Setting("linear", "a flow of intensities that starts as mean and difference, exactly invertible; "
+                                     "logit: from logits to logits, likewise; official: the authors'"),
     "sources": Setting(2, "m, of the images that are fused; the latent has m - 1 channels"),
-    "blocks": Setting(3, "k, of the flow"),
+    "blocks": Setting(0, "k, of the flow; 0: the formulation's own, 7 or the paper's 3"),
     "levels": Setting((), "how often each block's image is squeezed, block by block, repeated as needed; empty: the "
                           "formulation's own"),
     "widths": Setting((), "hidden channels of the conditioners, block by block, repeated as needed; empty: the "
@@ -73,7 +80,8 @@ FUSIONINN: Table = MappingProxyType({
                            "formulation's own"),
     "clamp": Setting(2.0, "bound of |s|; flows of more blocks than the paper's take less, see fusioninn.clamp_of"),
     "actnorm": Setting("identity", "its start; batch: zero mean, unit deviation on the first batch, as the authors"),
-    "permutation": Setting("swap", "first half of the channels to the end; random: drawn from permutation_seed"),
+    "permutation": Setting("", "after each block; swap: first half of the channels to the end; rotate: the first "
+                               "source's; random: drawn from permutation_seed; empty: the formulation's own"),
     "permutation_seed": Setting(0, "of random permutations"),
     "permutations": Setting((), "one tuple for each block but the last; empty: made as the two settings above say"),
     "shrinkage": Setting(0.01, "of logit: intensities are shrunk to [shrinkage, 1 - shrinkage] first; smaller values "
@@ -114,6 +122,7 @@ MODELS: Mapping[str, Table] = MappingProxyType({
     "unet_plus_plus": {"width": _width(64), "deep_supervision": _SUPERVISION, "sources": _SOURCES},
     "unet_3plus": {"width": _width(64), "deep_supervision": _SUPERVISION, "sources": _SOURCES},
     "ddfm": DDFM,
+    "salient_mean": {},
     "mean": {}, "max": {}, "laplacian_pyramid": {}, "wavelet": {}, "guided_filter": {}, "ssim_limit": {},
 })
 OPTIMIZER: Table = MappingProxyType({
@@ -151,7 +160,8 @@ TRAINING: Table = MappingProxyType({
 # in float).
 OFFICIAL_FUSIONINN: Mapping[str, Value] = {"formulation": "official", "actnorm": "batch", "permutation": "random"}
 PAPER_LOSSES: Mapping[str, Value] = {"alpha": 0.5, "latent": "mmd_official", "latent_weight": 1.0,
-                                     "background_weight": 0.0, "storage.kind": "float"}
+                                     "background_weight": 0.0, "storage.kind": "float", "fusion_target": "sources",
+                                     "coarse_weight": 0.0}
 
 
 def defaults(part: str = "") -> ml_collections.ConfigDict:

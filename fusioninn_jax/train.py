@@ -10,7 +10,6 @@ import time
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
@@ -54,16 +53,17 @@ def resolve(config: ml_collections.ConfigDict, prepared: input_pipeline.Prepared
 
 def initial_state(model: models.FusionModel, optimizer: Any, config: ml_collections.ConfigDict,
                   prepared: input_pipeline.Prepared) -> train_state.TrainState:
-    """The state before step 0; what adapts to data adapts to the whole first global batch."""
+    """The state before step 0; what adapts to data adapts to the whole first global batch, which all devices share."""
     first = next(input_pipeline.train_batches(prepared, config.data, batch_size=config.train.batch_size,
-                                              seed=config.seed))
+                                              seed=config.seed, process_index=jax.process_index(),
+                                              process_count=jax.process_count()))
     height, width = first["sources"].shape[1:3]
     if height % model.multiple or width % model.multiple:
         raise UserError(f"{config.data.dataset}: images of {height}x{width}; the model needs multiples of "
                         f"{model.multiple}: set --config.data.crop=({height // model.multiple * model.multiple}, "
                         f"{width // model.multiple * model.multiple})")
     key = jax.random.fold_in(jax.random.key(config.seed), salts.INITIALISATION)
-    variables = jax.jit(model.init)(key, *objective.split_sources(jnp.asarray(first["sources"])))
+    variables = parallel.initialise(model, key, first["sources"], parallel.all_devices())
     return train_state.create(variables, optimizer, config.optimizer)
 
 
@@ -143,8 +143,9 @@ def _train(config: ml_collections.ConfigDict, workdir: str, model: models.Fusion
             if step >= config.train.steps or stop.requested():
                 break
             batch = next(batches)
+            slices = objective.slices_of(batch)
             with talk.compiling(say) if step == begun else contextlib.nullcontext():
-                state, metrics = train_step(state, parallel.split_batch(batch["sources"], own), key)
+                state, metrics = train_step(state, parallel.split_batch(slices, own), key)
             step, evaluated = step + 1, False
             _check_finite(metrics, step, batch["number"])
             bar.update()

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import ml_collections
 
 from fusioninn_jax import models, settings
+from fusioninn_jax.calibration import Calibration
 from fusioninn_jax.models import FusionModel, Variables, ddfm
 from fusioninn_jax.runtime.errors import UserError
 
@@ -18,11 +19,13 @@ class TrainedModel(NamedTuple):
       variables: its weights.
       config: of its training, or the part of it that using the model needs, `pretrained.describe`.
       step: of the checkpoint; -1 where none was taken, as for a training-free system.
+      calibration: from the spread of its draws to their error; None: not learnt, or not asked for.
     """
     model: FusionModel
     variables: Variables
     config: ml_collections.ConfigDict
     step: int = -1
+    calibration: Calibration | None = None
 
     @property
     def name(self) -> str:

@@ -13,7 +13,10 @@ PAGES = sorted([*DOCS.rglob("*.md"), DOCS.parent / "README.md", DOCS.parent / "C
 DOCTESTS = sorted(page for page in DOCS.rglob("*.md") if ">>> " in page.read_text() and page.name != "others.md")
 
 
-@pytest.mark.parametrize("name", ["inverse_problem", "compare_my_method"])
+NOTEBOOKS = sorted(path.stem for path in (DOCS / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebooks_run(name, capsys):
     notebook = json.loads((DOCS / "notebooks" / f"{name}.ipynb").read_text())
     cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
@@ -47,8 +50,8 @@ def test_the_reference_names_every_public_function():
             assert f"`{name}" in reference or f".{name}`" in reference, f"{loaded.__name__}.{name}"
 
 
-PUBLIC = ("", ".losses", ".metrics", ".models", ".pretrained", ".settings", ".ssim", ".storage", ".volumes",
-          ".interop.export", ".interop.torch_checkpoint")
+PUBLIC = ("", ".calibration", ".characteristic", ".latent_losses", ".losses", ".metrics", ".models", ".pretrained",
+          ".settings", ".ssim", ".storage", ".volumes", ".interop.export", ".interop.torch_checkpoint")
 
 
 @pytest.mark.parametrize("module", PUBLIC)

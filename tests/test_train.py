@@ -170,6 +170,14 @@ def test_evaluate_and_report_use_what_training_left(whole_run, data_dir, capsys)
     assert summary["systems"]["fusioninn"]["images"] == 3
     assert set(summary["systems"]) == {"fusioninn", "mean"}
     assert {"mean", "std", "excess_kurtosis"} <= set(summary["systems"]["fusioninn"]["latent"]["brain"])
+    for system in ("fusioninn", "mean"):
+        found = summary["systems"][system]["conspicuity"]
+        assert set(found["subjects"]) == {"test0", "test1"}
+        assert {name.split("_")[1] for name in found["overall"]} == {"oedema"}
+    assert found["overall"]["auc_oedema_over_mean"]["mean"] == 0  # of the mean itself
+    assert found["overall"]["auc_oedema"]["mean"] == found["overall"]["auc_oedema_mean"]["mean"]
+    header, *lines = (workdir / "evaluation/test/patients.csv").read_text().splitlines()
+    assert "auc_oedema" in header.split(",") and len(lines) == 4
     folder = workdir / "fused" / "fusioninn"
     assert len(list(folder.iterdir())) == 3
     assert evaluate.main([f"--workdir={workdir}", "--split=test", "--metrics=ssim", f"--fused-dir=saved={folder}",
@@ -178,10 +186,12 @@ def test_evaluate_and_report_use_what_training_left(whole_run, data_dir, capsys)
     for name in ("ssim_fused_1", "q_ssim_brain"):  # 8 bits apart
         np.testing.assert_allclose(again["saved"]["overall"][name]["mean"],
                                    again["fusioninn"]["overall"][name]["mean"], atol=0.01)
+    assert again["saved"]["conspicuity"] == again["fusioninn"]["conspicuity"]  # that is of 8 bits anyway
     assert "SSIM with t1gd" in capsys.readouterr().out
     evaluate.main([f"--workdir={workdir}", "--split=test", "--metrics=ssim"])
     page = report.write_run_report(workdir).read_text()
     assert page.count("data:image/png;base64,") == 2 and "decomposed from an 8-bit image" in page
+    assert "oedema, AUC" in page and "test1" in page
     assert "http" not in page.split("</style>")[1].split("<h2>Configuration")[0]  # self-contained
 
 
@@ -205,7 +215,7 @@ def test_a_missing_fused_image_is_named(data_dir, tmp_path):
 
 def test_loading_gives_the_trained_model_without_the_configuration(whole_run):
     workdir, state = whole_run
-    model, variables, config, step = checkpoint.load(workdir, "last")
+    model, variables, config, step, *_ = checkpoint.load(workdir, "last")
     assert step == 6 and tuple(config.model.fusioninn.permutations[0]) == (4, 5, 6, 7, 0, 1, 2, 3)
     for ours, theirs in zip(jax.tree.leaves(variables), jax.tree.leaves(state.variables), strict=True):
         np.testing.assert_array_equal(ours, theirs)

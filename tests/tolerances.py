@@ -8,9 +8,11 @@ ROUND_TRIP_WORST_F32 = 1e-4  # every block at the bound of its scale: exp(6) = 4
 ROUND_TRIP_F64 = 1e-12
 REBUILT_F64 = 1e-10  # gradients of the rebuilt pass against autodiff, norm of the difference over the norm
 REBUILT_F32 = 1e-4
+TRANSFORMED_F32 = 1e-4  # the same function, compiled in another way
 ATAN_F32 = 2e-7  # relative: a unit and a half of the last bit
 BFLOAT16 = 1e-2  # 8 bits of mantissa
 DEVICES = 1e-5  # 1 device against 2, 4, 8
+DEVICES_GRADIENT = 1e-4  # the same of a gradient's norm after a hundred steps
 EM_FFT = 1e-7  # the authors transform in float32 within their float64 run
 UNET_F32 = 1e-4
 SAMPLE_F32 = 1e-3  # ten passes of the UNet

@@ -20,7 +20,9 @@ class Tiny(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(features=input_pipeline.example_features(2),
-                                              metadata=tfds.core.MetadataDict(modalities=["t1gd", "flair"]))
+                                              metadata=tfds.core.MetadataDict(
+                                                  modalities=["t1gd", "flair"], has_mask=True,
+                                                  label_names={"2": "oedema"}))
 
     def _split_generators(self, dl_manager):
         return {name: self._generate_examples(name) for name in SIZES}

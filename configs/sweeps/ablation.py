@@ -16,7 +16,8 @@ RUNS = {
     "ours": {},
     **{f"authors_{rate}": AUTHORS | {"optimizer.learning_rate": rate} for rate in (3e-4, 1e-3, 2e-3)},
     **{f"latent_{name}": {"losses.latent": name}
-       for name in ("none", "mmd_official", "mmd_patch", "wasserstein", "sliced_wasserstein")},
+       for name in ("white", "none", "mmd_official", "mmd_patch", "wasserstein", "sliced_wasserstein")},
+    "latent_characteristic": {"losses.latent": "characteristic", "losses.latent_weight": 0.3},
     **{f"storage_{kind}": {"losses.storage.kind": kind} for kind in ("float", "dither", "jpeg")},
     **{f"storage_{bits}bit": {"losses.storage.bits": bits} for bits in (10, 12, 16)},
     "squeeze_pixel": {"model.fusioninn.squeeze": "pixel"},

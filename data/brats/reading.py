@@ -7,14 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from data.brats.layouts import MODALITIES, MSD_CHANNELS, Subject
+from fusioninn_jax import regions
 from fusioninn_jax.formats import hdf5, image_io
 from fusioninn_jax.runtime.errors import UserError
 
-LABEL_NAMES = {"1": "necrotic and non-enhancing core", "2": "oedema",
-               "3": "resection cavity (BraTS 2024 only)", "4": "enhancing tumour"}
-# File's label -> ours. From 2023 on enhancing tumour is 3; 4 is the resection cavity of 2024's post-operative scans.
-LABELS = {"brats2018": {0: 0, 1: 1, 2: 2, 4: 4}, "brats2023": {0: 0, 1: 1, 2: 2, 3: 4, 4: 3},
-          "msd": {0: 0, 1: 2, 2: 1, 3: 4}}
+LABEL_NAMES = {str(label): name for label, name in regions.LABEL_NAMES.items()}
 HDF5_SHAPE = (len(MODALITIES), 240, 240)
 HDF5_CHANNELS = {"t1gd": 2, "flair": 3}
 HDF5_ROWS = 64  # rows in memory at a time, 59 MB
@@ -107,7 +104,7 @@ def _mask(subject: Subject, image: image_io.Volume, image_name: str) -> np.ndarr
                         "from the file; renumber them as BraTS 2018 does and rename, or remove the annotation")
     annotation = image_io.read_nifti(path)
     image_io.check_same_grid(image, annotation, image_name, str(path))
-    labels, table = image_io.axial_slices(annotation), LABELS[subject.generation]
+    labels, table = image_io.axial_slices(annotation), regions.COLLECTIONS[subject.generation]
     mask = np.zeros(labels.shape, np.uint8)
     for value in np.unique(labels).tolist():
         if value not in table:

@@ -11,15 +11,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fusioninn_jax.bijections.base import Bijection, no_params
-from fusioninn_jax.bijections.squeeze import squeeze_forward, squeeze_inverse
+from fusioninn_jax.bijections.base import Bijection, parameterless
+from fusioninn_jax.bijections.squeeze import checked_cells, squeeze_forward, squeeze_inverse
 
 _HAAR = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]) / 2  # symmetric, its own inverse
 
 
 def _mix_cells(x: jax.Array) -> jax.Array:
     """The Haar transform of each group of four channels; applied twice it does nothing."""
-    cells = x.reshape(*x.shape[:-1], -1, 4)
+    cells = x.reshape(*x.shape[:-1], x.shape[-1] // 4, 4)
     mixed = jnp.einsum("...i,ji->...j", cells, jnp.asarray(_HAAR, x.dtype), precision="highest")
     return mixed.reshape(x.shape)
 
@@ -28,6 +28,7 @@ def haar_forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(B, H, W, C) -> (B, H/2, W/2, 4C); returns (y, zeros (B,)).
 
     Raises:
+      TypeError: integers.
       ValueError: not four axes, or H or W odd.
     """
     cells, log_det = squeeze_forward(x)
@@ -38,18 +39,17 @@ def haar_inverse(y: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(B, h, w, 4C) -> (B, 2h, 2w, C); returns (x, zeros (B,)).
 
     Raises:
+      TypeError: integers.
       ValueError: not four axes, or the channels are no multiple of 4.
     """
-    if y.ndim != 4 or y.shape[-1] % 4:
-        raise ValueError(f"unhaar takes (B, h, w, 4C); got shape {y.shape}")
-    return squeeze_inverse(_mix_cells(y))
+    return squeeze_inverse(_mix_cells(checked_cells("unhaar", y)))
 
 
 def haar() -> Bijection:
     """The Haar squeeze as a Bijection without parameters."""
-    return Bijection(no_params, lambda params, x: haar_forward(x), lambda params, y: haar_inverse(y))
+    return parameterless(haar_forward, haar_inverse)
 
 
 def unhaar() -> Bijection:
     """The inverse of `haar` as a Bijection without parameters."""
-    return Bijection(no_params, lambda params, x: haar_inverse(x), lambda params, y: haar_forward(y))
+    return parameterless(haar_inverse, haar_forward)

@@ -14,7 +14,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from fusioninn_jax.bijections.base import Bijection, no_params, sum_per_example
+from fusioninn_jax.bijections.base import Bijection, bound, checked, log_det_dtype, parameterless, sum_per_example
 
 
 def _tail(shrinkage: float) -> tuple[float, float]:
@@ -23,8 +23,8 @@ def _tail(shrinkage: float) -> tuple[float, float]:
 
 
 def _log_det(y: jax.Array, shrinkage: float) -> jax.Array:
-    bound, _ = _tail(shrinkage)
-    inside = jnp.clip(y, -bound, bound)
+    start, _ = _tail(shrinkage)
+    inside = jnp.clip(y.astype(log_det_dtype(y)), -start, start)
     return sum_per_example(math.log(1 - 2 * shrinkage) + jax.nn.softplus(inside) + jax.nn.softplus(-inside))
 
 
@@ -37,7 +37,11 @@ def logit_forward(x: jax.Array, *, shrinkage: float) -> tuple[jax.Array, jax.Arr
 
     Returns:
       (y, log_det).
+
+    Raises:
+      TypeError: `x` holds integers.
     """
+    x = checked("logit", x, "(B, ...)", lambda shape: True)
     inside = jnp.clip(x, 0, 1)
     p = shrinkage + (1 - 2 * shrinkage) * inside
     y = jnp.log(p) - jnp.log1p(-p) + (x - inside) / _tail(shrinkage)[1]
@@ -46,8 +50,9 @@ def logit_forward(x: jax.Array, *, shrinkage: float) -> tuple[jax.Array, jax.Arr
 
 def logit_inverse(y: jax.Array, *, shrinkage: float) -> tuple[jax.Array, jax.Array]:
     """The inverse of `logit_forward`; leaves [0, 1] where |y| > log((1 - shrinkage) / shrinkage)."""
-    bound, slope = _tail(shrinkage)
-    inside = jnp.clip(y, -bound, bound)
+    y = checked("logit", y, "(B, ...)", lambda shape: True)
+    start, slope = _tail(shrinkage)
+    inside = jnp.clip(y, -start, start)
     x = (jax.nn.sigmoid(inside) - shrinkage) / (1 - 2 * shrinkage) + (y - inside) * slope
     return x, -_log_det(y, shrinkage)
 
@@ -60,5 +65,4 @@ def logit(*, shrinkage: float) -> Bijection:
     """
     if not 0 < shrinkage < 0.5:
         raise ValueError(f"shrinkage must be in (0, 0.5); got {shrinkage}")
-    return Bijection(no_params, lambda params, x: logit_forward(x, shrinkage=shrinkage),
-                     lambda params, y: logit_inverse(y, shrinkage=shrinkage))
+    return parameterless(bound(logit_forward, shrinkage=shrinkage), bound(logit_inverse, shrinkage=shrinkage))

@@ -6,41 +6,69 @@ Source: FusionINN (arXiv 2403.15769) section 2.2.
 """
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fusioninn_jax.bijections.base import Bijection, no_params
+from fusioninn_jax.bijections.base import Bijection, bound, checked, no_log_det, parameterless
+
+MOST_RUNS = 64  # of neighbours; beyond them XLA compiles for seconds, and runs no faster than a gather
+
+Order = Sequence[int] | np.ndarray
 
 
-def _checked(permutation: Sequence[int] | np.ndarray, channels: int) -> np.ndarray:
-    order = np.asarray(permutation)
-    if sorted(order.tolist()) != list(range(channels)):
-        raise ValueError(f"{order.tolist()} is not a permutation of the {channels} channels")
-    return order.astype(np.int64)
+def checked_order(order: Order, channels: int) -> np.ndarray:
+    """The order as an array of integers.
+
+    Raises:
+      ValueError: not a permutation of the channels.
+    """
+    result = np.asarray(order)
+    if sorted(result.tolist()) != list(range(channels)):
+        raise ValueError(f"{result.tolist()} is not a permutation of the {channels} channels")
+    return result.astype(np.int64)
 
 
-def permutation_forward(permutation: Sequence[int] | np.ndarray, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _gathered(order: np.ndarray, x: jax.Array) -> jax.Array:
+    return jnp.take(x, order, axis=-1, mode="clip", unique_indices=True)
+
+
+def _by_gather(order: np.ndarray, x: jax.Array) -> jax.Array:
+    """The channels in their new order. Said to JAX as the solution of a linear system, whose transpose is known: that
+    of a gather adds to zeros in a loop."""
+    forwards, back = (functools.partial(_gathered, o) for o in (order, np.argsort(order)))
+    return jax.lax.custom_linear_solve(back, x, lambda _, b: forwards(b), lambda _, b: back(b))
+
+
+def permutation_forward(permutation: Order, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Channel i of the result is channel permutation[i] of (B, ..., C); returns (y, zeros (B,)).
 
     Raises:
+      TypeError: `x` holds integers.
       ValueError: not a permutation of the C channels.
     """
-    order = _checked(permutation, x.shape[-1])
-    # runs of neighbours joined, not a gather: autodiff of a gather adds to zeros in a loop
+    x = checked("permutation", x, "(B, ..., C)", lambda shape: len(shape) > 1)
+    order = checked_order(permutation, x.shape[-1])
     runs = np.split(order, np.flatnonzero(np.diff(order) != 1) + 1)
-    joined = jnp.concatenate([x[..., run[0]:run[-1] + 1] for run in runs], axis=-1)
-    return joined, jnp.zeros(x.shape[:1], x.dtype)
+    if len(runs) > MOST_RUNS:
+        return _by_gather(order, x), no_log_det(x)
+    return jnp.concatenate([x[..., run[0]:run[-1] + 1] for run in runs], axis=-1), no_log_det(x)
 
 
-def permutation_inverse(permutation: Sequence[int] | np.ndarray, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Undoes `permutation_forward` with the same permutation; returns (x, zeros (B,))."""
-    return permutation_forward(np.argsort(_checked(permutation, y.shape[-1])), y)
+def permutation_inverse(permutation: Order, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Undoes `permutation_forward` with the same permutation; returns (x, zeros (B,)). Raises as it does."""
+    y = checked("permutation", y, "(B, ..., C)", lambda shape: len(shape) > 1)
+    return permutation_forward(np.argsort(checked_order(permutation, y.shape[-1])), y)
 
 
-def permutation(order: Sequence[int] | np.ndarray) -> Bijection:
-    """A fixed permutation of the channels as a Bijection without parameters."""
-    return Bijection(no_params, lambda params, x: permutation_forward(order, x),
-                     lambda params, y: permutation_inverse(order, y))
+def permutation(order: Order) -> Bijection:
+    """A fixed permutation of the channels as a Bijection without parameters.
+
+    Raises:
+      ValueError: no permutation of 0 ... C - 1.
+    """
+    checked_order(order, len(order))
+    return parameterless(bound(permutation_forward, order), bound(permutation_inverse, order))

@@ -7,44 +7,48 @@ Source: Dinh et al. 2016, "Density estimation using Real NVP", section 3.6; chan
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 
-from fusioninn_jax.bijections.base import Bijection, no_params
+from fusioninn_jax.bijections.base import Bijection, checked, no_log_det, parameterless
+
+
+def checked_cells(taker: str, y: jax.Array) -> jax.Array:
+    """(B, h, w, 4C), or an error that names `taker`."""
+    return checked(taker, y, "(B, h, w, 4C)", lambda shape: len(shape) == 4 and shape[-1] % 4 == 0)
 
 
 def squeeze_forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(B, H, W, C) -> (B, H/2, W/2, 4C); returns (y, zeros (B,)).
 
     Raises:
+      TypeError: `x` holds integers.
       ValueError: not four axes, or H or W odd.
     """
-    if x.ndim != 4:
-        raise ValueError(f"squeeze takes (B, H, W, C); got shape {x.shape}")
+    x = checked("squeeze", x, "(B, H, W, C)", lambda shape: len(shape) == 4)
     batch, height, width, channels = x.shape
     if height % 2 or width % 2:
         raise ValueError(f"squeeze needs an even height and width; got {height}x{width}: pad the image first")
     cells = x.reshape(batch, height // 2, 2, width // 2, 2, channels).transpose(0, 1, 3, 5, 2, 4)
-    return cells.reshape(batch, height // 2, width // 2, 4 * channels), jnp.zeros(batch, x.dtype)
+    return cells.reshape(batch, height // 2, width // 2, 4 * channels), no_log_det(x)
 
 
 def squeeze_inverse(y: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(B, h, w, 4C) -> (B, 2h, 2w, C); returns (x, zeros (B,)).
 
     Raises:
+      TypeError: `y` holds integers.
       ValueError: not four axes, or the channels are no multiple of 4.
     """
-    if y.ndim != 4 or y.shape[-1] % 4:
-        raise ValueError(f"unsqueeze takes (B, h, w, 4C); got shape {y.shape}")
+    y = checked_cells("unsqueeze", y)
     batch, height, width, channels = y.shape
     cells = y.reshape(batch, height, width, channels // 4, 2, 2).transpose(0, 1, 4, 2, 5, 3)
-    return cells.reshape(batch, 2 * height, 2 * width, channels // 4), jnp.zeros(batch, y.dtype)
+    return cells.reshape(batch, 2 * height, 2 * width, channels // 4), no_log_det(y)
 
 
 def squeeze() -> Bijection:
     """Squeeze as a Bijection without parameters."""
-    return Bijection(no_params, lambda params, x: squeeze_forward(x), lambda params, y: squeeze_inverse(y))
+    return parameterless(squeeze_forward, squeeze_inverse)
 
 
 def unsqueeze() -> Bijection:
     """The inverse of `squeeze` as a Bijection without parameters."""
-    return Bijection(no_params, lambda params, x: squeeze_inverse(x), lambda params, y: squeeze_forward(y))
+    return parameterless(squeeze_inverse, squeeze_forward)

@@ -5,10 +5,13 @@ The five of the paper's Table 1 share one signature: (x1, x2, fused, *, variant,
 
 The literature's further ones take what they need: (fused) for entropy, standard_deviation, spatial_frequency and
 average_gradient; (x1, x2, fused) for the rest; (source, decomposed) for decomposition_*. All take mask and give (B,).
+
+`auc` and `contrast_to_noise` see whether an image shows a lesion: (image, region, reference); see `conspicuity`.
 """
 import jax
 from jax.typing import ArrayLike
 
+from fusioninn_jax.metrics.conspicuity import auc, contrast_to_noise, fairness
 from fusioninn_jax.metrics.decomposition import decomposition_mae, decomposition_psnr, decomposition_ssim
 from fusioninn_jax.metrics.fidelity import mse, psnr, ssim_sum
 from fusioninn_jax.metrics.fmi import q_fmi
@@ -27,12 +30,15 @@ from fusioninn_jax.metrics.vif import vif
 from fusioninn_jax.metrics.xydeas_petrovic import q_xy
 
 __all__ = [
+    "auc",
     "average_gradient",
+    "contrast_to_noise",
     "correlation",
     "decomposition_mae",
     "decomposition_psnr",
     "decomposition_ssim",
     "entropy",
+    "fairness",
     "mse",
     "mutual_information",
     "psnr",

@@ -2,8 +2,9 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import ml_collections
@@ -13,16 +14,34 @@ from fusioninn_jax.models import classical, deepfuse, funfusean, half_unet, unet
 from fusioninn_jax.models import ddfm as _ddfm
 from fusioninn_jax.models import fusioninn as _fusioninn
 from fusioninn_jax.models.base import FusionModel, Variables
+from fusioninn_jax.models.salient import salient_mean
 
 Make = Callable[[ml_collections.ConfigDict], FusionModel]
 
 
+class _Rule(NamedTuple):
+    """A function of the sources alone as the functions of a FusionModel.
+
+    They pickle, since they are methods; the rule does by its name, a jitted function not by itself.
+    """
+
+    module: str
+    name: str
+
+    def init(self, key: jax.Array, *sources: jax.Array) -> Variables:
+        return {"params": {}}
+
+    def fuse(self, variables: Variables, *sources: jax.Array) -> tuple[jax.Array, None]:
+        return getattr(importlib.import_module(self.module), self.name)(*sources), None
+
+    def fuse_train(self, variables: Variables, *sources: jax.Array, gather: Any = None) -> tuple[jax.Array, None, Any]:
+        return (*self.fuse(variables, *sources), {})
+
+
 def _training_free(fuse: Callable[..., jax.Array]) -> Make:
-    """A function of the sources alone as an entry of the registry."""
-    model = FusionModel(init=lambda key, *sources: {"params": {}},
-                        fuse=lambda variables, *sources: (fuse(*sources), None),
-                        fuse_train=lambda variables, *sources, gather=None: (fuse(*sources), None, {}),
-                        decompose=None, sources=None, training_free=True)
+    """A function of the sources alone, at the top of its module, as an entry of the registry."""
+    own = _Rule(fuse.__module__, fuse.__name__)
+    model = FusionModel(own.init, own.fuse, own.fuse_train, decompose=None, sources=None, training_free=True)
     return lambda config: model
 
 
@@ -35,6 +54,7 @@ _MODELS: dict[str, Make] = {
     "unet_plus_plus": unet_plus_plus.unet_plus_plus,
     "unet_3plus": unet_3plus.unet_3plus,
     "ddfm": _ddfm.ddfm,
+    "salient_mean": _training_free(salient_mean),
     "mean": _training_free(classical.mean),
     "max": _training_free(classical.maximum),
     "laplacian_pyramid": _training_free(classical.laplacian_pyramid),
@@ -54,6 +74,15 @@ def _check(name: str) -> None:
         close = difflib.get_close_matches(name, names(), n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names())}"
         raise ValueError(f"no fusion system is called {name!r}; {hint}")
+
+
+def is_training_free(name: str) -> bool:
+    """Whether the system called `name` has no parameters: it is a fusion rule.
+
+    Raises:
+      ValueError: an unknown name.
+    """
+    return not default_config(name) and get(name).training_free
 
 
 def default_config(name: str) -> ml_collections.ConfigDict:
@@ -89,4 +118,4 @@ def get(name: str, config: Any = None) -> FusionModel:
     return _MODELS[name](whole)
 
 
-__all__ = ["FusionModel", "Variables", "default_config", "get", "names"]
+__all__ = ["FusionModel", "Variables", "default_config", "get", "is_training_free", "names"]

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import jax
 
+from fusioninn_jax.bijections import Bijection
+
 Variables = Mapping[str, Any]  # "params", and "batch_stats" where a system keeps them
 
 
@@ -24,12 +26,22 @@ class FusionModel(NamedTuple):
         statistics in use; `batch_stats` are the updated running ones, `{}` where a system keeps none. `gather` brings
         an array of all devices together, (n, ...) -> (global n, ...), since batch statistics are of the global
         batch. Under deep supervision the side outputs follow as further channels of `fused`.
-      decompose: `(variables, fused, latent) -> sources`, or None where the system cannot.
+      decompose: `(variables, fused, latent) -> sources`, or None where the system cannot. Sources are clipped to
+        [0, 1] and the gradient is made for training: beyond the range it is not the derivative, and there is no forward
+        mode.
       sources: how many source images the system takes, None for any number.
       multiple: height and width must be divisible by this.
       training_free: has no parameters; `fuse` takes any variables.
       train_loss: `(variables, sources, keys) -> (B,)`, what training minimises for a system that is not trained by
         fusing, with a key for each example; None for all others.
+      flow: the bijection inside, `(variables["params"], (B, H, W, m) sources) -> (y, log_det)`, y the fused image, then
+        the latent; None where there is none. Of a model in the authors' formulation y's first channel is the fused
+        image before its sigmoid.
+      log_det: `(variables, *sources) -> (B,)`, log |det ∂y/∂sources| of `flow`.
+      log_prob: `(variables, *sources) -> (B,)`, the sources' log-density, where the latent is standard normal and any
+        fused image equally likely.
+      decompose_unclipped: as `decompose`, without the clip: what the inverse really gives, with its true derivative in
+        either mode.
     """
 
     init: Callable[..., Variables]
@@ -40,3 +52,7 @@ class FusionModel(NamedTuple):
     multiple: int = 1
     training_free: bool = False
     train_loss: Callable[[Variables, tuple[jax.Array, ...], jax.Array], jax.Array] | None = None
+    flow: Bijection | None = None
+    log_det: Callable[..., jax.Array] | None = None
+    log_prob: Callable[..., jax.Array] | None = None
+    decompose_unclipped: Callable[[Variables, jax.Array, jax.Array], tuple[jax.Array, ...]] | None = None

@@ -30,7 +30,7 @@ DAUBECHIES = {
 }
 
 
-def _stack(sources: tuple[jax.Array, ...]) -> jax.Array:
+def stack_sources(sources: tuple[jax.Array, ...]) -> jax.Array:
     """The sources along a new first axis: (m, B, H, W, C)."""
     if len(sources) < 2:
         raise ValueError(f"fusion takes two or more sources, not {len(sources)}")
@@ -50,13 +50,13 @@ def _strongest(coefficients: jax.Array) -> jax.Array:
 @jax.jit
 def mean(*sources: jax.Array) -> jax.Array:
     """Pixel-wise mean of m (B, H, W, C) sources: the baseline every learned system should beat."""
-    return jnp.clip(_stack(sources).mean(0), 0, 1)
+    return jnp.clip(stack_sources(sources).mean(0), 0, 1)
 
 
 @jax.jit
 def maximum(*sources: jax.Array) -> jax.Array:
     """Pixel-wise maximum of m (B, H, W, C) sources."""
-    return jnp.clip(_stack(sources).max(0), 0, 1)
+    return jnp.clip(stack_sources(sources).max(0), 0, 1)
 
 
 @functools.cache
@@ -97,7 +97,7 @@ def laplacian_pyramid(*sources: jax.Array, levels: int = 4) -> jax.Array:
 
     Source: Burt & Adelson 1983, "The Laplacian pyramid as a compact image code", eqs. 1-7; for fusion Burt 1984.
     """
-    return jnp.clip(_fuse_pyramid(_stack(sources), levels), 0, 1)
+    return jnp.clip(_fuse_pyramid(stack_sources(sources), levels), 0, 1)
 
 
 def _fuse_pyramid(image: jax.Array, levels: int) -> jax.Array:
@@ -147,7 +147,7 @@ def wavelet(*sources: jax.Array, levels: int = 3, name: str = "db2") -> jax.Arra
     """
     if name not in DAUBECHIES or levels < 1:
         raise ValueError(f"wavelet {name!r} at {levels} levels: give one of {', '.join(DAUBECHIES)}, 1 or more levels")
-    image = _stack(sources)
+    image = stack_sources(sources)
     height, width = image.shape[2:4]
     block = 2**levels
     margin = (len(DAUBECHIES[name]) - 2) * block
@@ -177,7 +177,7 @@ def _average_matrix(size: int, radius: int, sigma: float) -> np.ndarray:
     return weights / weights.sum(1, keepdims=True)
 
 
-def _average(x: jax.Array, radius: int, sigma: float = np.inf) -> jax.Array:
+def average(x: jax.Array, radius: int, sigma: float = np.inf) -> jax.Array:
     """Local average of (..., H, W, C) over a square window, plain unless sigma is given."""
     return apply_separably(_average_matrix(x.shape[-3], radius, sigma), x, _average_matrix(x.shape[-2], radius, sigma))
 
@@ -199,12 +199,12 @@ def guided_filter(guide: jax.Array, x: jax.Array, *, radius: int, epsilon: float
 
     Source: He, Sun, Tang 2013, "Guided image filtering", eqs. 5-8.
     """
-    mean_guide, mean_x = _average(guide, radius), _average(x, radius)
-    covariance = _average(guide * x, radius) - mean_guide * mean_x
-    variance = jnp.maximum(_average(guide * guide, radius) - mean_guide**2, 0)
+    mean_guide, mean_x = average(guide, radius), average(x, radius)
+    covariance = average(guide * x, radius) - mean_guide * mean_x
+    variance = jnp.maximum(average(guide * guide, radius) - mean_guide**2, 0)
     slope = covariance / (variance + epsilon)
     offset = mean_x - slope * mean_guide
-    return _average(slope, radius) * guide + _average(offset, radius)
+    return average(slope, radius) * guide + average(offset, radius)
 
 
 def _saliency(image: jax.Array) -> jax.Array:
@@ -212,7 +212,7 @@ def _saliency(image: jax.Array) -> jax.Array:
     padded = jnp.pad(image, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
     laplacian = (padded[:, :, 2:, 1:-1] + padded[:, :, :-2, 1:-1] + padded[:, :, 1:-1, 2:] + padded[:, :, 1:-1, :-2]
                  - 4 * image)
-    return _average(jnp.abs(laplacian), 5, 5.0)
+    return average(jnp.abs(laplacian), 5, 5.0)
 
 
 def _shares(weights: jax.Array) -> jax.Array:
@@ -239,11 +239,11 @@ def guided_filter_fusion(*sources: jax.Array) -> jax.Array:
 
     Source: Li, Kang, Hu 2013, "Image fusion with guided filtering", eqs. 7-15.
     """
-    images = _stack(sources)
+    images = stack_sources(sources)
     saliency = _saliency(images)
     chosen = (saliency == saliency.max(0)).astype(images.dtype)
     chosen = chosen / chosen.sum(0)
-    base = _average(images, 15)
+    base = average(images, 15)
     base_weights = _shares(guided_filter(images, chosen, radius=45, epsilon=0.3))
     detail_weights = _shares(guided_filter(images, chosen, radius=7, epsilon=1e-6))
     return jnp.clip((base_weights * base + detail_weights * (images - base)).sum(0), 0, 1)
@@ -265,7 +265,7 @@ def ssim_limit(*sources: jax.Array, steps: int = 200, learning_rate: float = 0.0
     Returns:
       (B, H, W, C) in [0, 1].
     """
-    start = jnp.clip(_stack(sources).mean(0), 0, 1)
+    start = jnp.clip(stack_sources(sources).mean(0), 0, 1)
     of_sources = [ssim.moments(source) for source in sources]
 
     def score(fused: jax.Array) -> jax.Array:

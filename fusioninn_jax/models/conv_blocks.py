@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -133,6 +133,35 @@ def encode(x: jax.Array, block: Callable[[int], nn.Module], levels: int, gather:
     return features
 
 
+class _NetworkModel(NamedTuple):
+    """A network as the functions of a FusionModel; methods, so that it pickles."""
+
+    network: nn.Module
+    sources: int | None
+    multiple: int
+
+    def _check(self, images: tuple[jax.Array, ...]) -> None:
+        if self.sources not in (None, len(images)) or not images:
+            raise ValueError(f"the model takes {self.sources or 'some'} sources; got {len(images)}")
+        if images[0].shape[1] % self.multiple or images[0].shape[2] % self.multiple:
+            raise ValueError(f"images of {images[0].shape[1]}x{images[0].shape[2]}; the model needs multiples of "
+                             f"{self.multiple}")
+
+    def init(self, key: jax.Array, *images: jax.Array) -> Variables:
+        self._check(images)
+        return self.network.init(key, images, on_one_device)
+
+    def fuse(self, variables: Variables, *images: jax.Array) -> tuple[jax.Array, None]:
+        self._check(images)
+        return jnp.asarray(self.network.apply(variables, images)), None
+
+    def fuse_train(self, variables: Variables, *images: jax.Array,
+                   gather: Gather = on_one_device) -> tuple[jax.Array, None, Any]:
+        self._check(images)
+        fused, changed = self.network.apply(variables, images, gather, mutable=["batch_stats"])
+        return fused, None, changed["batch_stats"]
+
+
 def fusion_model(network: nn.Module, *, sources: int | None = 2, multiple: int = 1) -> FusionModel:
     """A Linen network as a FusionModel that cannot decompose.
 
@@ -142,25 +171,5 @@ def fusion_model(network: nn.Module, *, sources: int | None = 2, multiple: int =
       sources: how many it takes; None: any number.
       multiple: what height and width must be divisible by.
     """
-    def check(images: tuple[jax.Array, ...]) -> None:
-        if sources not in (None, len(images)) or not images:
-            raise ValueError(f"the model takes {sources or 'some'} sources; got {len(images)}")
-        if images[0].shape[1] % multiple or images[0].shape[2] % multiple:
-            raise ValueError(f"images of {images[0].shape[1]}x{images[0].shape[2]}; the model needs multiples of "
-                             f"{multiple}")
-
-    def init(key: jax.Array, *images: jax.Array) -> Variables:
-        check(images)
-        return network.init(key, images, on_one_device)
-
-    def fuse(variables: Variables, *images: jax.Array) -> tuple[jax.Array, None]:
-        check(images)
-        return jnp.asarray(network.apply(variables, images)), None
-
-    def fuse_train(variables: Variables, *images: jax.Array,
-                   gather: Gather = on_one_device) -> tuple[jax.Array, None, Any]:
-        check(images)
-        fused, changed = network.apply(variables, images, gather, mutable=["batch_stats"])
-        return fused, None, changed["batch_stats"]
-
-    return FusionModel(init, fuse, fuse_train, None, sources=sources, multiple=multiple)
+    own = _NetworkModel(network, sources, multiple)
+    return FusionModel(own.init, own.fuse, own.fuse_train, None, sources=sources, multiple=multiple)

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 
 Offsets = list[tuple[int, int]]
@@ -33,17 +34,28 @@ class ConvPair(NamedTuple):
 
 def conv_relu_conv(weights: ConvPair, x: jax.Array) -> jax.Array:
     """conv3x3, ReLU, conv3x3 with zero padding: (B, H, W, c) -> (B, H, W, o)."""
-    return jax.lax.platform_dependent(weights, x, cpu=_by_products, default=_by_convolutions)
+    if 0 in x.shape:
+        return jnp.zeros((*x.shape[:3], weights.bias2.size), x.dtype)
+    return jax.lax.platform_dependent(_varying_as(x, weights), x, cpu=_by_products, default=_by_convolutions)
+
+
+def _varying_as(x: jax.Array, weights: ConvPair) -> ConvPair:
+    """The weights; within `shard_map` marked as each device's own, so that JAX sums their gradients after the loops.
+
+    XLA drops a choice between the same two.
+    """
+    first = x.ravel()[0]
+    return jax.tree.map(lambda weight: jnp.where(first == first, weight, weight), weights)
 
 
 def _by_convolutions(weights: ConvPair, x: jax.Array) -> jax.Array:
     def conv(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
-        return bias + jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", precision="highest",
+        return bias[None, None, None] + jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", precision="highest",
                                                    dimension_numbers=("NHWC", "HWIO", "NHWC"))
     return conv(jax.nn.relu(conv(x, weights.kernel1, weights.bias1)), weights.kernel2, weights.bias2)
 
 
-@jax.custom_vjp
+@jax.custom_jvp
 def _by_products(weights: ConvPair, x: jax.Array) -> jax.Array:
     batch, height, width, _ = x.shape
     together = _images_together(x)
@@ -57,20 +69,55 @@ def _by_products(weights: ConvPair, x: jax.Array) -> jax.Array:
     return jnp.moveaxis(jax.lax.fori_loop(0, batch // together, body, filled), 0, -1)
 
 
-def _by_products_bwd(residuals: tuple[ConvPair, jax.Array], g: jax.Array) -> tuple[ConvPair, jax.Array]:
-    weights, x = residuals
+@_by_products.defjvp
+def _by_products_jvp(primals: tuple[ConvPair, jax.Array],
+                     tangents: tuple[ConvPair, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    """The derivative J of the convolutions, whose transpose is the hand-written backward pass.
+
+    JAX lets one give a function a transpose only as the solution of a linear system; so J · t is here the second part
+    of the solution of [[1, 0], [-J, 1]] [t, y] = [t, 0], a system with nothing to solve, of one flat vector. Forward
+    mode, and derivatives of derivatives, then work too, where `custom_vjp` refuses the former. XLA drops the copies.
+    """
+    flat, unflat = jax.flatten_util.ravel_pytree(tangents)
+    out = _by_products(*primals)
+
+    def halves(pair: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return pair[:flat.size], pair[flat.size:]
+
+    def derivative(t: jax.Array) -> jax.Array:
+        return jax.jvp(_by_convolutions, primals, unflat(t))[1].ravel()
+
+    def system(pair: jax.Array) -> jax.Array:
+        t, y = halves(pair)
+        return jnp.concatenate([t, y - derivative(t)])
+
+    def solved(_: Any, pair: jax.Array) -> jax.Array:
+        t, y = halves(pair)
+        return jnp.concatenate([t, y + derivative(t)])
+
+    def solved_transpose(_: Any, pair: jax.Array) -> jax.Array:
+        t, y = halves(pair)
+        back = _by_products_bwd(primals, y.reshape(out.shape))
+        return jnp.concatenate([t + jax.flatten_util.ravel_pytree(back)[0], y])
+
+    right = jnp.concatenate([flat, jnp.zeros(out.size, out.dtype)])
+    solution = jax.lax.custom_linear_solve(system, right, solved, solved_transpose)
+    return out, halves(solution)[1].reshape(out.shape)
+
+
+def _by_products_bwd(primals: tuple[ConvPair, jax.Array], g: jax.Array) -> tuple[ConvPair, jax.Array]:
+    weights, x = primals
     strips = -(-(x.shape[1] * x.shape[2]) // STRIP_PIXELS)
     backward = _backward_of_images if strips == 1 else functools.partial(_backward_of_strips, strips=strips)
     g_weights, g_planes = backward(weights, x, jnp.moveaxis(g, -1, 0))
     return g_weights, jnp.moveaxis(g_planes, 0, -1)
 
 
-_by_products.defvjp(lambda weights, x: (_by_products(weights, x), (weights, x)), _by_products_bwd)
-
-
 def _images_together(x: jax.Array) -> int:
     """How many whole images of (B, H, W, c) are taken at a time: a divisor of the batch."""
     batch, height, width, _ = x.shape
+    if not isinstance(batch, int):  # left open, in an export
+        return 1
     return math.gcd(batch, max(1, CHUNK_PIXELS // (height * width)))
 
 
@@ -147,7 +194,7 @@ def _products_of_chunk(weights: ConvPair, x: jax.Array, inside: jax.Array | None
     first = _product(weights.kernel1.reshape(9 * channels, hidden).T, views.reshape(9 * channels, -1))
     active = jax.nn.relu(first + weights.bias1[:, None])
     if inside is not None:
-        active *= jnp.repeat(inside.astype(x.dtype), x.shape[-1])
+        active *= jnp.repeat(inside.astype(x.dtype), x.shape[-1])[None]
     second = _product(weights.kernel2.transpose(0, 1, 3, 2).reshape(9 * out, hidden), active)
     return _shift_and_add(second.reshape(9, out, *views.shape[2:]), margin) + weights.bias2[:, None, None, None]
 

@@ -25,7 +25,7 @@ _RELAXATION = np.array([
     [1450.0, 1650.0, 150.0, 0.90],  # blood in veins and choroid plexus, before gadolinium
 ])
 _SOLID_CORE = np.array([1450.0, 1850.0, 200.0, 0.93])  # the core of a tumour that does not enhance
-_SPREAD = np.array([0.03, 0.03, 0.02, 0.15, 0.08, 0.08, 0.05])  # relative standard deviation between subjects
+_SPREAD = np.array([0.05, 0.05, 0.03, 0.15, 0.12, 0.12, 0.08])  # relative standard deviation between subjects
 _R1 = {1.5: 4.1, 3.0: 3.7}  # relaxivity of Gd-DTPA in plasma, 1/(s mM): Rohrer et al. 2005 (Invest Radiol 40:715)
 
 
@@ -55,9 +55,9 @@ def random_scanner(rng: np.random.Generator) -> Scanner:
     flair_tr, train = rng.uniform(8500, 11000), rng.uniform(200, 320)
     fluid_t1 = _RELAXATION[2, 0 if field == 1.5 else 1]
     return Scanner(field, spin_echo, tr, te, flip, flair_tr, rng.uniform(85, 110),
-                   nulling_ti(fluid_t1, flair_tr, train), train, snr=_pair(rng, 28, 55, 22, 40),
-                   gain=_pair(rng, 350, 900, 200, 600), blur=_pair(rng, 0.35, 0.6, 0.6, 0.95),
-                   bias=_pair(rng, 0.02, 0.07, 0.02, 0.07))
+                   nulling_ti(fluid_t1, flair_tr, train), train, snr=_pair(rng, 15, 60, 12, 45),
+                   gain=_pair(rng, 350, 900, 200, 600), blur=_pair(rng, 0.35, 1.0, 0.5, 1.4),
+                   bias=_pair(rng, 0.02, 0.12, 0.02, 0.12))
 
 
 def _pair(rng: np.random.Generator, a0: float, a1: float, b0: float, b1: float) -> tuple[float, float]:

@@ -6,10 +6,11 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
+from fusioninn_jax import regions
 from fusioninn_jax.phantom.anatomy import ATLAS_ZERO, Atlas, Tissue, Warp, warp_grid
 from fusioninn_jax.phantom.fields import Grid, random_field
 
-LABELS = {"1": "necrotic or non-enhancing core", "2": "oedema", "4": "enhancing tumour"}  # BraTS 2018
+LABELS = {str(label): regions.LABEL_NAMES[label] for label in (regions.CORE, regions.OEDEMA, regions.ENHANCING)}
 
 
 class Focus(NamedTuple):
@@ -138,7 +139,7 @@ def _edge(depth: np.ndarray, width: float) -> np.ndarray:
 
 
 def labels(lesion: Lesion) -> np.ndarray:
-    """Annotation as in BraTS 2018: the compartment that fills most of a pixel with half of it or more lesion; uint8."""
+    """Annotation as in `regions`: the compartment that fills most of a pixel with half of it or more lesion; uint8."""
     parts = np.stack([lesion.core, lesion.oedema, lesion.enhancing])
-    label = np.array([1, 2, 4], np.uint8)[parts.argmax(0)]
+    label = np.array([regions.CORE, regions.OEDEMA, regions.ENHANCING], np.uint8)[parts.argmax(0)]
     return np.where(parts.sum(0) > 0.5, label, 0).astype(np.uint8)

@@ -24,6 +24,7 @@ from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.trained_model import TrainedModel
 
 WEIGHTS, CONFIG = "weights.npz", "config.json"
+FOLDER = pathlib.Path(__file__).parent  # of the model that ships
 
 
 def load(folder: str | pathlib.Path | None = None) -> TrainedModel:
@@ -39,7 +40,7 @@ def load(folder: str | pathlib.Path | None = None) -> TrainedModel:
     Raises:
       UserError: a file is missing, damaged, or of another model than its configuration says.
     """
-    folder = pathlib.Path(folder) if folder else pathlib.Path(__file__).parent
+    folder = pathlib.Path(folder) if folder else FOLDER
     try:
         return from_bytes((folder / CONFIG).read_text(), (folder / WEIGHTS).read_bytes())
     except OSError as error:

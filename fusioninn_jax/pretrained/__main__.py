@@ -1,4 +1,7 @@
-"""`python -m fusioninn_jax.pretrained --workdir=runs/x --out=FOLDER`: a training's model as two plain files."""
+"""`python -m fusioninn_jax.pretrained --workdir=runs/x --out=FOLDER`: a training's model as two plain files.
+
+Its calibration, where `python -m fusioninn_jax.scoring.uncertainty` made one, goes with it.
+"""
 from __future__ import annotations
 
 import argparse
@@ -8,7 +11,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from fusioninn_jax import pretrained
+from fusioninn_jax import calibration, pretrained
 from fusioninn_jax.runtime.errors import Parser, cli
 from fusioninn_jax.training import checkpoint
 
@@ -26,6 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     described = pretrained.describe(trained.config, tuple(args.modalities))
     pretrained.save(args.out, jax.tree.map(np.asarray, trained.variables), described)
     size = sum((pathlib.Path(args.out) / name).stat().st_size for name in (pretrained.WEIGHTS, pretrained.CONFIG))
+    name = pretrained.fingerprint(trained.variables, described)
+    found = calibration.load(args.workdir, name)
+    if found is not None:
+        print(f"written: {calibration.save(args.out, found, name)}")
     print(f"written: {args.out}/{pretrained.WEIGHTS} and {pretrained.CONFIG}, {size / 1000:.0f} kB, "
           f"of step {trained.step}")
     return 0

@@ -16,7 +16,8 @@ from fusioninn_jax import metrics, objective
 from fusioninn_jax.brain import brain_mask
 from fusioninn_jax.metrics import cddfuse
 from fusioninn_jax.models import FusionModel
-from fusioninn_jax.score_names import BRAIN, STORAGE_BITS, of_decomposed, of_fused
+from fusioninn_jax.score_names import BRAIN, FAIRNESS, STORAGE_BITS, of_decomposed, of_fused
+from fusioninn_jax.scoring.lesion_scores import count_levels
 from fusioninn_jax.storage import store
 
 TABLE1 = ("q_ssim", "q_fmi", "q_ncie", "q_xy", "q_p")
@@ -38,13 +39,15 @@ def fusion_scores(sources: tuple[jax.Array, ...], fused: jax.Array, names: tuple
       names: metrics, out of METRIC_SETS["all"].
 
     Returns:
-      the scores by name, and SSIM with each source, `score_names.of_fused`.
+      the scores by name, SSIM with each source, `score_names.of_fused`, and the least of those, FAIRNESS.
     """
     clipped, brain = jnp.clip(fused, 0, 1), brain_mask(sources)
     scores = {}
     for ending, mask in (("", None), (BRAIN, brain)):
         for i, source in enumerate(sources):
             scores[of_fused(i + 1) + ending] = metrics.decomposition_ssim(source, fused, mask=mask)
+        each = [scores[of_fused(i + 1) + ending] for i in range(len(sources))]
+        scores[FAIRNESS + ending] = jnp.stack(each).min(0)
         for name in names if len(sources) == 2 and names != (EVALUATOR,) else ():
             scores[name + ending] = _metric(name, sources, fused if name == "q_ssim" else clipped, mask)
     if names == (EVALUATOR,) and len(sources) == 2:
@@ -74,15 +77,20 @@ def decomposition_scores(sources: tuple[jax.Array, ...], decomposed: tuple[jax.A
 
 
 def make_score(model: FusionModel, names: tuple[str, ...], prior: str) -> Callable[..., dict[str, jax.Array]]:
-    """The scoring of one batch, `((variables, key), stack, numbers) -> scores, fused and latent`.
+    """The scoring of one batch, `((variables, key), stack, numbers, labels) -> scores, fused, levels and latent`.
+
+    `labels` (B, H, W, 1) are the annotation's; `levels` are the grey levels of its parts, see
+    `lesion_scores.count_levels`.
 
     The latents that decomposition starts from are drawn anew for each image, from the key and the image's number.
     """
-    def score(constant: tuple[Any, jax.Array], stack: jax.Array, numbers: jax.Array) -> dict[str, jax.Array]:
+    def score(constant: tuple[Any, jax.Array], stack: jax.Array, numbers: jax.Array,
+              labels: jax.Array) -> dict[str, jax.Array]:
         variables, key = constant
         sources = objective.split_sources(stack)
         fused, latent = model.fuse(variables, *sources)
-        result = {"fused": fused, **fusion_scores(sources, fused, names)}
+        result = {"fused": fused, "levels": count_levels(sources, fused, labels),
+                  **fusion_scores(sources, fused, names)}
         if latent is None or model.decompose is None:
             return result
         keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(numbers)

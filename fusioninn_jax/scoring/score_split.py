@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from collections.abc import Iterator
+from typing import TypeVar
 
 import jax
 import ml_collections
@@ -14,16 +15,17 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from fusioninn_jax import brain, input_pipeline, salts
+from fusioninn_jax import brain, input_pipeline, objective, salts
 from fusioninn_jax.formats import image_io
 from fusioninn_jax.runtime import outputs, processes
 from fusioninn_jax.runtime.errors import UserError
-from fusioninn_jax.scoring import image_scores, score_table
+from fusioninn_jax.scoring import image_scores, lesion_scores, score_table
+from fusioninn_jax.scoring.score_table import Further
 from fusioninn_jax.trained_model import TrainedModel
 from fusioninn_jax.training import parallel
 
 IMAGE_ENDINGS = (".png", ".tif", ".tiff")
-LatentSummary = dict[str, dict[str, float]]  # "brain", "background" -> moments
+Sums = TypeVar("Sums", image_scores.LatentMoments, lesion_scores.PatientLevels)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +77,7 @@ def _of_all(rows: list[tuple[int, score_table.Row]]) -> list[score_table.Row]:
 
 
 def score_model(system: str, trained: TrainedModel, prepared: input_pipeline.Prepared,
-                data: ml_collections.ConfigDict, scoring: Scoring) -> tuple[list[score_table.Row], LatentSummary]:
+                data: ml_collections.ConfigDict, scoring: Scoring) -> tuple[list[score_table.Row], Further]:
     """Scores a model over the split on all devices.
 
     Args:
@@ -86,7 +88,8 @@ def score_model(system: str, trained: TrainedModel, prepared: input_pipeline.Pre
       scoring: what is scored.
 
     Returns:
-      the rows of all processes, and moments of the latent in brain and background, {} where there is none.
+      the rows of all processes, and what is not of one image: moments of the `latent` in brain and background, and
+      `conspicuity` of the tumour by patient, each {} where there is none.
 
     Raises:
       UserError: the devices don't divide the batch, or a fused image cannot be kept.
@@ -98,11 +101,13 @@ def score_model(system: str, trained: TrainedModel, prepared: input_pipeline.Pre
     key = jax.random.fold_in(jax.random.key(config.seed), salts.SCORING)
     rows: list[tuple[int, score_table.Row]] = []
     moments = {"brain": image_scores.LatentMoments(), "background": image_scores.LatentMoments()}
+    levels = lesion_scores.PatientLevels()
     for batch in _batches(prepared, data, scoring, model.multiple, system):
-        split = parallel.split_batch((batch["sources"], batch["number"].astype(np.uint32)), len(devices))
+        split = parallel.split_batch((batch["sources"], batch["number"].astype(np.uint32), batch["mask"]), len(devices))
         results = parallel.merge_batch(step((trained.variables, key), *split))
         rows += _rows(system, batch, results)
         real = batch["weight"] > 0
+        levels.add(_subjects(batch), results["levels"][real])
         if "latent" in results:
             inside = brain.inside(batch["sources"])
             moments["brain"].add(results["latent"][real], inside[real])
@@ -110,13 +115,19 @@ def score_model(system: str, trained: TrainedModel, prepared: input_pipeline.Pre
         if scoring.save_fused:
             _save_fused(scoring.save_fused / system, batch, results["fused"])
     summaries = {where: _merged(of_where).summary() for where, of_where in moments.items()}
-    return _of_all(rows), {where: summary for where, summary in summaries.items() if summary}
+    return _of_all(rows), {"latent": {where: summary for where, summary in summaries.items() if summary},
+                           "conspicuity": _merged(levels).summary(prepared.parts)}
 
 
-def _merged(moments: image_scores.LatentMoments) -> image_scores.LatentMoments:
+def _subjects(batch: input_pipeline.Batch) -> list[str]:
+    """Of the real images of a batch."""
+    return [subject.decode() for subject in batch["subject"][batch["weight"] > 0]]
+
+
+def _merged(own: Sums) -> Sums:
     """Those of all processes together."""
-    total = image_scores.LatentMoments()
-    for sums in processes.gather(moments.sums()):
+    total = type(own)()
+    for sums in processes.gather(own.sums()):
         total.add_sums(sums)
     return total
 
@@ -131,7 +142,7 @@ def _save_fused(folder: pathlib.Path, batch: input_pipeline.Batch, fused: np.nda
 
 
 def score_folder(system: str, folder: pathlib.Path, prepared: input_pipeline.Prepared,
-                 data: ml_collections.ConfigDict, scoring: Scoring) -> list[score_table.Row]:
+                 data: ml_collections.ConfigDict, scoring: Scoring) -> tuple[list[score_table.Row], Further]:
     """Scores the images of a folder as fused images of the split.
 
     Args:
@@ -141,21 +152,32 @@ def score_folder(system: str, folder: pathlib.Path, prepared: input_pipeline.Pre
       data: `settings.DATA`, how the dataset is read.
       scoring: what is scored.
 
+    Returns:
+      as `score_model`.
+
     Raises:
       UserError: the folder or one of the images is missing, or an image is of another size.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give --fused-dir=NAME=FOLDER")
     names = image_scores.METRIC_SETS[scoring.metrics]
-    score = jax.jit(lambda stack, fused: image_scores.fusion_scores(
-        tuple(stack[..., i:i + 1] for i in range(stack.shape[-1])), fused, names))
+
+    @jax.jit
+    def score(stack: jax.Array, fused: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
+        sources = objective.split_sources(stack)
+        return {"levels": lesion_scores.count_levels(sources, fused, labels),
+                **image_scores.fusion_scores(sources, fused, names)}
+
+    levels = lesion_scores.PatientLevels()
     parallel.check_batch(scoring.batch_size, jax.process_count(), "--batch-size")
     rows: list[tuple[int, score_table.Row]] = []
     for batch in _batches(prepared, data, scoring, 1, system):
         fused = np.stack([_read_fused(folder, subject.decode(), int(index), stack.shape[:2]) for subject, index, stack
                           in zip(batch["subject"], batch["slice_index"], batch["sources"], strict=True)])
-        rows += _rows(system, batch, jax.tree.map(np.asarray, score(batch["sources"], fused)))
-    return _of_all(rows)
+        results = jax.tree.map(np.asarray, score(batch["sources"], fused, batch["mask"]))
+        rows += _rows(system, batch, results)
+        levels.add(_subjects(batch), results["levels"][batch["weight"] > 0])
+    return _of_all(rows), {"latent": {}, "conspicuity": _merged(levels).summary(prepared.parts)}
 
 
 def _read_fused(folder: pathlib.Path, subject: str, slice_index: int, size: tuple[int, ...]) -> np.ndarray:

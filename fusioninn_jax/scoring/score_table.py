@@ -11,13 +11,27 @@ from typing import Any, TextIO
 import numpy as np
 
 from fusioninn_jax.runtime import outputs
-from fusioninn_jax.score_names import BRAIN, STORAGE_BITS, is_of_decomposed, of_decomposed, source_of_fused
+from fusioninn_jax.score_names import (
+    BRAIN,
+    CONSPICUITY,
+    FAIRNESS,
+    MEAN,
+    OVER_BEST,
+    OVER_MEAN,
+    STORAGE_BITS,
+    is_of_decomposed,
+    of_decomposed,
+    of_part,
+    parts_in,
+    source_of_fused,
+)
 from fusioninn_jax.scoring.image_scores import METRIC_SETS
 from fusioninn_jax.scoring.statistics import bootstrap_interval
 
 KEYS = ("system", "subject", "slice_index")
 BOOTSTRAP_SEED = 0
 Row = dict[str, Any]
+Further = dict[str, Any]  # beside the rows: moments of the `latent`; `conspicuity`, see `lesion_scores.PatientLevels`
 
 
 def score_names(rows: list[Row]) -> list[str]:
@@ -71,17 +85,34 @@ def write_csv(path: pathlib.Path, rows: list[Row]) -> None:
     write_atomically(path, write)
 
 
+def write_patients(path: pathlib.Path, systems: dict[str, Any]) -> None:
+    """One line a system and patient: means over its slices, and how conspicuous its tumour is.
+
+    Args:
+      path: of the CSV.
+      systems: of each system, what `summarise` gives, and its `conspicuity`.
+    """
+    lines = [{"system": system, "subject": subject, **values,
+              **(summary.get("conspicuity") or {"subjects": {}})["subjects"].get(subject, {})}
+             for system, summary in systems.items() for subject, values in summary["subjects"].items()]
+
+    def write(file: TextIO) -> None:
+        writer = csv.DictWriter(file, list(dict.fromkeys(name for line in lines for name in line)))
+        writer.writeheader()
+        writer.writerows(lines)
+    write_atomically(path, write)
+
+
 def write_json(path: pathlib.Path, content: Any) -> None:
     """Indented JSON."""
     write_atomically(path, lambda file: file.write(json.dumps(content, indent=2) + "\n"))
 
 
-def _cell(summary: dict[str, Any], score: str) -> str:
+def _cell(interval: dict[str, Any] | None, patients: int) -> str:
     """Mean and interval; the mean alone of one patient, whose slices say nothing of other patients."""
-    interval = summary["overall"].get(score)
     if interval is None:
         return ""
-    if len(summary["subjects"]) == 1:
+    if patients == 1:
         return f"{interval['mean']:.4f}"
     return f"{interval['mean']:.4f} [{interval['low']:.4f}, {interval['high']:.4f}]"
 
@@ -102,9 +133,39 @@ def _fusion_tables(systems: dict[str, Any], modalities: list[str]) -> list[str]:
     for title, ending in (("Fusion, whole slice", ""), ("Fusion, inside the brain", BRAIN)):
         chosen = [name for name in names if name.endswith(BRAIN) == bool(ending)]
         lines = [[label(name.removesuffix(ending) if ending else name),
-                  *[_cell(summary, name) for summary in systems.values()]] for name in chosen]
+                  *[_cell(summary["overall"].get(name), len(summary["subjects"]))
+                    for summary in systems.values()]] for name in chosen]
         parts.append(f"## {title}\n\n{markdown_table(['score', *systems], lines)}\n")
     return parts
+
+
+def _conspicuity_table(systems: dict[str, Any], modalities: list[str]) -> str:
+    """Each part of the tumour in the sources, their plain mean and the systems' fused images, and the worst patient."""
+    found = {name: summary["conspicuity"]["overall"] for name, summary in systems.items()
+             if summary.get("conspicuity")}
+    if not found:
+        return ("The dataset's annotation tells no parts of a tumour apart, so how conspicuous they are in the fused "
+                "images is not measured.\n")
+    overall, patients = next(iter(found.values())), len(next(iter(systems.values()))["subjects"])
+    others: dict[int | str, str] = {**dict(enumerate(modalities, 1)), MEAN: "plain mean"}
+    lines = []
+    for part in parts_in(overall):
+        for measure, title in CONSPICUITY.items():
+            given = [overall[of_part(measure, part, other)] for other in others]
+            fused = [of.get(of_part(measure, part)) for of in found.values()]
+            lines.append([f"{part}, {title}", *[f"{of['mean']:.4f}" for of in given], *[_cell(of, patients) for of in fused]])
+            for label, over in (("over the best source", OVER_BEST), ("over the plain mean", OVER_MEAN)):
+                lines.append([label, *[""] * len(others),
+                              *[_cell(of.get(of_part(measure, part, over)), patients) for of in found.values()]])
+            lines.append(["worst patient", *[_worst(of) for of in (*given, *fused)]])
+    header = ["part against other brain", *others.values(), *found]
+    return ("## Conspicuity of the tumour, by patient\n\nGrey value of a part of the tumour against that of the brain "
+            f"outside any, at 8 bits, the pixels of a patient's annotated slices pooled; mean over patients [bootstrap "
+            f"95 % interval]. See docs/metrics/conspicuity.md.\n\n{markdown_table(header, lines)}\n")
+
+
+def _worst(of: dict[str, Any] | None) -> str:
+    return f"{of['worst']:.4f} {of['worst_subject']}" if of else ""
 
 
 def _decomposition_table(system: str, summary: dict[str, Any], modalities: list[str]) -> str:
@@ -113,7 +174,8 @@ def _decomposition_table(system: str, summary: dict[str, Any], modalities: list[
     for i, modality in enumerate(modalities, 1):
         for measure in ("ssim", "psnr", "mae"):
             for where, ending in (("whole slice", ""), ("brain", BRAIN)):
-                cells = [_cell(summary, of_decomposed(measure, i, storage) + ending) for storage in STORAGE_BITS]
+                cells = [_cell(summary["overall"].get(of_decomposed(measure, i, storage) + ending),
+                               len(summary["subjects"])) for storage in STORAGE_BITS]
                 lines.append([modality, measure.upper(), where, *cells])
     header = ["source", "measure", "where", *[f"fused image in {storage}" for storage in STORAGE_BITS]]
     return f"## Decomposition by {system}, with a fresh latent\n\n{markdown_table(header, lines)}\n"
@@ -126,10 +188,20 @@ def _latent_table(system: str, latent: dict[str, dict[str, float]]) -> str:
 
 
 def _subject_table(system: str, summary: dict[str, Any]) -> str:
-    names = [name for name in summary["overall"] if name == "q_ssim" or source_of_fused(name)
+    """A line a patient, and the worst of them score by score."""
+    conspicuity = summary.get("conspicuity") or {"subjects": {}, "overall": {}}
+    names = [name for name in summary["overall"] if name in ("q_ssim", FAIRNESS + BRAIN) or source_of_fused(name)
              or name.startswith("ssim_") and is_of_decomposed(name) and "_float" in name]
-    lines = [[subject, *[f"{values[name]:.4f}" for name in names]] for subject, values in summary["subjects"].items()]
-    return f"## Patients, {system}\n\n{markdown_table(['patient', *names], lines)}\n"
+    parts = [of_part(measure, part) for part in parts_in(conspicuity["overall"]) for measure in CONSPICUITY]
+    lines = []
+    for subject, values in summary["subjects"].items():
+        of_parts = conspicuity["subjects"].get(subject, {})
+        lines.append([subject, *[f"{values[name]:.4f}" for name in names],
+                      *[f"{of_parts[name]:.4f}" if name in of_parts else "" for name in parts]])
+    worst = [min((values[name], subject) for subject, values in summary["subjects"].items()) for name in names]
+    lines.append(["**worst**", *[f"{value:.4f} {subject}" for value, subject in worst],
+                  *[_worst(conspicuity["overall"][name]) for name in parts]])
+    return f"## Patients, {system}\n\n{markdown_table(['patient', *names, *parts], lines)}\n"
 
 
 def markdown(report: dict[str, Any]) -> str:
@@ -139,6 +211,7 @@ def markdown(report: dict[str, Any]) -> str:
     of = f"{patients} patients; mean [bootstrap 95 % interval]" if patients > 1 else "1 patient; mean, no interval"
     parts = [f"# Evaluation on {report['dataset']}, split {report['split']}\n\n{images} images of {of}.\n"]
     parts += _fusion_tables(systems, modalities)
+    parts.append(_conspicuity_table(systems, modalities))
     for name, summary in systems.items():
         if any(is_of_decomposed(score) for score in summary["overall"]):
             parts.append(_decomposition_table(name, summary, modalities))

@@ -17,7 +17,7 @@ from fusioninn_jax.formats import files
 from fusioninn_jax.formats.series import Series
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.runtime.progress import bar
-from fusioninn_jax.studies import fusing, slice_scores
+from fusioninn_jax.studies import annotation, fusing, slice_scores
 from fusioninn_jax.trained_model import TrainedModel
 
 CHUNK = 16  # slices at a time
@@ -42,6 +42,7 @@ class Examination:
       affine: (4, 4) of the whole volume.
       geometry: whether the affine is the file's; False for images without one.
       samples, seed: of the latent.
+      conspicuity: how the tumour stands out, `annotation.conspicuity`.
     """
     labels: tuple[str, ...]
     sources: np.ndarray
@@ -59,10 +60,11 @@ class Examination:
     geometry: bool
     samples: int
     seed: int
+    conspicuity: dict[str, dict[str, list[float]]]
 
 
 def examine(trained: TrainedModel, sources: Sequence[Series], tumour: np.ndarray, labels: Sequence[str], *,
-            samples: int, seed: int) -> Examination:
+            samples: int, seed: int, annotation_name: str = "") -> Examination:
     """Fuses and decomposes a study and scores every slice.
 
     Args:
@@ -72,6 +74,7 @@ def examine(trained: TrainedModel, sources: Sequence[Series], tumour: np.ndarray
       labels: m names.
       samples: fresh latents per slice.
       seed: of the latents.
+      annotation_name: of the mask's file, which may tell whose labels it holds.
 
     Raises:
       UserError: a model that cannot decompose, or another number of sources than it takes.
@@ -95,9 +98,11 @@ def examine(trained: TrainedModel, sources: Sequence[Series], tumour: np.ndarray
     scored = slice_scores.is_scored(brain)[box[0]]
     scores = {title: np.where(scored, scores[title], np.nan) for title in slice_scores.titles(labels) if scores}
     return Examination(
-        tuple(labels), unit, fused, decomposed, deviation, low, high, brain[box], tumour[box].astype(np.uint8), scores,
+        tuple(labels), unit, fused, decomposed, deviation, low, high, brain[box], labels_of(tumour[box]), scores,
         (box[0].start, box[1].start, box[2].start), brain.shape, sources[0].affine,
-        sources[0].origin["kind"] in ("nifti", "dicom"), samples, seed)
+        sources[0].origin["kind"] in ("nifti", "dicom"), samples, seed,
+        annotation.conspicuity(unit, fused, brain[box], annotation.tumour_parts(tumour[box], annotation_name),
+                               list(labels)))
 
 
 def brain_box(brain: np.ndarray, multiple: int) -> tuple[slice, slice, slice]:
@@ -113,6 +118,14 @@ def brain_box(brain: np.ndarray, multiple: int) -> tuple[slice, slice, slice]:
         first, last = max(int(there[0]) - margin, 0) // step * step, -(-(int(there[-1]) + 1 + margin) // step) * step
         result.append(slice(first, min(last, brain.shape[axis])))
     return (result[0], result[1], result[2])
+
+
+def labels_of(mask: np.ndarray) -> np.ndarray:
+    """A mask as uint8: its labels where all are whole numbers below 256, else 1 where it is above 0."""
+    inside = mask[mask > 0]
+    if inside.size and inside.max() < 256 and (inside == np.rint(inside)).all():
+        return np.where(mask > 0, mask, 0).astype(np.uint8)
+    return (mask > 0).astype(np.uint8)
 
 
 Parts = tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]

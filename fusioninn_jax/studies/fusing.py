@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fusioninn_jax import pretrained, volumes
+from fusioninn_jax import calibration, pretrained, volumes
 from fusioninn_jax.formats import nifti, provenance
 from fusioninn_jax.formats.files import Storage
 from fusioninn_jax.formats.provenance import Provenance
@@ -38,8 +38,15 @@ def load(checkpoint: str | None) -> TrainedModel:
       checkpoint: the folder; None for the model that ships with the package.
 
     Raises:
-      UserError: neither is there.
+      UserError: neither is there, or its calibration is damaged.
     """
+    trained = _load(checkpoint)
+    folder = pretrained.FOLDER if checkpoint is None else pathlib.Path(checkpoint)
+    name = pretrained.fingerprint(trained.variables, trained.config)
+    return trained._replace(calibration=calibration.load(folder, name))
+
+
+def _load(checkpoint: str | None) -> TrainedModel:
     if checkpoint is None or (pathlib.Path(checkpoint) / pretrained.WEIGHTS).exists():
         return pretrained.load(checkpoint)
     from fusioninn_jax.training import checkpoint as checkpoints  # Orbax takes seconds to import
@@ -109,10 +116,19 @@ def decompose(trained: TrainedModel, volume: FusedVolume, seed: int) -> np.ndarr
 
 def decompose_samples(trained: TrainedModel, volume: FusedVolume, seed: int,
                       samples: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of `samples` decompositions, each (m, Z, H, W)."""
+    """Mean of `samples` decompositions and its standard error, each (m, Z, H, W), in the units of the sources.
+
+    The error is what the calibration makes of the spread of the samples; without one it is that spread, which is
+    smaller.
+    """
     numbers, key = np.arange(len(volume.whole)), jax.random.key(seed)
     mean, deviation = _on_devices(_samples(trained.model, trained.prior, samples), (trained.variables, key),
                                   dataclasses.replace(volume, latent=None), numbers)
+    if trained.calibration is not None:
+        low, high = np.moveaxis(np.asarray(volume.ranges, np.float32), -1, 0)[..., None, None]
+        width = np.where(high > low, high - low, 1)  # (Z, m, 1, 1)
+        spread = np.moveaxis(deviation / width, 1, -1) * np.float32(np.sqrt(samples / (samples - 1)))
+        deviation = np.moveaxis(trained.calibration.deviation(spread), -1, 1) * width
     return np.moveaxis(mean, 1, 0), np.moveaxis(deviation, 1, 0)
 
 

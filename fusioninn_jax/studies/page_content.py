@@ -146,7 +146,8 @@ def _render(study: Examination, kept: np.ndarray, shrink: int) -> str:
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
     return environment.get_template("study.html").render(
         data=data, voxels={key: volume.text for key, volume in packed.items()},
-        kept=_kept_in_words(study, kept, shrink), means=slice_scores.means(study.scores))
+        kept=_kept_in_words(study, kept, shrink), means=slice_scores.means(study.scores),
+        lesion=study.conspicuity)
 
 
 def _kept_in_words(study: Examination, kept: np.ndarray, shrink: int) -> str:

@@ -13,12 +13,13 @@ from fusioninn_jax.scoring.image_scores import TABLE1
 SMALLEST = 11  # pixels a side: the window of SSIM and Q_P
 MIN_BRAIN = 0.05  # of a slice's pixels, for it to be scored
 METRIC_TITLES = {"q_ssim": "Q SSIM", "q_fmi": "Q FMI", "q_ncie": "Q NCIE", "q_xy": "Q XY", "q_p": "Q P"}
+WORSE = "SSIM, the worse of the sources and fused"
 
 
 def titles(labels: Sequence[str]) -> list[str]:
     """The names of the scores of a study, in the order of the page: fusion metrics where there are two sources."""
     return ([METRIC_TITLES[name] for name in TABLE1] if len(labels) == 2 else []) + [
-        f"SSIM, {label} and {what}" for what in ("fused", "decomposed") for label in labels]
+        f"SSIM, {label} and {what}" for what in ("fused", "decomposed") for label in labels] + [WORSE]
 
 
 def make_score(labels: Sequence[str]) -> jax.stages.Wrapped:
@@ -28,7 +29,7 @@ def make_score(labels: Sequence[str]) -> jax.stages.Wrapped:
     """
     @jax.jit
     def score(sources: jax.Array, fused: jax.Array, decomposed: jax.Array, brain: jax.Array) -> dict[str, jax.Array]:
-        result = {}
+        result = {WORSE: metrics.fairness(*sources, fused, mask=brain)}
         for name in TABLE1 if len(labels) == 2 else ():
             image = fused if name == "q_ssim" else jnp.clip(fused, 0, 1)
             result[METRIC_TITLES[name]] = getattr(metrics, name)(sources[0], sources[1], image, mask=brain)

@@ -58,7 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `report study`."""
     reading.add_series_arguments(parser)
     parser.add_argument("-o", "--output", required=True, type=pathlib.Path, help="the page, .html")
-    parser.add_argument("--mask", type=pathlib.Path, help="tumour mask on the grid of the first series; outlined")
+    parser.add_argument("--mask", type=pathlib.Path, help="annotation of the tumour on the grid of the first series, "
+                        "a binary mask or BraTS' labels; it is outlined, and how conspicuous it is measured")
     parser.add_argument("--labels", nargs="+", help="what the series are, e.g. T1-Gd T2-FLAIR; they go on the page")
     parser.add_argument("--slices", type=int, help="slices on the page, spread evenly over the brain; default: all "
                         f"that {page_content.LARGEST // 10**6} MB hold")
@@ -93,7 +94,7 @@ def write(wishes: StudyPage) -> pathlib.Path:
         raise UserError("report study: the model of this checkpoint cannot decompose; give a FusionINN --checkpoint")
     sources = reading.read_sources(wishes.sources, resample=wishes.resample)
     study = examination.examine(trained, sources, _tumour(wishes, sources[0]), wishes.labels, samples=wishes.samples,
-                                seed=wishes.seed)
+                                seed=wishes.seed, annotation_name=wishes.mask.name if wishes.mask else "")
     with outputs.new_files(*names) as temporaries:
         temporaries[0].write_text(page_content.render(study, wishes.slices), encoding="utf-8")
         if wishes.figure:
@@ -102,13 +103,12 @@ def write(wishes: StudyPage) -> pathlib.Path:
 
 
 def _tumour(wishes: StudyPage, first: Series) -> np.ndarray:
-    """(Z, H, W) labels of the mask, on the grid of the first series; zeros without one."""
+    """(Z, H, W) the mask as stored, on the grid of the first series; zeros without one."""
     if not wishes.mask:
         return np.zeros(first.stored.shape, np.uint8)
     mask = files.read(wishes.mask)
     check_same_grid(first, mask, str(wishes.sources[0]), str(wishes.mask))
-    values = np.rint(np.maximum(mask.values, 0))
-    return values.astype(np.uint8) if values.max() < 256 else (values > 0).astype(np.uint8)
+    return mask.stored
 
 
 def figure_slices(study: Examination) -> np.ndarray:

@@ -6,11 +6,12 @@ import pathlib
 from typing import Any
 
 from fusioninn_jax import input_pipeline
-from fusioninn_jax.score_names import BRAIN, of_decomposed, of_fused
+from fusioninn_jax.score_names import BRAIN, OVER_MEAN, of_decomposed, of_fused, of_part
 from fusioninn_jax.scoring.score_table import summarise
 from fusioninn_jax.tables import published, render, systems
 
 Summary = dict[str, Any]
+PARTS = ("oedema", "enhancing")
 LATENT = ("mean", "std", "excess_kurtosis", "autocorrelation")
 # score -> (what it is, source): the paper's columns, then ours with the fused image kept as a PNG
 SSIMS = {**{of_fused(i): ("fusion", i) for i in (1, 2)},
@@ -22,6 +23,7 @@ def _header(modalities: list[str], with_paper: bool) -> list[str]:
     header = [""]
     for score, (kind, source) in SSIMS.items():
         header += [f"{kind}, {modalities[source - 1]}", *(["paper"] if with_paper and score in published.SSIMS else [])]
+    header += [f"{part} AUC, over the plain mean, worst patient" for part in PARTS]
     return [*header, "latent in the brain: mean, std, excess kurtosis, neighbour correlation"]
 
 
@@ -31,8 +33,18 @@ def _row(label: str, summary: Summary, ending: str, theirs: tuple[float, ...] | 
         row.append(render.interval(summary["overall"].get(score + ending), 3))
         if with_paper and score in published.SSIMS:
             row.append(f"{theirs[i]:.3f}" if theirs else "")
+    row += [_conspicuity(summary, part) for part in PARTS]
     moments = summary["latent"].get("brain")
     return [*row, ", ".join(f"{moments[name]:.2f}" for name in LATENT) if moments else "—"]
+
+
+def _conspicuity(summary: Summary, part: str) -> str:
+    """How a part of the tumour stands out in the fused images."""
+    overall = (summary.get("conspicuity") or {"overall": {}})["overall"]
+    of, over_mean = (overall.get(of_part("auc", part, which)) for which in ("", OVER_MEAN))
+    if of is None or over_mean is None:
+        return "—"
+    return f"{of['mean']:.3f}, {over_mean['mean']:+.3f}, {of['worst']:.3f} {of['worst_subject']}"
 
 
 def tables(sections: dict[str, dict[str, str]], summaries: dict[str, Summary],
@@ -41,7 +53,7 @@ def tables(sections: dict[str, dict[str, str]], summaries: dict[str, Summary],
 
     Args:
       sections: section -> row -> run, as a sweep's TABLE.
-      summaries: of each run: `overall` scores and moments of the `latent`.
+      summaries: of each run: `overall` scores, moments of the `latent`, `conspicuity` of the tumour.
       modalities: the sources' names.
     """
     found = []
@@ -69,10 +81,12 @@ def run(args: argparse.Namespace, overrides: list[str]) -> pathlib.Path:
     out = args.out or root
     summaries: dict[str, Summary] = {}
     for system in compared:
-        rows, latent = systems.scores(system, prepared, data, systems.scoring_of(args, "ssim"), out / "scores")
-        summaries[system.label] = summarise(rows) | {"latent": latent}
-    numbers = [{"run": run, "score": score, **value} for run, summary in summaries.items()
-               for score, value in summary["overall"].items()]
+        rows, further = systems.scores(system, prepared, data, systems.scoring_of(args, "ssim"), out / "scores")
+        summaries[system.label] = summarise(rows) | further
+    numbers = [{"run": run, "score": score, "worst": None, "worst_subject": None, **value}
+               for run, summary in summaries.items()
+               for of in (summary, summary.get("conspicuity") or {"overall": {}})
+               for score, value in of["overall"].items()]
     images = next(iter(summaries.values()))["images"]
     title = f"{name} on {data.data.dataset}, split {args.split}: {images} images"
     print(render.write(out, name, title, tables(sections, summaries, list(prepared.modalities)), numbers))

@@ -190,8 +190,8 @@ def data_config(systems: list[System], dataset: str | None, data_dir: str | None
 
 
 def scores(system: System, prepared: input_pipeline.Prepared, data: ml_collections.ConfigDict,
-           scoring: Scoring, folder: pathlib.Path) -> tuple[list[score_table.Row], dict[str, Any]]:
-    """Scores of every image of the split and moments of the latent; taken from `folder` where they are there.
+           scoring: Scoring, folder: pathlib.Path) -> tuple[list[score_table.Row], score_table.Further]:
+    """Scores of every image of the split, and what is not of one image; taken from `folder` where they are there.
 
     Args:
       system: to be scored.
@@ -208,13 +208,13 @@ def scores(system: System, prepared: input_pipeline.Prepared, data: ml_collectio
     table, record = folder / f"{stem}.csv", folder / f"{stem}.json"
     if table.exists() and record.exists():
         kept = json.loads(record.read_text())
-        if kept["of"] == key:
-            return _read_rows(table), kept["latent"]
-    rows, latent = score_model(system.label, system.trained, prepared, data.data, scoring)
+        if kept["of"] == key and "conspicuity" in kept:
+            return _read_rows(table), {name: value for name, value in kept.items() if name != "of"}
+    rows, further = score_model(system.label, system.trained, prepared, data.data, scoring)
     jax.clear_caches()  # as in train_missing
     score_table.write_csv(table, rows)
-    score_table.write_json(record, {"of": key, "latent": latent})
-    return rows, latent
+    score_table.write_json(record, {"of": key, **further})
+    return rows, further
 
 
 def _read_rows(path: pathlib.Path) -> list[score_table.Row]:

@@ -11,8 +11,8 @@ import numpy as np
 
 from fusioninn_jax import input_pipeline
 from fusioninn_jax.runtime.errors import UserError
-from fusioninn_jax.score_names import BRAIN, of_fused
-from fusioninn_jax.scoring.score_table import BOOTSTRAP_SEED, Row, summarise
+from fusioninn_jax.score_names import BRAIN, FAIRNESS, OVER_MEAN, of_fused, of_part
+from fusioninn_jax.scoring.score_table import BOOTSTRAP_SEED, Further, Row, summarise
 from fusioninn_jax.scoring.statistics import Comparison, paired_bootstrap
 from fusioninn_jax.tables import cost, published, render, systems
 from fusioninn_jax.tables.systems import System
@@ -22,9 +22,10 @@ REFERENCE = "fusioninn"  # the others are compared with it
 LEVEL = 0.05
 COLUMNS = {"q_ssim": "Q_SSIM", "q_fmi": "Q_FMI", "q_ncie": "Q_NCIE", "q_xy_fusioninn": "Q_XY, 3x3",
            "q_p_fusioninn": "Q_P, 11x11", "q_xy": "Q_XY", "q_p": "Q_P", of_fused(1): "SSIM with {0}",
-           of_fused(2): "SSIM with {1}"}
+           of_fused(2): "SSIM with {1}", FAIRNESS: "the worse SSIM"}
 OWN = (of_fused(1), of_fused(2), "q_xy", "q_p")
-INSIDE = (of_fused(1), of_fused(2), "q_ssim", "q_fmi", "q_ncie", "q_xy", "q_p")
+LESION = {"oedema": "oedema", "enhancing": "enhancing tumour", "core": "core"}
+INSIDE = (of_fused(1), of_fused(2), FAIRNESS, "q_ssim", "q_fmi", "q_ncie", "q_xy", "q_p")
 SIGNS = (f"* differs from {published.DISPLAY_NAMES[REFERENCE]} (p < {LEVEL}), whole patients resampled; † differs only "
          "if slices were independent, which those of one patient are not.")
 
@@ -32,9 +33,12 @@ SIGNS = (f"* differs from {published.DISPLAY_NAMES[REFERENCE]} (p < {LEVEL}), wh
 class Scored:
     """One system's scores: its summary and, per score, how it differs from the reference."""
 
-    def __init__(self, system: System, rows: list[Row]) -> None:
+    def __init__(self, system: System, rows: list[Row], further: Further) -> None:
         self.system, self.rows = system, {(row["subject"], row["slice_index"]): row for row in rows}
         self.overall: dict[str, dict[str, float]] = summarise(rows)["overall"]
+        lesion = further.get("conspicuity") or {"overall": {}, "subjects": {}}
+        self.lesion: dict[str, dict[str, Any]] = lesion["overall"]
+        self.patients: dict[str, dict[str, float]] = lesion["subjects"]
 
     def compare(self, other: Scored, score: str) -> tuple[Comparison, Comparison]:
         """This minus other on the same images: with patients, and with slices, as what is resampled."""
@@ -43,6 +47,12 @@ class Scored:
         patients = [subject for subject, _ in images]
         return (paired_bootstrap(a, b, seed=BOOTSTRAP_SEED, clusters=patients),
                 paired_bootstrap(a, b, seed=BOOTSTRAP_SEED))
+
+    def compare_lesion(self, other: Scored, score: str) -> Comparison:
+        """This minus other over the patients that have this part of the tumour."""
+        patients = [subject for subject, values in self.patients.items() if score in values]
+        a, b = ([of.patients[subject][score] for subject in patients] for of in (self, other))
+        return paired_bootstrap(a, b, seed=BOOTSTRAP_SEED)
 
 
 def _significant(comparison: Comparison) -> bool:
@@ -91,6 +101,33 @@ def _score_table(title: str, found: list[Scored], reference: Scored | None, scor
     return render.Table(title, ["system", *[COLUMNS[score].format(*modalities) for score in scores]], rows, SIGNS)
 
 
+def _lesion_table(found: list[Scored], reference: Scored | None, modalities: list[str]) -> render.Table | None:
+    """How the parts of the tumour stand out in the sources and in each system's images; None without an annotation."""
+    measured = [part for part in LESION if of_part("auc", part) in found[0].lesion]
+    if not measured:
+        return None
+
+    def cells(scored: Scored, part: str) -> list[str]:
+        of, over_mean = (scored.lesion[of_part("auc", part, which)] for which in ("", OVER_MEAN))
+        differs = reference is not None and scored is not reference and _significant(
+            scored.compare_lesion(reference, of_part("auc", part)))
+        return [render.interval(of, 3) + ("*" if differs else ""), f"{over_mean['mean']:+.3f}",
+                f"{of['worst']:.3f} {of['worst_subject']}", render.interval(scored.lesion[of_part("cnr", part)], 2)]
+
+    def of_source(source: int, part: str) -> list[str]:
+        auc, cnr = (found[0].lesion[of_part(measure, part, source)] for measure in ("auc", "cnr"))
+        return [render.interval(auc, 3), "", f"{auc['worst']:.3f} {auc['worst_subject']}", render.interval(cnr, 2)]
+    header = ["system"]
+    for part in measured:
+        header += [f"{LESION[part]}: AUC", "over the plain mean", "worst patient", "contrast-to-noise"]
+    rows = [[modality, *[cell for part in measured for cell in of_source(i, part)]]
+            for i, modality in enumerate(modalities, 1)]
+    rows += [[_label(scored.system), *[cell for part in measured for cell in cells(scored, part)]]
+             for _, of_name in _order(found) for scored in of_name]
+    return render.Table("Conspicuity of the tumour against other brain, by patient", header, rows,
+                        f"Mean over patients [bootstrap 95 % interval], at 8 bits. {SIGNS}")
+
+
 def measure_cost(system: System, size: tuple[int, int]) -> dict[str, float | None]:
     """Parameters, GFLOPs and milliseconds of fusing one pair of `size`, and seconds of training."""
     image = jnp.asarray(np.random.default_rng(0).random((1, *size, 1), np.float32))
@@ -121,9 +158,9 @@ def _numbers(found: list[Scored], reference: Scored | None,
              costs: dict[str, dict[str, float | None]]) -> list[dict[str, Any]]:
     records = []
     for scored in found:
-        for score, value in scored.overall.items():
+        for score, value in (scored.overall | scored.lesion).items():
             record: dict[str, Any] = {
-                "system": scored.system.label, "score": score, **value,
+                "system": scored.system.label, "score": score, "worst": None, "worst_subject": None, **value,
                 "paper": published.TABLE1.get(scored.system.name, {}).get(score), "difference": None,
                 "difference_low": None, "difference_high": None, "p_patients": None, "p_slices": None}
             if reference is not None and scored is not reference and score in reference.overall:
@@ -131,6 +168,10 @@ def _numbers(found: list[Scored], reference: Scored | None,
                 record |= {"difference": patients.difference, "difference_low": patients.low,
                            "difference_high": patients.high, "p_patients": patients.p_value,
                            "p_slices": slices.p_value}
+            elif reference is not None and scored is not reference and score in reference.lesion:
+                patients = scored.compare_lesion(reference, score)
+                record |= {"difference": patients.difference, "difference_low": patients.low,
+                           "difference_high": patients.high, "p_patients": patients.p_value}
             records.append(record | costs[scored.system.label])
     return records
 
@@ -155,7 +196,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> pathlib.Path:
     prepared = input_pipeline.open_dataset(data.data)
     out = args.out or (args.root or pathlib.Path("runs")) / "table1"
     scoring = systems.scoring_of(args, "table1")
-    found = [Scored(system, systems.scores(system, prepared, data, scoring, out / "scores")[0]) for system in compared]
+    found = [Scored(system, *systems.scores(system, prepared, data, scoring, out / "scores")) for system in compared]
     size = next(input_pipeline.evaluation_batches(prepared, data.data, args.split, batch_size=1, multiple=16,
                                                   limit=1))["sources"].shape[1:3]
     costs = {system.label: measure_cost(system, size) for system in compared}
@@ -164,10 +205,10 @@ def run(args: argparse.Namespace, overrides: list[str]) -> pathlib.Path:
     tables = [_published_table(found, reference),
               _score_table("The metrics of their own papers, whole slices", found, reference, OWN, "", modalities),
               _score_table("Inside the brain", found, reference, INSIDE, BRAIN, modalities),
-              _cost_table(found, costs, size)]
+              _lesion_table(found, reference, modalities), _cost_table(found, costs, size)]
     images, patients = len(found[0].rows), len({subject for subject, _ in found[0].rows})
     title = f"Table 1 on {data.data.dataset}, split {args.split}: {images} images of {patients} patients"
-    print(render.write(out, "table1", title, tables, _numbers(found, reference, costs)))
+    print(render.write(out, "table1", title, [table for table in tables if table], _numbers(found, reference, costs)))
     return out / "table1.md"
 
 

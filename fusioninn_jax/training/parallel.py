@@ -10,13 +10,14 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
 
-from fusioninn_jax import objective, score_names
-from fusioninn_jax.models import FusionModel
+from fusioninn_jax import characteristic, objective, salts, score_names
+from fusioninn_jax.models import FusionModel, Variables
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.training import train_state
 from fusioninn_jax.training.train_state import TrainState
@@ -58,8 +59,50 @@ def replicate(tree: Any, devices: list[jax.Device]) -> Any:
     return jax.device_put(tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
 
 
+def initialise(model: FusionModel, key: jax.Array, stack: np.ndarray, devices: list[jax.Device]) -> Variables:
+    """`model.init` on the global batch, each device holding its share: XLA turns the statistics of the batch that the
+    model adapts to into sums, and devices add those.
+
+    Args:
+      model: the system.
+      key: the same on every process.
+      stack: this process's rows, (B / processes, H, W, M).
+      devices: of all processes, process by process.
+
+    Returns:
+      the variables as NumPy arrays.
+    """
+    mesh = jax.sharding.Mesh(np.array(devices), (AXIS,))
+    by_rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(AXIS))
+    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    rows = jax.make_array_from_process_local_data(by_rows, stack)
+    def init(key: jax.Array, rows: jax.Array) -> Variables:
+        return model.init(key, *objective.split_sources(rows))
+    return jax.tree.map(np.asarray, jax.jit(init, out_shardings=everywhere)(key, rows))
+
+
 def _gather(x: jax.Array) -> jax.Array:
     return jax.lax.all_gather(x, AXIS, tiled=True)
+
+
+def _added(tree: Any) -> Any:
+    """The sum over all devices of every array, in one all-reduce."""
+    flat, back = jax.flatten_util.ravel_pytree(tree)
+    return back(jax.lax.psum(flat, AXIS))
+
+
+@jax.custom_vjp
+def _share(sums: characteristic.Sums) -> characteristic.Sums:
+    """The sums of all devices.
+
+    The gradient is that of the sum of all devices' losses, as of any collective here. All make the same of the shared
+    sums, so their cotangents are equal and adding them takes no second all-reduce.
+    """
+    return _added(sums)
+
+
+_share.defvjp(lambda sums: (_added(sums), None),
+              lambda _, g: (jax.tree.map(lambda x: x * jax.lax.axis_size(AXIS), g),))
 
 
 def _example_keys(key: jax.Array, count: int) -> jax.Array:
@@ -70,7 +113,7 @@ def _example_keys(key: jax.Array, count: int) -> jax.Array:
 
 def make_train_step(model: FusionModel, optimizer: optax.GradientTransformation,
                     config: ml_collections.ConfigDict, devices: list[jax.Device]) -> Callable[..., Any]:
-    """The training step, `(state, sources, key) -> (state, metrics)`.
+    """The training step, `(state, slices, key) -> (state, metrics)`.
 
     Args:
       model: the system.
@@ -79,26 +122,27 @@ def make_train_step(model: FusionModel, optimizer: optax.GradientTransformation,
       devices: of all processes, process by process.
 
     Returns:
-      a function of the state (its buffers are donated), this process's (D, B/D, H, W, M) sources and the seed's key;
+      a function of the state (its buffers are donated), this process's `objective.Slices`, each array (D, B/D, ...),
+      and the seed's key;
       its metrics are scalars of the global batch.
     """
-    def step(state: TrainState, stack: jax.Array, key: jax.Array) -> tuple[TrainState, dict[str, jax.Array]]:
-        keys = _example_keys(jax.random.fold_in(key, state.step), len(stack))
+    def step(state: TrainState, slices: objective.Slices, key: jax.Array) -> tuple[TrainState, dict[str, jax.Array]]:
+        step_key = jax.random.fold_in(key, state.step)
+        keys = _example_keys(step_key, len(slices.sources))
         augment_keys, loss_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
-        stack = jax.vmap(lambda k, x: objective.augment(k, x, config.augment))(augment_keys, stack)
-        sources = objective.split_sources(stack)
+        slices = jax.vmap(lambda k, example: objective.augment(k, example, config.augment))(augment_keys, slices)
 
         def loss(params: Any) -> tuple[jax.Array, tuple[dict[str, jax.Array], Any]]:
             parts, _, batch_stats = objective.loss_parts(
-                model, {**state.variables, "params": params}, sources, loss_keys, config.losses, train=True,
-                gather=_gather)
+                model, {**state.variables, "params": params}, slices, loss_keys, config.losses, train=True,
+                gather=_gather, share=_share, step_key=jax.random.fold_in(step_key, salts.STATISTICS))
             per_image = objective.per_image_loss(model, parts, config.losses)
-            metrics = {"loss": per_image, **parts._asdict()}
-            metrics = {name: jax.lax.pmean(jnp.mean(value), AXIS) for name, value in metrics.items()}
-            return metrics["loss"], (metrics, jax.lax.pmean(batch_stats, AXIS))
+            metrics = {name: jnp.mean(value) for name, value in {"loss": per_image, **parts._asdict()}.items()}
+            return metrics["loss"], (metrics, batch_stats)
 
-        gradients, (metrics, batch_stats) = jax.grad(loss, has_aux=True)(state.variables["params"])
-        gradients = jax.lax.pmean(gradients, AXIS)
+        gradients, aside = jax.grad(loss, has_aux=True)(state.variables["params"])
+        own = jax.tree.map(lambda x: x / jax.lax.axis_size(AXIS), (gradients, *aside))
+        gradients, metrics, batch_stats = _added(own)
         metrics["gradient_norm"] = optax.tree.norm(gradients)
         state = train_state.apply_gradients(state, gradients, batch_stats, optimizer, config.optimizer)
         return state, metrics
@@ -109,7 +153,7 @@ def make_train_step(model: FusionModel, optimizer: optax.GradientTransformation,
 
 def make_eval_step(model: FusionModel, config: ml_collections.ConfigDict, devices: list[jax.Device],
                    *, with_images: bool = False) -> Callable[..., Any]:
-    """The evaluation step, `(variables, sources, numbers, key) -> per-image results`.
+    """The evaluation step, `(variables, slices, numbers, key) -> per-image results`.
 
     Batches and results are this process's, (D, B/D, ...).
 
@@ -121,14 +165,14 @@ def make_eval_step(model: FusionModel, config: ml_collections.ConfigDict, device
     stored = config.losses.storage
     storage = score_names.storage_name(stored.kind, stored.bits, stored.quality)
 
-    def step(variables: Any, stack: jax.Array, numbers: jax.Array, key: jax.Array) -> dict[str, jax.Array]:
+    def step(variables: Any, slices: objective.Slices, numbers: jax.Array, key: jax.Array) -> dict[str, jax.Array]:
         keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(numbers)
-        sources = objective.split_sources(stack)
-        parts, images, _ = objective.loss_parts(model, variables, sources, keys, config.losses, train=False,
-                                                gather=_gather)
+        sources = objective.split_sources(slices.sources)
+        parts, images, _ = objective.loss_parts(model, variables, slices, keys, config.losses, train=False,
+                                                gather=_gather, share=_share)
         result = {"fusion": parts.fusion, "decomposition": parts.decomposition,
-                  "background": jnp.broadcast_to(parts.background, len(stack)),
-                  "latent_loss": jnp.broadcast_to(parts.latent, len(stack)),
+                  "background": jnp.broadcast_to(parts.background, len(numbers)),
+                  "latent_loss": jnp.broadcast_to(parts.latent, len(numbers)),
                   **objective.scores(sources, images, storage)}
         if with_images:
             if "decomposed" in images:

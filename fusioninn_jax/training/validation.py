@@ -46,8 +46,9 @@ def run_over(model: FusionModel, variables: Any, prepared: input_pipeline.Prepar
                                                 process_index=jax.process_index(), process_count=jax.process_count())
     own = len(parallel.own_devices(devices))
     for batch in batches:
-        stack, numbers = parallel.split_batch((batch["sources"], batch["number"].astype(np.uint32)), own)
-        yield batch, parallel.merge_batch(step(variables, stack, numbers, key))
+        slices = objective.slices_of(batch)
+        slices, numbers = parallel.split_batch((slices, batch["number"].astype(np.uint32)), own)
+        yield batch, parallel.merge_batch(step(variables, slices, numbers, key))
 
 
 def _whole_batches(batches: list[np.ndarray]) -> np.ndarray:

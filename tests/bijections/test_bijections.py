@@ -5,45 +5,9 @@ import numpy as np
 import pytest
 
 from fusioninn_jax import bijections as bj
-from fusioninn_jax.bijections.coupling import _atan
-from fusioninn_jax.models.conditioners import conv_conditioner
+from fusioninn_jax.bijections.transformers import _atan
 from tests import tolerances
-
-CONV = conv_conditioner(5, final_relu=False, zero_last=False)
-
-
-def mlp(params, u, channels):
-    """A conditioner for arrays of any rank: a random map of the last axis, no parameters."""
-    del params
-    weights = jax.random.normal(jax.random.key(9), (u.shape[-1], 2 * channels), jnp.float32).astype(u.dtype)
-    return jnp.tanh(u @ weights)
-
-
-def bfloat16_mlp(params, u, channels):
-    return mlp(params, u.astype(jnp.bfloat16), channels)
-
-
-TABLE = {
-    "actnorm": (bj.actnorm(), (3, 4, 6, 2)),
-    "actnorm_vectors": (bj.actnorm(), (7, 3)),
-    "coupling_conv": (bj.coupling(*CONV), (2, 4, 6, 2)),
-    "coupling_odd_channels": (bj.coupling(mlp), (2, 4, 2, 5)),
-    "coupling_vectors": (bj.coupling(mlp), (4, 6)),
-    "coupling_volume": (bj.coupling(mlp), (2, 2, 2, 2, 2)),
-    "coupling_unclamped": (bj.coupling(mlp, clamp=None), (3, 4)),
-    "coupling_bfloat16_conditioner": (bj.coupling(bfloat16_mlp), (3, 4, 4, 2)),
-    "permutation": (bj.permutation((2, 0, 1)), (2, 4, 2, 3)),
-    "squeeze": (bj.squeeze(), (2, 4, 6, 2)),
-    "unsqueeze": (bj.unsqueeze(), (2, 2, 3, 8)),
-    "haar": (bj.haar(), (2, 4, 6, 2)),
-    "unhaar": (bj.unhaar(), (2, 2, 3, 8)),
-    "logit": (bj.logit(shrinkage=0.01), (2, 4, 2, 2)),
-    "logit_tails": (bj.chain(bj.actnorm(), bj.logit(shrinkage=0.2)), (2, 4, 2, 2)),
-    "chain": (bj.chain(bj.actnorm(), bj.coupling(*CONV), bj.permutation((1, 0)), bj.squeeze(), bj.coupling(mlp),
-                       bj.unsqueeze()), (2, 4, 4, 2)),
-    "empty_chain": (bj.chain(), (2, 3)),
-}
-
+from tests.bijections.members import TABLE, batch, dense, dense_init, mlp, prepared
 
 BFLOAT16 = TABLE["coupling_bfloat16_conditioner"]  # rounds anew in every compilation
 
@@ -53,52 +17,35 @@ def case_fixture(request):
     return TABLE[request.param]
 
 
-def batch(shape, dtype=jnp.float32):
-    return jax.random.uniform(jax.random.key(1), shape, jnp.float32, 0.05, 0.95).astype(dtype)
-
-
-def prepared(case, dtype=jnp.float32):
-    """The bijection, params moved off their special start, and a batch."""
-    bijection, shape = case
-    x = batch(shape, dtype)
-    params = bijection.init(jax.random.key(2), x)
-    return bijection, jax.tree.map(lambda p: p + 0.1 * jnp.cos(jnp.arange(p.size, dtype=p.dtype).reshape(p.shape)),
-                                   params), x
-
-
 @pytest.mark.parametrize("dtype,tolerance", [(jnp.float32, tolerances.ROUND_TRIP_F32),
                                              (jnp.float64, tolerances.ROUND_TRIP_F64)])
 def test_round_trip(case, dtype, tolerance):
     with jax.enable_x64(dtype == jnp.float64):
-        bijection, params, x = prepared(case, dtype)
-        y, log_det = jax.jit(bijection.forward)(params, x)
-        back, inverse_log_det = jax.jit(bijection.inverse)(params, y)
+        bijection, params, x, condition = prepared(case, dtype)
+        y, log_det = jax.jit(bijection.forward)(params, x, condition)
+        back, inverse_log_det = jax.jit(bijection.inverse)(params, y, condition)
         assert y.dtype == back.dtype == log_det.dtype == dtype
-        assert log_det.shape == x.shape[:1]
+        assert log_det.shape == x.shape[:1] and y.size == x.size
         np.testing.assert_allclose(back, x, atol=tolerance)
         np.testing.assert_allclose(inverse_log_det, -log_det, atol=tolerance * 100)
 
 
 def test_log_det_is_that_of_the_jacobian(case):
     with jax.enable_x64(True):
-        bijection, params, x = prepared(case, jnp.float64)
-        _, log_det = jax.jit(bijection.forward)(params, x)
-        def flat(row):
-            return bijection.forward(params, row.reshape(1, *x.shape[1:]))[0].ravel()
-        jacobian = jax.jit(jax.jacobian(flat))
-        expected = [np.linalg.slogdet(jacobian(row.ravel()))[1] for row in x]
-        tolerance = tolerances.BFLOAT16 if case is BFLOAT16 else tolerances.GOLDEN_F64
-        np.testing.assert_allclose(log_det, expected, rtol=tolerance, atol=tolerance)
+        bijection, params, x, condition = prepared(case, jnp.float64)
+        one = None if condition is None else condition[:1]
 
+        @jax.jit
+        def both(row):
+            def flat(row):
+                return bijection.forward(params, row.reshape(1, *x.shape[1:]), one)[0].ravel()
+            return (jax.jacrev if case.rebuilt else jax.jacfwd)(flat)(row.ravel()), \
+                bijection.forward(params, row[None], one)[1][0]
 
-def test_jit_and_vmap_agree_with_the_plain_call(case):
-    bijection, params, x = prepared(case)
-    y, log_det = bijection.forward(params, x)
-    tolerance = tolerances.BFLOAT16 if case is BFLOAT16 else tolerances.ROUND_TRIP_F32
-    twice = jax.vmap(bijection.forward, in_axes=(None, 0))(params, jnp.stack([x, x[::-1]]))
-    for of_jit, of_vmap, plain in zip(jax.jit(bijection.forward)(params, x), twice, (y, log_det), strict=True):
-        np.testing.assert_allclose(of_jit, plain, atol=tolerance, rtol=tolerance)
-        np.testing.assert_allclose(of_vmap, jnp.stack([plain, plain[::-1]]), atol=tolerance, rtol=tolerance)
+        for row in x[:2]:
+            jacobian, log_det = both(row)
+            tolerance = tolerances.BFLOAT16 if case is BFLOAT16 else tolerances.GOLDEN_F64
+            np.testing.assert_allclose(log_det, np.linalg.slogdet(jacobian)[1], rtol=tolerance, atol=tolerance)
 
 
 def test_actnorm_starts_with_zero_mean_and_unit_unbiased_deviation():
@@ -198,3 +145,73 @@ def test_the_arc_tangent_of_the_clamp():
     np.testing.assert_allclose(value, np.arctan(exact), rtol=tolerances.ATAN_F32)
     np.testing.assert_allclose(slope, 1 / (1 + exact**2), rtol=tolerances.ATAN_F32, atol=np.finfo(np.float32).tiny)
     assert np.isnan(_atan(jnp.float32(jnp.nan)))
+
+
+@pytest.mark.parametrize("channels", [784, 3072])
+def test_a_wide_permutation_is_a_gather_and_so_is_its_gradient(channels):
+    order = np.random.default_rng(0).permutation(channels)
+    def loss(x):
+        return jnp.sin(bj.permutation_forward(order, x)[0]).sum()
+    text = jax.jit(jax.grad(loss)).lower(jnp.zeros((2, channels))).as_text()
+    assert "gather" in text and "scatter" not in text and text.count("\n") < 200
+
+
+def test_a_chain_names_what_does_not_fit():
+    with pytest.raises(ValueError, match="2 bijections takes as many params; got 1"):
+        bj.chain(bj.squeeze(), bj.haar()).forward([{}], jnp.zeros((1, 4, 4, 1)))
+    def forward(params, x):
+        return x, jnp.zeros(x.shape)
+    careless = bj.Bijection(lambda key, x: {}, forward, forward)
+    with pytest.raises(ValueError, match=r"member 1 of a chain gave a log_det of shape \(3, 2\).*\(3,\)"):
+        bj.chain(bj.identity(), careless).forward([{}, {}], jnp.zeros((3, 2)))
+    with pytest.raises(ValueError, match=r"actnorm takes \(B, ..., 3\); got shape \(4, 1\)"):
+        bj.actnorm_forward({"scale": jnp.zeros(3), "bias": jnp.zeros(3)}, jnp.zeros((4, 1)))
+    with pytest.raises(ValueError, match="keeps shape"):
+        bj.scan(bj.squeeze(), 2).forward({}, jnp.zeros((1, 4, 4, 1)))
+    with pytest.raises(ValueError, match="at least once"):
+        bj.scan(bj.identity(), 0)
+    with pytest.raises(ValueError, match="cannot make"):
+        bj.reshape((2, 3), (5,))
+
+
+@pytest.mark.parametrize("backward", ["stored", "rebuilt"])
+def test_members_that_know_no_condition_may_stand_where_there_is_none(backward):
+    def forward(params, x):
+        return x * 2, jnp.full(len(x), x[0].size * jnp.log(2.0))
+    def inverse(params, y):
+        return y / 2, jnp.full(len(y), -y[0].size * jnp.log(2.0))
+    plain = bj.Bijection(lambda key, x: {}, forward, inverse)
+    flow, x = bj.chain(bj.actnorm(), plain, backward=backward), batch((5, 3))
+    params = flow.init(jax.random.key(0), x)
+    gradient = jax.grad(lambda x: flow.forward(params, x)[0].sum())(x)
+    np.testing.assert_allclose(gradient, jnp.broadcast_to(2 * jnp.exp(params[0]["scale"]), x.shape), rtol=1e-5)
+
+
+def test_an_inverted_actnorm_normalises_where_it_stands():
+    x = 3 + 5 * batch((50, 2))
+    flow = bj.chain(bj.actnorm().inverted())
+    y, _ = flow.forward(flow.init(jax.random.key(0), x), x)
+    np.testing.assert_allclose(y.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(y.std(0, ddof=1), 1, atol=1e-5)
+
+
+def test_scan_compiles_the_same_at_any_depth():
+    block = bj.chain(bj.actnorm(), bj.coupling(dense, dense_init))
+    x = batch((3, 4))
+    def lines(count, backward):
+        flow = bj.scan(block, count, backward=backward)
+        params = jax.eval_shape(flow.init, jax.random.key(0), x)
+        return str(jax.make_jaxpr(jax.grad(lambda p: flow.forward(p, x)[0].sum()))(params)).count("\n")
+    for backward in ("stored", "rebuilt"):
+        assert lines(2, backward) == lines(40, backward)
+
+
+def test_what_scan_keeps_does_not_grow_with_depth():
+    block, x = bj.chain(bj.actnorm(), bj.coupling(dense, dense_init)), batch((64, 8))
+    def kept(count, backward):
+        flow = bj.scan(block, count, backward=backward)
+        params = flow.init(jax.random.key(0), x)
+        _, pull = jax.vjp(flow.forward, params, x)
+        return sum(leaf.size for leaf in jax.tree.leaves(pull)) - sum(leaf.size for leaf in jax.tree.leaves(params))
+    assert kept(9, "rebuilt") == kept(1, "rebuilt") == x.size
+    assert kept(9, "stored") > 5 * kept(1, "stored")

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fusioninn_jax import losses, models
+from fusioninn_jax import latent_losses, losses, models
 from fusioninn_jax.interop.torch_checkpoint import convert
 from fusioninn_jax.models.fusioninn import make_flow
 from tests.golden import portable_inputs
@@ -84,7 +84,7 @@ class Ours:
         """Every loss part, named as in PARTS."""
         fused, latent = self.model.fuse(variables, *self.sources)
         decomposed = self.model.decompose(variables, fused, self.resampled)
-        mmd = losses.mmd_official(latent, jnp.asarray(self.case.mmd_target.astype(self.dtype)))
+        mmd = latent_losses.mmd_official(latent, jnp.asarray(self.case.mmd_target.astype(self.dtype)))
         pairs = {"fused": [(x, fused) for x in self.sources],
                  "dec": list(zip(self.sources, decomposed, strict=True))}
         parts = {"mmd": mmd}

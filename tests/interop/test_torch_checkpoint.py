@@ -75,7 +75,7 @@ def test_an_imported_checkpoint_is_the_model(torch, tmp_path, wrapper):
     wrapped = {f"module.{key}": value for key, value in state.items()} if wrapper else state
     torch.save({wrapper: wrapped, "epoch": 3} if wrapper else wrapped, tmp_path / "w.pt")
     assert torch_checkpoint.main([str(tmp_path / "w.pt"), "--name=half_unet", f"--workdir={tmp_path}/run"]) == 0
-    model, variables, config, step = checkpoint.load(tmp_path / "run")
+    model, variables, config, step, *_ = checkpoint.load(tmp_path / "run")
     assert (config.model.name, config.model.half_unet.width, step) == ("half_unet", 4, 0)
     expected_config, expected = torch_checkpoint.convert("half_unet", {key: value.numpy() for key, value in
                                                                        state.items()})
@@ -141,7 +141,7 @@ def test_the_command_exits_with_2(tmp_path):
 def test_the_authors_checkpoint_gives_the_authors_outputs(torch, reference, tmp_path):
     assert torch_checkpoint.main([str(reference / "inn.pt"), "--name=fusioninn", f"--workdir={tmp_path}"]) == 0
     numbers = np.load(reference / "fusioninn.npz")
-    _, variables, config, _ = checkpoint.load(tmp_path)
+    _, variables, config, *_ = checkpoint.load(tmp_path)
     with jax.enable_x64(True):
         model = models.get("fusioninn", config.model.fusioninn)
         variables = jax.tree.map(lambda leaf: jnp.asarray(leaf, np.float64), variables)

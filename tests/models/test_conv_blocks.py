@@ -96,7 +96,8 @@ def test_deep_supervision_trains_the_side_outputs(name, sides):
     config, keys = settings.defaults().losses, jax.random.split(jax.random.key(1), 2)
 
     def parts(params, train_mode):
-        found, images, _ = objective.loss_parts(model, {**variables, "params": params}, tuple(pair()), keys, config,
+        slices = objective.Slices(jnp.concatenate(pair(), -1))
+        found, images, _ = objective.loss_parts(model, {**variables, "params": params}, slices, keys, config,
                                                 train=train_mode, gather=on_one_device)
         assert images["fused"].shape == (2, 16, 16, 1)
         return found.fusion.mean()

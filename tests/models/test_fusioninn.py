@@ -1,5 +1,6 @@
 """FusionINN against the authors' numbers, and what must hold for any number of blocks and sources."""
 import pathlib
+import pickle
 
 import jax
 import jax.numpy as jnp
@@ -114,13 +115,13 @@ def perturbed(params, size):
                            for key, leaf in zip(keys, leaves, strict=True)])
 
 
-@pytest.mark.parametrize("formulation", ["logit", "official"])
+@pytest.mark.parametrize("formulation", ["linear", "logit", "official"])
 @pytest.mark.parametrize("blocks", [1, 2, 3, 4, 5, 8])
 def test_flow_round_trip_float64(blocks, formulation):
     with jax.enable_x64(True):
         config = models.default_config("fusioninn")
         config.blocks, config.formulation = blocks, formulation
-        flow, x = make_flow(config), batch((2, 12, 16), dtype=jnp.float64)
+        flow, x = make_flow(config), batch((2, 16, 32), dtype=jnp.float64)
         params = perturbed(jax.jit(flow.init)(jax.random.key(0), x), TRAINED)
         y, log_det = jax.jit(flow.forward)(params, x)
         back, inverse_log_det = jax.jit(flow.inverse)(params, y)
@@ -128,9 +129,10 @@ def test_flow_round_trip_float64(blocks, formulation):
         np.testing.assert_allclose(inverse_log_det, -log_det, atol=1e-9)
 
 
+@pytest.mark.parametrize("formulation", ["linear", "logit"])
 @pytest.mark.parametrize("blocks", [1, 3, 8])
-def test_logit_model_gives_the_sources_back_with_the_true_latent(blocks):
-    model = models.get("fusioninn", {"blocks": blocks})
+def test_models_give_the_sources_back_with_the_true_latent(blocks, formulation):
+    model = models.get("fusioninn", {"blocks": blocks, "formulation": formulation})
     sources = jnp.split(batch((2, 32, 32)), 2, -1)
     variables = {"params": perturbed(jax.jit(model.init)(jax.random.key(0), *sources)["params"], TRAINED)}
     decomposed = jax.jit(model.decompose)(variables, *jax.jit(model.fuse)(variables, *sources))
@@ -225,7 +227,8 @@ def test_memory_of_a_rebuilt_step_does_not_grow_with_depth(monkeypatch):
         model = models.get("fusioninn", {"blocks": blocks, "widths": (4,), "backward": "rebuilt"})
         def loss(variables, *sources_and_keys):
             *sources, keys = sources_and_keys
-            parts, _, _ = objective.loss_parts(model, variables, tuple(sources), keys, config, train=True,
+            slices = objective.Slices(jnp.concatenate(sources, -1))
+            parts, _, _ = objective.loss_parts(model, variables, slices, keys, config, train=True,
                                                gather=lambda x: x)
             return objective.per_image_loss(model, parts, config).mean()
         variables = jax.eval_shape(model.init, jax.random.key(0), image, image)
@@ -237,7 +240,7 @@ def test_memory_of_a_rebuilt_step_does_not_grow_with_depth(monkeypatch):
 
 
 @pytest.mark.parametrize("settings,match", [
-    ({"formulation": "logits"}, "must be one of logit, official"),
+    ({"formulation": "logits"}, "must be one of linear, logit, official"),
     ({"blocks": 0}, "blocks ≥ 1"),
     ({"permutations": ((0, 1, 2),)}, "permutations"),
     ({"block": 3}, "did you mean 'blocks'"),
@@ -250,3 +253,61 @@ def test_bad_settings_are_named(settings, match):
 def test_unknown_system_is_named():
     with pytest.raises(ValueError, match="did you mean 'fusioninn'"):
         models.get("fusionin")
+
+
+@pytest.mark.parametrize("formulation", ["logit", "official"])
+def test_the_flow_of_the_sources_and_its_density(formulation):
+    with jax.enable_x64(True):
+        model = models.get("fusioninn", {"formulation": formulation, "levels": (0, 1), "widths": (3,)})
+        sources = jnp.split(batch((2, 4, 4), dtype=jnp.float64), 2, -1)
+        variables = {"params": perturbed(jax.jit(model.init)(jax.random.key(0), *sources)["params"], 0.05)}
+        fused, latent = jax.jit(model.fuse)(variables, *sources)
+        y, log_det = jax.jit(model.flow.forward)(variables["params"], jnp.concatenate(sources, -1))
+        shown = jax.nn.sigmoid(y[..., :1]) if formulation == "official" else y[..., :1]
+        np.testing.assert_allclose(jnp.concatenate([shown, y[..., 1:]], -1), jnp.concatenate([fused, latent], -1),
+                                   atol=tolerances.ROUND_TRIP_F64)
+        back, inverse_log_det = jax.jit(model.flow.inverse)(variables["params"], y)
+        np.testing.assert_allclose(back, jnp.concatenate(sources, -1), atol=tolerances.ROUND_TRIP_F64)
+        np.testing.assert_allclose(inverse_log_det, -log_det, atol=1e-9)
+        np.testing.assert_allclose(model.log_det(variables, *sources), log_det)
+        jacobian = jax.jit(jax.jacfwd(lambda row: model.flow.forward(variables["params"],
+                                                                     row.reshape(1, 4, 4, 2))[0].ravel()))
+        stack = jnp.concatenate(sources, -1)
+        np.testing.assert_allclose(log_det[0], np.linalg.slogdet(jacobian(stack[0].ravel()))[1], atol=1e-8)
+        normal = jax.scipy.stats.norm.logpdf(latent).sum((1, 2, 3))
+        np.testing.assert_allclose(model.log_prob(variables, *sources), normal + log_det)
+
+
+def test_the_unclipped_decomposition_has_its_true_derivative_in_either_mode():
+    with jax.enable_x64(True):
+        model = models.get("fusioninn", {"levels": (0, 1), "widths": (3,)})
+        sources = jnp.split(batch((1, 4, 4), dtype=jnp.float64), 2, -1)
+        variables = {"params": perturbed(jax.jit(model.init)(jax.random.key(0), *sources)["params"], 0.2)}
+        fused, latent = jax.jit(model.fuse)(variables, *sources)
+        wild = latent + 8 * jnp.cos(jnp.arange(latent.size)).reshape(latent.shape)  # throws the sources far out
+        def value(z, decompose):
+            return sum((image**2).sum() for image in decompose(variables, fused, z))
+        assert float(jnp.stack(model.decompose_unclipped(variables, fused, wild)).max()) > 1.1
+        direction, step = jnp.sin(jnp.arange(wild.size)).reshape(wild.shape), 1e-6
+        run = jax.jit(lambda z: value(z, model.decompose_unclipped))
+        slope = (run(wild + step * direction) - run(wild - step * direction)) / (2 * step)
+        np.testing.assert_allclose(jnp.vdot(jax.grad(run)(wild), direction), slope, rtol=1e-6)
+        np.testing.assert_allclose(jax.jvp(run, (wild,), (direction,))[1], slope, rtol=1e-6)
+        clipped = jnp.clip(jnp.stack(model.decompose_unclipped(variables, fused, wild)), 0, 1)
+        np.testing.assert_allclose(jnp.stack(model.decompose(variables, fused, wild)), clipped)
+
+
+@pytest.mark.parametrize("formulation", ["logit", "official"])
+def test_a_model_pickles(formulation):
+    model = pickle.loads(pickle.dumps(models.get("fusioninn", {"formulation": formulation, "widths": (3,)})))
+    sources = jnp.split(batch((1, 8, 8)), 2, -1)
+    assert jax.eval_shape(model.init, jax.random.key(0), *sources)["params"]
+
+
+@pytest.mark.parametrize("sources,blocks", [(2, 1), (2, 2), (2, 9), (3, 2), (3, 4), (4, 3)])
+def test_the_linear_flow_starts_as_the_mean(sources, blocks):
+    model = models.get("fusioninn", {"sources": sources, "blocks": blocks, "widths": (3,)})
+    images = jnp.split(batch((1, 32, 32), sources), sources, -1)
+    fused, latent = model.fuse(jax.jit(model.init)(jax.random.key(0), *images), *images)
+    np.testing.assert_allclose(fused, sum(images) / sources, atol=tolerances.ROUND_TRIP_F32)
+    assert latent.shape == (1, 32, 32, sources - 1) and float(jnp.abs(latent).max()) > 0.1

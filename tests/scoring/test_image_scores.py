@@ -32,6 +32,9 @@ def test_fusion_scores_are_the_metrics_over_slice_and_brain(sources):
     np.testing.assert_allclose(scores["q_p_brain"], metrics.q_p(*sources, fused, mask=brain), rtol=1e-6)
     np.testing.assert_allclose(scores["q_xy_fusioninn"], metrics.q_xy(*sources, fused, variant="fusioninn"), rtol=1e-6)
     np.testing.assert_allclose((scores["ssim_fused_1"] + scores["ssim_fused_2"]) / 2, scores["q_ssim"], rtol=1e-5)
+    np.testing.assert_array_equal(scores["fairness_brain"],
+                                  jnp.minimum(scores["ssim_fused_1_brain"], scores["ssim_fused_2_brain"]))
+    np.testing.assert_allclose(scores["fairness"], metrics.fairness(*sources, fused), rtol=1e-6)
     assert "q_xy_fusioninn_brain" not in scores and "q_fmi_brain" in scores
 
 

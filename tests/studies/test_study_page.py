@@ -88,8 +88,10 @@ def test_the_page_shows_the_study_and_names_nobody(tmp_path, study, model_folder
         "source 1", "source 2", "fused", "source 1, decomposed", "source 2, decomposed", "source 1, |error|",
         "source 2, |error|", "source 1, uncertainty", "source 2, uncertainty"]
     assert list(data["scores"]) == ["Q SSIM", "Q NCIE", "SSIM, source 1 and fused", "SSIM, source 2 and fused",
-                                    "SSIM, source 1 and decomposed", "SSIM, source 2 and decomposed"]
-    assert all(name in page for name in data["scores"])
+                                    "SSIM, source 1 and decomposed", "SSIM, source 2 and decomposed",
+                                    "SSIM, the worse of the sources and fused"]
+    assert all(name in page for name in [*data["scores"], "How the annotation stands out", "contrast-to-noise",
+                                         "whole annotation"])
     assert data["tumour"]["labels"] == [2, 4] and data["axes"] == ["S", "P", "L"]
     np.testing.assert_allclose(data["tumour"]["areas"], [0, 100, 100, 100, 0], rtol=1e-4)
     assert "NaN" not in json.dumps(data)
@@ -158,6 +160,12 @@ def test_a_page_that_would_be_too_large_shows_fewer_slices(study, model_folder, 
     monkeypatch.setattr(page_content, "COARSE_SIDE", 8)
     page = page_content.render(found)
     assert data_of(page)["shrink"] == 2 and "mean of 2x2" in page and len(data_of(page)["numbers"]) == 5
+
+
+def test_a_mask_of_fractions_is_one_label():
+    assert examination.labels_of(np.array([0, 1, 4])).tolist() == [0, 1, 4]
+    assert examination.labels_of(np.array([0, 0.25, 1])).tolist() == [0, 1, 1]
+    assert examination.labels_of(np.array([0, 300, -2])).tolist() == [0, 1, 0]
 
 
 def test_packing_keeps_every_byte():

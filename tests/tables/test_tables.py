@@ -126,7 +126,7 @@ def test_marks_tell_patients_from_slices(patients, offset, mark):
     def scored(name, offset):
         config = ml_collections.ConfigDict({"model": {"name": name}})
         system = systems.System(name, TrainedModel(None, {}, config), None)
-        return table1.Scored(system, rows(name, offset, patients))
+        return table1.Scored(system, rows(name, offset, patients), {})
     cell = table1._cell(scored("unet", offset), scored("fusioninn", 0.0), "q_ssim")
     assert cell.endswith("]" + mark)
 

@@ -60,7 +60,8 @@ def one_step(model, devices):
     state = train_state.create(variables, optimizer, config.optimizer)
     chosen = jax.devices()[:devices]
     step = parallel.make_train_step(model, optimizer, config, chosen)
-    state, metrics = step(parallel.replicate(state, chosen), parallel.split_batch(stack, devices), jax.random.key(1))
+    slices = parallel.split_batch(objective.Slices(stack), devices)
+    state, metrics = step(parallel.replicate(state, chosen), slices, jax.random.key(1))
     gradient = jax.tree.map(lambda old, new: old - np.asarray(new), before["params"], state.variables["params"])
     return float(metrics["loss"]), gradient, jax.tree.map(np.asarray, state.variables["batch_stats"])
 

@@ -7,8 +7,9 @@ Source: Zhao et al. 2023, "DDFM" (arXiv 2303.06840), as the authors of FusionINN
 """
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import ml_collections
@@ -90,6 +91,46 @@ def padding(size: int, multiple: int) -> tuple[int, int]:
     return lack // 2, lack - lack // 2
 
 
+class _Ddfm(NamedTuple):
+    """The functions of the FusionModel; methods, so that it pickles."""
+
+    config: ml_collections.ConfigDict
+    network: nn.Module
+    betas: np.ndarray
+
+    def denoiser(self, variables: Variables) -> diffusion.Denoiser:
+        return lambda x, times: jnp.asarray(self.network.apply({"params": variables["params"]}, x, times))
+
+    def prepare(self, image: jax.Array) -> jax.Array:
+        """(B, H, W, 1) in [0, 1] to the network's size and [-1, 1]."""
+        margins = [padding(size, unet_multiple(self.config)) for size in image.shape[1:3]]
+        return 2 * jnp.pad(image, ((0, 0), *margins, (0, 0))) - 1
+
+    def init(self, key: jax.Array, *sources: jax.Array) -> Variables:
+        size = unet_multiple(self.config)
+        start = jnp.zeros((1, size, size, self.config.image_channels), sources[0].dtype)
+        return self.network.init(key, start, jnp.zeros(1))
+
+    def fuse(self, variables: Variables, *sources: jax.Array) -> tuple[jax.Array, None]:
+        first, second = (self.prepare(source) for source in sources)
+        shape = (*first.shape[1:3], self.config.image_channels)
+        noise = jax.random.normal(jax.random.key(self.config.noise_seed), shape, first.dtype)
+        noise = jnp.broadcast_to(noise, (len(first), *shape))
+        fused = to_levels(sample_fused(self.denoiser(variables), noise, first, second, self.config))
+        (top, _), (left, _) = (padding(size, unet_multiple(self.config)) for size in sources[0].shape[1:3])
+        height, width = sources[0].shape[1:3]
+        return fused[:, top:top + height, left:left + width], None
+
+    def fuse_train(self, variables: Variables, *sources: jax.Array, gather: Any = None) -> tuple[jax.Array, None, Any]:
+        return (*self.fuse(variables, *sources), {})
+
+    def train_loss(self, variables: Variables, sources: tuple[jax.Array, ...], keys: jax.Array) -> jax.Array:
+        images = jnp.concatenate([self.prepare(source) for source in sources]).repeat(self.config.image_channels, -1)
+        own_keys = jax.vmap(lambda i: jax.vmap(lambda key: jax.random.fold_in(key, i))(keys))(np.arange(len(sources)))
+        losses = diffusion.denoising_loss(self.denoiser(variables), images, own_keys.reshape(-1), self.betas)
+        return losses.reshape(len(sources), -1).mean(0)
+
+
 def ddfm(config: ml_collections.ConfigDict | None = None) -> FusionModel:
     """DDFM as a FusionModel of two sources; its training is that of the diffusion model, on each source by itself.
 
@@ -104,38 +145,6 @@ def ddfm(config: ml_collections.ConfigDict | None = None) -> FusionModel:
     config = config or settings.defaults("model.ddfm")
     if config.image_channels not in (1, 3):
         raise ValueError(f"ddfm.image_channels is {config.image_channels}; it must be 1 or 3")
-    network, betas = make_unet(config), diffusion.linear_betas(config.diffusion_steps)
     diffusion.respaced(config.diffusion_steps, config.steps)
-
-    def denoiser(variables: Variables) -> diffusion.Denoiser:
-        return lambda x, times: jnp.asarray(network.apply({"params": variables["params"]}, x, times))
-
-    def prepare(image: jax.Array) -> jax.Array:
-        """(B, H, W, 1) in [0, 1] to the network's size and [-1, 1]."""
-        margins = [padding(size, unet_multiple(config)) for size in image.shape[1:3]]
-        return 2 * jnp.pad(image, ((0, 0), *margins, (0, 0))) - 1
-
-    def init(key: jax.Array, *sources: jax.Array) -> Variables:
-        size = unet_multiple(config)
-        return network.init(key, jnp.zeros((1, size, size, config.image_channels), sources[0].dtype), jnp.zeros(1))
-
-    def fuse(variables: Variables, *sources: jax.Array) -> tuple[jax.Array, None]:
-        first, second = (prepare(source) for source in sources)
-        shape = (*first.shape[1:3], config.image_channels)
-        noise = jax.random.normal(jax.random.key(config.noise_seed), shape, first.dtype)
-        noise = jnp.broadcast_to(noise, (len(first), *shape))
-        fused = to_levels(sample_fused(denoiser(variables), noise, first, second, config))
-        (top, _), (left, _) = (padding(size, unet_multiple(config)) for size in sources[0].shape[1:3])
-        height, width = sources[0].shape[1:3]
-        return fused[:, top:top + height, left:left + width], None
-
-    def fuse_train(variables: Variables, *sources: jax.Array, gather: Any = None) -> tuple[jax.Array, None, Any]:
-        return (*fuse(variables, *sources), {})
-
-    def train_loss(variables: Variables, sources: tuple[jax.Array, ...], keys: jax.Array) -> jax.Array:
-        images = jnp.concatenate([prepare(source) for source in sources]).repeat(config.image_channels, -1)
-        own_keys = jax.vmap(lambda i: jax.vmap(lambda key: jax.random.fold_in(key, i))(keys))(np.arange(len(sources)))
-        losses = diffusion.denoising_loss(denoiser(variables), images, own_keys.reshape(-1), betas)
-        return losses.reshape(len(sources), -1).mean(0)
-
-    return FusionModel(init, fuse, fuse_train, decompose=None, train_loss=train_loss)
+    own = _Ddfm(config, make_unet(config), diffusion.linear_betas(config.diffusion_steps))
+    return FusionModel(own.init, own.fuse, own.fuse_train, decompose=None, train_loss=own.train_loss)

@@ -124,7 +124,7 @@ def test_the_diffusion_model_trains_and_resumes_exactly(interrupted):
     assert [record["step"] for record in evaluations] == [6, 12]
     assert all(0 < record["loss"] == record["fusion"] for record in evaluations)
     assert not any(name.startswith("ssim") for name in evaluations[0])  # nothing is fused in validation
-    _, variables, _, _ = checkpoint.load(workdir, "last")
+    _, variables, *_ = checkpoint.load(workdir, "last")
     for ours, average in zip(jax.tree.leaves(variables["params"]), jax.tree.leaves(state.average), strict=True):
         np.testing.assert_array_equal(ours, average)
 

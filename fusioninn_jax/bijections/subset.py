@@ -1,0 +1,70 @@
+"""A bijection on some of the channels, the others as they are.
+
+Forward: y[..., channels] = f(x[..., channels]), all other channels of y are those of x; log-det that of f. What f sees
+and moves are those channels alone, so it costs what they cost: of Haar coefficients for example the means, an image of
+its own at a quarter of the size, which a small flow can take further down the pyramid.
+"""
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fusioninn_jax.bijections.base import Bijection, Condition, Params, Result, bound, called, checked
+
+
+def _checked(channels: tuple[int, ...], x: jax.Array) -> jax.Array:
+    return checked("on_channels", x, f"(B, ..., C) with C > {max(channels)}",
+                   lambda shape: len(shape) > 1 and shape[-1] > max(channels))
+
+
+def _applied(direction: str, inner: Bijection, channels: tuple[int, ...], params: Params, x: jax.Array,
+             condition: Condition) -> Result:
+    x, places = _checked(channels, x), np.array(channels)
+    chosen, log_det = called(getattr(inner, direction), params, x[..., places], condition=condition)
+    return x.at[..., places].set(chosen), log_det
+
+
+def on_channels_forward(params: Params, x: jax.Array, condition: Condition = None, *, inner: Bijection,
+                        channels: tuple[int, ...]) -> Result:
+    """`inner` on the chosen channels of (B, ..., C), the identity on the others.
+
+    Args:
+      params: of `inner`.
+      x: (B, ..., C).
+      condition: for `inner`.
+      inner: a bijection that keeps the shape of what it takes.
+      channels: which, without repetition.
+
+    Returns:
+      (y, log_det), shaped as x and (B,).
+
+    Raises:
+      TypeError: `x` holds integers.
+      ValueError: `x` has no such channels.
+    """
+    return _applied("forward", inner, channels, params, x, condition)
+
+
+def on_channels_inverse(params: Params, y: jax.Array, condition: Condition = None, *, inner: Bijection,
+                        channels: tuple[int, ...]) -> Result:
+    """The inverse of `on_channels_forward`; arguments and errors as there."""
+    return _applied("inverse", inner, channels, params, y, condition)
+
+
+def _init(key: jax.Array, x: jax.Array, condition: Condition = None, *, inner: Bijection,
+          channels: tuple[int, ...]) -> Params:
+    return called(inner.init, key, jnp.asarray(_checked(channels, x))[..., np.array(channels)], condition=condition)
+
+
+def on_channels(inner: Bijection, channels: tuple[int, ...]) -> Bijection:
+    """`inner` on some channels as a Bijection.
+
+    Raises:
+      ValueError: no channels, or one twice, or one below 0.
+    """
+    if not channels or len(set(channels)) < len(channels) or min(channels) < 0:
+        raise ValueError(f"on_channels takes distinct channels, 0 or above; got {channels}")
+    settings = {"inner": inner, "channels": tuple(channels)}
+    return Bijection(bound(_init, **settings), bound(on_channels_forward, **settings),
+                     bound(on_channels_inverse, **settings))

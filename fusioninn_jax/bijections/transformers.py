@@ -1,0 +1,186 @@
+"""What a coupling does to each element of its moving part: an invertible function of one number.
+
+To add one, give `Transformer` two functions of `(raw, u)`: `raw` holds what the conditioner gave, `parameters` arrays
+of the shape of `u`, any real values; they return the transformed values and, in the same shape, log |dv/du|, float32 at
+least. All-zero `raw` should leave `u` as it is, so that a flow can start as the identity. Functions of a module, with
+`functools.partial` for configuration, so that flows pickle.
+"""
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from fusioninn_jax.bijections.base import log_det_dtype
+
+Raw = Sequence[jax.Array]
+Elementwise = Callable[[Raw, jax.Array], tuple[jax.Array, jax.Array]]
+
+CLAMP = 2.0
+ATAN_SLOPE = 0.636
+LEAST = 1e-3  # width, height and slope of a spline's bin, as shares of the interval and of 1
+
+# atan(t) / t for t in [0, 1] as a polynomial of t², interpolated at Chebyshev points; in float32 within 1.7e-7 of atan
+_ATAN = (1.0, -0.33333278, 0.19998075, -0.14260016, 0.10932341, -0.08349725, 0.05708956, -0.030351864, 0.01048765,
+         -0.0017011701)
+
+
+class Transformer(NamedTuple):
+    """An invertible function of one number.
+
+    Attributes:
+      parameters: how many values an element takes from the conditioner.
+      forward: `(raw, u) -> (v, log |dv/du|)`.
+      inverse: `(raw, v) -> (u, log |du/dv|)`.
+    """
+
+    parameters: int
+    forward: Elementwise
+    inverse: Elementwise
+
+
+@jax.custom_jvp
+def _atan(x: jax.Array) -> jax.Array:
+    """atan(x). XLA's CPU backend takes float32 values one by one, as long as the rest of a coupling; hence this."""
+    if x.dtype != jnp.float32:
+        return jnp.atan(x)
+    inside = jnp.abs(x) <= 1
+    t = jnp.where(inside, x, 1 / x)
+    ratio = jnp.full_like(t, _ATAN[-1])
+    for coefficient in _ATAN[-2::-1]:
+        ratio = ratio * (t * t) + coefficient
+    return jnp.where(inside, t * ratio, jnp.copysign(jnp.float32(jnp.pi / 2), x) - t * ratio)
+
+
+_atan.defjvps(lambda tangent, _, x: tangent / (1 + x * x))
+
+
+def _clamped(s: jax.Array, clamp: float | None) -> jax.Array:
+    return s if clamp is None else clamp * ATAN_SLOPE * _atan(s)
+
+
+def _affine_forward(clamp: float | None, raw: Raw, u: jax.Array) -> tuple[jax.Array, jax.Array]:
+    s = _clamped(raw[0], clamp)
+    return u * jnp.exp(s) + raw[1], s
+
+
+def _affine_inverse(clamp: float | None, raw: Raw, v: jax.Array) -> tuple[jax.Array, jax.Array]:
+    s = _clamped(raw[0], clamp)
+    return (v - raw[1]) * jnp.exp(-s), -s
+
+
+def affine(clamp: float | None = CLAMP) -> Transformer:
+    """v = u · exp(s) + t; s is bounded by clamp · 0.636 · atan(s), so |s| < clamp; None leaves s as it comes.
+
+    Source: Dinh et al. 2016, "Density estimation using Real NVP", eqs. 7-8; FrEIA's "ATAN" clamp (0.636 ≈ 2/π).
+    """
+    return Transformer(2, functools.partial(_affine_forward, clamp), functools.partial(_affine_inverse, clamp))
+
+
+def _additive_forward(raw: Raw, u: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return u + raw[0], jnp.zeros_like(u)
+
+
+def _additive_inverse(raw: Raw, v: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return v - raw[0], jnp.zeros_like(v)
+
+
+def additive() -> Transformer:
+    """v = u + t; keeps volumes. Source: Dinh et al. 2014, "NICE", section 3.2."""
+    return Transformer(1, _additive_forward, _additive_inverse)
+
+
+class _Bin(NamedTuple):
+    """Of each element's bin: left and lower end, width, height, slopes at its two ends."""
+
+    x: jax.Array
+    y: jax.Array
+    width: jax.Array
+    height: jax.Array
+    slope0: jax.Array
+    slope1: jax.Array
+
+
+def _knots(raw: jax.Array, bound: float) -> jax.Array:
+    """(K, ...) raw values -> (K + 1, ...) rising positions from -bound to bound."""
+    share = LEAST + (1 - LEAST * len(raw)) * jax.nn.softmax(raw, axis=0)
+    inner = 2 * bound * jnp.cumsum(share[:-1], axis=0) - bound
+    ends = jnp.full_like(raw[:1], bound)
+    return jnp.concatenate([-ends, inner, ends])
+
+
+def _bins(raw: Raw, bins: int, bound: float) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Knots on both axes and the slopes at them, (K + 1, ...) each, float32 at least."""
+    stacked = jnp.stack([part.astype(log_det_dtype(part)) for part in raw])
+    one = jnp.ones_like(stacked[:1])  # the slope of the straight lines beyond the interval
+    inner = LEAST + jax.nn.softplus(stacked[2 * bins:] + math.log(math.expm1(1 - LEAST)))
+    return _knots(stacked[:bins], bound), _knots(stacked[bins:2 * bins], bound), jnp.concatenate([one, inner, one])
+
+
+def _bin_of(value: jax.Array, edges: jax.Array, xs: jax.Array, ys: jax.Array, slopes: jax.Array) -> _Bin:
+    """The bin whose `edges` have `value` between them."""
+    not_below = (value[None] >= edges[:-1]).at[0].set(True)
+    not_above = (value[None] < edges[1:]).at[-1].set(True)
+    def at(of_bins: jax.Array) -> jax.Array:  # a sum, not a gather: on a CPU autodiff of a gather is a slow loop
+        return jnp.where(not_below & not_above, of_bins, 0).sum(0)
+    x, y = at(xs[:-1]), at(ys[:-1])
+    return _Bin(x, y, at(xs[1:]) - x, at(ys[1:]) - y, at(slopes[:-1]), at(slopes[1:]))
+
+
+def _log_slope(own: _Bin, share: jax.Array) -> jax.Array:
+    """log dv/du at the share of the bin's width: eq. 5."""
+    slope, rest = own.height / own.width, share * (1 - share)
+    top = own.slope1 * share**2 + 2 * slope * rest + own.slope0 * (1 - share)**2
+    below = slope + (own.slope0 + own.slope1 - 2 * slope) * rest
+    return 2 * jnp.log(slope) + jnp.log(top) - 2 * jnp.log(below)
+
+
+def _spline_forward(bins: int, bound: float, raw: Raw, u: jax.Array) -> tuple[jax.Array, jax.Array]:
+    wide = u.astype(log_det_dtype(u))
+    within, inside = (wide > -bound) & (wide < bound), jnp.clip(wide, -bound, bound)
+    xs, ys, slopes = _bins(raw, bins, bound)
+    own = _bin_of(inside, xs, xs, ys, slopes)
+    slope, share = own.height / own.width, (inside - own.x) / own.width
+    rest = share * (1 - share)
+    below = slope + (own.slope0 + own.slope1 - 2 * slope) * rest
+    v = own.y + own.height * (slope * share**2 + own.slope0 * rest) / below
+    return jnp.where(within, v, wide).astype(u.dtype), jnp.where(within, _log_slope(own, share), 0)
+
+
+def _spline_inverse(bins: int, bound: float, raw: Raw, v: jax.Array) -> tuple[jax.Array, jax.Array]:
+    wide = v.astype(log_det_dtype(v))
+    within, inside = (wide > -bound) & (wide < bound), jnp.clip(wide, -bound, bound)
+    xs, ys, slopes = _bins(raw, bins, bound)
+    own = _bin_of(inside, ys, xs, ys, slopes)
+    slope, up = own.height / own.width, inside - own.y
+    bend = own.slope0 + own.slope1 - 2 * slope  # eqs. 6-8; the root that does not cancel
+    a = own.height * (slope - own.slope0) + up * bend
+    b = own.height * own.slope0 - up * bend
+    c = -slope * up
+    share = jnp.clip(2 * c / (-b - jnp.sqrt(jnp.maximum(b**2 - 4 * a * c, jnp.finfo(wide.dtype).tiny))), 0, 1)
+    u = own.x + share * own.width
+    return jnp.where(within, u, wide).astype(v.dtype), jnp.where(within, -_log_slope(own, share), 0)
+
+
+def rational_quadratic(bins: int = 8, bound: float = 4.0) -> Transformer:
+    """A monotone rational-quadratic spline on [-bound, bound], the identity beyond.
+
+    Of the 3 · bins - 1 parameters of an element the first `bins` give the widths, the next the heights, the rest the
+    slopes at the inner knots. No width or height is below a thousandth of the interval, no slope below a thousandth.
+    Source: Durkan et al. 2019, "Neural spline flows", section 3.1.
+
+    Args:
+      bins: number of pieces, 2 to 500.
+      bound: half the interval, above 0.
+
+    Raises:
+      ValueError: another number of bins or bound.
+    """
+    if not 2 <= bins <= 500 or not bound > 0:
+        raise ValueError(f"a spline takes 2 to 500 bins and a bound above 0; got {bins} and {bound}")
+    return Transformer(3 * bins - 1, functools.partial(_spline_forward, bins, bound),
+                       functools.partial(_spline_inverse, bins, bound))

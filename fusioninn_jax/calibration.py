@@ -1,0 +1,191 @@
+"""How wrong a decomposed pixel may be, from the spread of its draws: a monotone map learnt on validation slices.
+
+Training asks for sources that do not depend on the noise, so draws lie closer together than they lie to the truth; but
+where they spread more the error is larger. The map from spread to error is learnt once, on slices that the model was
+not trained on, and kept with the model. It holds for patients like those.
+Source: Kuleshov, Fenner, Ermon 2018, "Accurate uncertainties for deep learning using calibrated regression", by
+quantiles of the error in place of the model's own distribution.
+
+Spreads and errors are in units of a slice's range, [0, 1]; the last axis is that of the m sources.
+"""
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from fusioninn_jax.runtime import outputs
+from fusioninn_jax.runtime.errors import UserError
+
+LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # of the intervals
+KNOTS = 24
+FILE = "calibration.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """The map, a row for each of the m sources; between knots linear, below the first through 0, above the last flat.
+
+    Attributes:
+      spreads: (m, KNOTS), of the draws, ascending.
+      deviations: (m, KNOTS), the root of the mean squared error of the draws' mean there, not descending.
+      half_widths: (len(LEVELS), m, KNOTS), what the error's size stays below with each probability of LEVELS.
+    """
+
+    spreads: np.ndarray
+    deviations: np.ndarray
+    half_widths: np.ndarray
+
+    def deviation(self, spread: np.ndarray) -> np.ndarray:
+        """The error's standard deviation for spreads (..., m)."""
+        return _mapped(spread, self.spreads, self.deviations)
+
+    def half_width(self, spread: np.ndarray, level: float) -> np.ndarray:
+        """Half the length of the interval about the draws' mean that holds the truth with probability `level`.
+
+        Args:
+          spread: (..., m).
+          level: one of LEVELS.
+
+        Returns:
+          (..., m).
+
+        Raises:
+          ValueError: another level.
+        """
+        if level not in LEVELS:
+            raise ValueError(f"level is {level}; calibrated are {', '.join(map(str, LEVELS))}")
+        return _mapped(spread, self.spreads, self.half_widths[LEVELS.index(level)])
+
+    def to_json(self) -> dict[str, Any]:
+        """Lists, for a JSON file."""
+        return {"levels": list(LEVELS)} | {field.name: getattr(self, field.name).tolist()
+                                           for field in dataclasses.fields(self)}
+
+
+def from_json(content: dict[str, Any]) -> Calibration:
+    """Undoes `Calibration.to_json`.
+
+    Args:
+      content: what it gave; more keys do no harm.
+
+    Raises:
+      ValueError: not what it wrote.
+    """
+    try:
+        arrays = [np.asarray(content[field.name], np.float64) for field in dataclasses.fields(Calibration)]
+        levels = tuple(content["levels"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not a calibration: {error}") from error
+    spreads, deviations, half_widths = arrays
+    if levels != LEVELS or deviations.shape != spreads.shape or half_widths.shape != (len(LEVELS), *spreads.shape):
+        raise ValueError(f"not a calibration: shapes {[array.shape for array in arrays]}, levels {levels}")
+    if not all(np.isfinite(array).all() and (np.diff(array) >= 0).all() for array in arrays):
+        raise ValueError("not a calibration: a row of it descends or is not finite")
+    return Calibration(*arrays)
+
+
+def save(folder: str | pathlib.Path, calibration: Calibration, model: str) -> pathlib.Path:
+    """Writes FILE into a model's folder, whole or not at all.
+
+    Args:
+      folder: of a training, or of a model's two files.
+      calibration: what to keep.
+      model: the fingerprint of the model it was learnt with, `pretrained.fingerprint`.
+
+    Returns:
+      the path of the file.
+
+    Raises:
+      UserError: the folder cannot be written to.
+    """
+    path = pathlib.Path(folder) / FILE
+    with outputs.new_files(path) as (temporary,):
+        temporary.write_text(json.dumps({"model": model} | calibration.to_json()) + "\n")
+    return path
+
+
+def load(folder: str | pathlib.Path, model: str) -> Calibration | None:
+    """The calibration in a model's folder; None where there is none, or one of another model (trained on since).
+
+    Args:
+      folder: of a training, or of a model's two files.
+      model: the model's fingerprint.
+
+    Raises:
+      UserError: the file is damaged.
+    """
+    path = pathlib.Path(folder) / FILE
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_text())
+        calibration = from_json(content)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); make it anew with "
+                        "`python -m fusioninn_jax.scoring.uncertainty`") from error
+    return calibration if content.get("model") == model else None
+
+
+def _mapped(spread: np.ndarray, knots: np.ndarray, values: np.ndarray) -> np.ndarray:
+    spread = np.asarray(spread)
+    of_sources = [np.interp(spread[..., m], np.concatenate([[0], knots[m]]), np.concatenate([[0], values[m]]))
+                  for m in range(len(knots))]
+    return np.stack(of_sources, -1).astype(spread.dtype)
+
+
+def fit(spread: np.ndarray, error: np.ndarray) -> Calibration:
+    """The map from pixels whose error is known.
+
+    Pixels are sorted by spread into KNOTS parts of equal number; what holds in a part stands at its median spread.
+
+    Args:
+      spread: (N, m), of the draws.
+      error: (N, m), of the draws' mean.
+
+    Raises:
+      ValueError: fewer than 20 pixels a part.
+    """
+    if len(spread) < 20 * KNOTS:
+        raise ValueError(f"a calibration needs {20 * KNOTS} pixels; got {len(spread)}")
+    of_sources = [_fit_source(spread[:, m].astype(np.float64), np.abs(error[:, m].astype(np.float64)))
+                  for m in range(spread.shape[1])]
+    spreads, deviations, half_widths = (np.stack(rows) for rows in zip(*of_sources, strict=True))
+    return Calibration(spreads, deviations, np.moveaxis(half_widths, 1, 0))
+
+
+def _fit_source(spread: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    parts = np.array_split(np.argsort(spread, kind="stable"), KNOTS)
+    knots = np.array([np.median(spread[part]) for part in parts])
+    deviations = np.array([np.sqrt((error[part] ** 2).mean()) for part in parts])
+    half_widths = np.array([np.quantile(error[part], LEVELS) for part in parts]).T
+    return knots, _ascending(deviations), np.stack([_ascending(row) for row in half_widths])
+
+
+def _ascending(values: np.ndarray) -> np.ndarray:
+    """The ascending sequence nearest in squares: neighbours that descend are averaged (isotonic regression)."""
+    blocks: list[tuple[float, int]] = []
+    for value in values:
+        mean, count = float(value), 1
+        while blocks and blocks[-1][0] > mean:
+            before, size = blocks.pop()
+            mean, count = (before * size + mean * count) / (size + count), size + count
+        blocks.append((mean, count))
+    return np.repeat([mean for mean, _ in blocks], [count for _, count in blocks])
+
+
+def coverage(calibration: Calibration, spread: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """The share of pixels whose truth lies in the interval about the draws' mean.
+
+    Args:
+      calibration: to be tried.
+      spread: (N, m), of the draws.
+      error: (N, m), of their mean.
+
+    Returns:
+      (len(LEVELS), m).
+    """
+    return np.stack([(np.abs(error) <= calibration.half_width(spread, level)).mean(0) for level in LEVELS])

@@ -1,0 +1,83 @@
+"""What the fused image is trained to look like: both sources at once, as in the paper, or a picture given by a rule.
+
+Similarity to both sources is a compromise that the network strikes by itself, and it may lean on one source. A given
+picture leaves the network only one freedom, to hide what the picture lacks in changes that nobody sees; so it makes
+any fusion method invertible.
+
+A setting `fusion_target` is one of
+  sources                     similarity to every source (paper, eqs. 2-3),
+  a training-free system      by its name: salient_mean, mean, max, laplacian_pyramid, wavelet, guided_filter, ...
+  a blend of those            for example "0.75*mean+0.25*max"; the weights are divided by their sum,
+  a folder                    of a trained system's checkpoints, or of images that any method fused; those are
+                              computed or read once, before training (`training.targets`).
+"""
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+
+from fusioninn_jax import models
+from fusioninn_jax.models.salient import salient_mean
+
+SOURCES = "sources"
+Rule = Callable[..., jax.Array]
+
+
+def is_folder(setting: str) -> bool:
+    """Whether the setting names a folder rather than a rule."""
+    return "/" in setting or setting.startswith(".")
+
+
+def rule_names() -> list[str]:
+    """The training-free systems, each of which can be a target."""
+    return [name for name in models.names() if models.is_training_free(name)]
+
+
+def parse(setting: str) -> Mapping[str, float]:
+    """The rules of a blend and their weights, which sum to 1: "3*mean+max" -> {"mean": 0.75, "max": 0.25}.
+
+    Raises:
+      ValueError: an unknown rule, or a weight that is no positive number.
+    """
+    weights: dict[str, float] = {}
+    for term in setting.split("+"):
+        factor, star, name = term.rpartition("*")
+        name = name.strip()
+        if name not in rule_names():
+            close = difflib.get_close_matches(name, [SOURCES, *rule_names()], n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join([SOURCES, *rule_names()])}"
+            raise ValueError(f"losses.fusion_target is {setting!r}: no rule is called {name!r}; {hint}")
+        try:
+            weight = float(factor) if star else 1.0
+        except ValueError:
+            weight = 0.0
+        if not 0 < weight < float("inf"):
+            raise ValueError(f"losses.fusion_target is {setting!r}: the weight {factor.strip()!r} is not positive")
+        weights[name] = weights.get(name, 0) + weight
+    total = sum(weights.values())
+    return {name: weight / total for name, weight in weights.items()}
+
+
+def of_rule(setting: str, sources: tuple[jax.Array, ...], levels: jax.Array | None) -> jax.Array:
+    """The target picture that a rule or a blend gives; no gradient flows through it.
+
+    Args:
+      setting: see the module's top; neither `sources` nor a folder.
+      sources: m images (B, H, W, 1) in [0, 1].
+      levels: (B, 3, m) quantiles of the whole slices' brains (`models.salient.brain_levels`) where `sources` are crops.
+
+    Returns:
+      (B, H, W, 1) in [0, 1].
+
+    Raises:
+      ValueError: a setting that cannot be parsed.
+    """
+    def image(name: str) -> jax.Array:
+        if name == "salient_mean":
+            return salient_mean(*sources, levels=levels)
+        return models.get(name).fuse({}, *sources)[0]
+    blend = [weight * image(name) for name, weight in parse(setting).items()]
+    return jax.lax.stop_gradient(jnp.stack(blend).sum(0))

@@ -1,0 +1,56 @@
+"""What `--samples` gives of a calibrated model: the error that the calibration promises, in the sources' units."""
+import math
+import shutil
+
+import numpy as np
+import pytest
+
+from fusioninn_jax import calibration, pretrained, volumes
+from fusioninn_jax.calibration import Calibration
+from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.studies import fusing
+from tests.studies import cases
+
+SAMPLES = 3
+SCALES = np.array([5.0, 2.0])
+
+
+@pytest.fixture
+def folder(tmp_path, model_folder):
+    """The small model with a calibration that takes spreads times SCALES, up to a spread of 1."""
+    shutil.copytree(model_folder, tmp_path / "model")
+    trained = fusing.load(str(model_folder))
+    knots = np.linspace(0.01, 1, calibration.KNOTS) * np.ones((2, 1))
+    deviations = SCALES[:, None] * knots
+    fitted = Calibration(knots, deviations, np.array(calibration.LEVELS)[:, None, None] * deviations)
+    calibration.save(tmp_path / "model", fitted, pretrained.fingerprint(trained.variables, trained.config))
+    return tmp_path / "model"
+
+
+def samples(folder):
+    trained = fusing.load(str(folder))
+    stack = [np.asarray(cases.voxels(i).transpose(2, 1, 0), np.float32) for i in (1, 2)]
+    volume = volumes.fuse_volume(trained.model, trained.variables, *stack)
+    return fusing.decompose_samples(trained, volume, 0, SAMPLES)
+
+
+def test_samples_give_the_calibrated_error(folder, model_folder):
+    (mean, error), (raw_mean, spread) = samples(folder), samples(model_folder)
+    np.testing.assert_array_equal(mean, raw_mean)
+    expected = spread * SCALES[:, None, None, None] * math.sqrt(SAMPLES / (SAMPLES - 1))
+    assert spread.max() > 1 and (spread[:, 4] == 0).all()  # of some hundred grey levels; of the all-zero slice
+    np.testing.assert_allclose(error, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_a_calibration_of_other_weights_does_not_count(folder, tmp_path):
+    other = cases.save_model(tmp_path / "other", seed=1)
+    shutil.copy(folder / calibration.FILE, other)
+    assert fusing.load(str(folder)).calibration is not None
+    assert fusing.load(str(other)).calibration is None
+
+
+def test_a_damaged_calibration_is_named(folder):
+    path = folder / calibration.FILE
+    path.write_text(path.read_text()[:-20])
+    with pytest.raises(UserError, match=r"calibration\.json: cannot be read"):
+        fusing.load(str(folder))
