@@ -153,7 +153,8 @@ def _conspicuity_table(systems: dict[str, Any], modalities: list[str]) -> str:
         for measure, title in CONSPICUITY.items():
             given = [overall[of_part(measure, part, other)] for other in others]
             fused = [of.get(of_part(measure, part)) for of in found.values()]
-            lines.append([f"{part}, {title}", *[f"{of['mean']:.4f}" for of in given], *[_cell(of, patients) for of in fused]])
+            lines.append([f"{part}, {title}", *[f"{of['mean']:.4f}" for of in given],
+                          *[_cell(of, patients) for of in fused]])
             for label, over in (("over the best source", OVER_BEST), ("over the plain mean", OVER_MEAN)):
                 lines.append([label, *[""] * len(others),
                               *[_cell(of.get(of_part(measure, part, over)), patients) for of in found.values()]])
