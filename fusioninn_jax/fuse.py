@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import pathlib
+import sys
 import time
 from collections.abc import Sequence
 
@@ -20,8 +21,6 @@ from fusioninn_jax.runtime import outputs, processes
 from fusioninn_jax.runtime.errors import Parser, UserError
 from fusioninn_jax.studies import archive, batch, fusing, reading, study_background
 from fusioninn_jax.trained_model import TrainedModel
-
-FUSED_NAME, LATENT_NAME = "fused.nii.gz", "latent.nii.gz"  # of a batch, in the folder of each study
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -114,6 +113,8 @@ def fuse_study(trained: TrainedModel | None, paths: Sequence[pathlib.Path], outp
         write_archive(trained, sources, output, asked=asked, names=names, grey_levels=args.preview, overwrite=overwrite)
         return sources[0]
     assert trained is not None
+    if latent and not args.studies:
+        print(f"{latent}: will take about {latent_bytes(sources) / 1e6:.0f} MB", flush=True)
     result = fusing.fuse(trained, sources, files.storage(output, sources[0]), asked=asked, names=names)
     if latent and result.volume.latent is None:
         raise UserError(f"{latent}: the model of this checkpoint has no latent; leave it out")
@@ -121,9 +122,31 @@ def fuse_study(trained: TrainedModel | None, paths: Sequence[pathlib.Path], outp
     return sources[0]
 
 
+def latent_bytes(sources: Sequence[Series]) -> int:
+    """About what the file of a latent takes: noise, which hardly compresses, and the rounding of the fused image."""
+    return len(sources) * sources[0].stored.size * np.dtype(np.float32).itemsize * 9 // 10
+
+
+def _ask_about_twins(paths: Sequence[pathlib.Path]) -> None:
+    """Asks, where someone sits at a terminal, whether one file is meant to be fused with itself; else warns.
+
+    Raises:
+      UserError: it was not meant.
+    """
+    places = [path.resolve() for path in paths]
+    twice = [path for i, path in enumerate(paths) if places.index(path.resolve()) < i]
+    if not twice:
+        return
+    if not sys.stdin.isatty():
+        print(f"warning: {twice[0]}: is named twice; it is fused with itself", file=sys.stderr)
+    elif input(f"{twice[0]}: is named twice; fuse it with itself? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise UserError(f"{twice[0]}: is named twice; name each series once")
+
+
 def _fuse_one(args: argparse.Namespace) -> int:
     started = time.time()
     files.check_output(args.output)
+    _ask_about_twins(args.sources)
     first = fuse_study(_model(args), args.sources, args.output, args.latent, args,
                        overwrite=args.overwrite)
     count, height, width = first.stored.shape
@@ -139,7 +162,9 @@ def _fuse_all(args: argparse.Namespace) -> int:
 
     def names(study: batch.Study) -> tuple[pathlib.Path, pathlib.Path | None]:
         folder = args.output / study.folder
-        return folder / FUSED_NAME, folder / LATENT_NAME if args.with_latents else None
+        in_dicom = not args.lossless and any(files.is_dicom(path) for path in study.found[0])
+        return (folder / (batch.FUSED_DICOM if in_dicom else batch.FUSED),
+                folder / batch.LATENT if args.with_latents else None)
 
     def is_done(study: batch.Study) -> bool:
         return not args.overwrite and all(name.exists() for name in names(study) if name)
