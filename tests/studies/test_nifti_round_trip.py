@@ -174,11 +174,13 @@ def test_real_series(tmp_path, realdata, model_folder):
 def test_a_model_of_other_intensities_says_so(monkeypatch, capsys, tmp_path):
     from fusioninn_jax import pretrained
     from fusioninn_jax.studies import fusing
+    from fusioninn_jax.trained_model import TrainedModel
     from fusioninn_jax.training import checkpoint
     model, variables, *_ = pretrained.load()
     for normalisation, told in (("minmax", False), ("percentile", True)):
         config = settings.defaults()
         config.data.normalisation = normalisation
-        monkeypatch.setattr(checkpoint, "load", lambda workdir, config=config: (model, variables, config, 1))
+        trained = TrainedModel(model, variables, config, 1)
+        monkeypatch.setattr(checkpoint, "load", lambda workdir, trained=trained: trained)
         fusing.load(str(tmp_path))
         assert ("scaled by percentile" in capsys.readouterr().err) == told
