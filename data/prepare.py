@@ -12,14 +12,15 @@ import json
 import os
 import pathlib
 import re
-import shutil
-import signal
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
 
+from etils import epath
+
+from data import publishing, summary
 from data.brats import layouts
+from fusioninn_jax.formats import background
 from fusioninn_jax.runtime import errors
 
 # Before TensorFlow is imported: its start-up notes would bury the one line that a user has to read.
@@ -28,7 +29,6 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 TRAIN_CONFIG = {"brats": "brats", "image_pairs": "default", "brain_phantom": "phantom"}
-SHOWN = 10  # names in a line of the summary
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,30 +37,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     builder_cls = _builder_class(args.dataset)
     config, manual_dir, settings = _request(args, builder_cls)
     name = config if isinstance(config, str) else config.name
-    data_dir = pathlib.Path(args.data_dir)
+    data_dir = publishing.folder(args.data_dir)
     final = data_dir / args.dataset / name / str(builder_cls.VERSION)
     started = time.monotonic()
-    if final.exists() and not args.overwrite:
-        _check_same_settings(final, settings)
+    there = publishing.is_there(final / publishing.LAST if not publishing.is_local(final) else final)
+    if there and not args.overwrite:
+        _check_same_settings(final, settings, builder_cls)
         print(f"{final}: already prepared with these settings; if the files have changed, add --overwrite")
     else:
-        if manual_dir:
-            layouts.find_subjects(pathlib.Path(manual_dir))  # before TFDS meets a missing or empty folder
-        prepare(builder_cls, config, manual_dir, data_dir, getattr(args, "beam_pipeline_options", None))
+        if manual_dir and not (os.path.isdir(manual_dir) and os.listdir(manual_dir)):  # before TFDS meets it
+            layouts.find_subjects(pathlib.Path(manual_dir))
+        prepare(builder_cls, config, manual_dir, data_dir, getattr(args, "beam_pipeline_options", None),
+                overwrite=args.overwrite)
     _summarise(args.dataset, name, final, data_dir, time.monotonic() - started)
     return 0
 
 
-def prepare(builder_cls: Any, config: Any, manual_dir: str | None, data_dir: pathlib.Path,
-            beam_options: str | None = None) -> pathlib.Path:
-    """Builds into a hidden folder of data_dir, then renames; replaces what is already there.
+def prepare(builder_cls: Any, config: Any, manual_dir: str | None, data_dir: epath.PathLike,
+            beam_options: str | None = None, *, overwrite: bool = True) -> epath.Path:
+    """Builds into a hidden folder, then gives it its name (see `publishing`).
 
     Args:
       builder_cls: a TFDS builder class.
       config: a BuilderConfig, or the name of one of the class's.
       manual_dir: the folder that the builder reads, None where it needs none.
-      data_dir: where prepared datasets lie.
+      data_dir: where prepared datasets lie: a local folder, or one in a bucket (gs://...).
       beam_options: of a Beam pipeline, as `_beam_options` takes them; None: all in this process.
+      overwrite: replace a dataset of the same name.
 
     Returns:
       The folder of the prepared dataset.
@@ -70,28 +73,30 @@ def prepare(builder_cls: Any, config: Any, manual_dir: str | None, data_dir: pat
     """
     import tensorflow_datasets as tfds
 
+    data_dir = epath.Path(data_dir)
     config_name = config if isinstance(config, str) else config.name
-    staging = data_dir / f".preparing-{builder_cls.name}-{config_name}"
-    try:
-        shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
-        staging.mkdir(parents=True)
-        builder = builder_cls(data_dir=staging, config=config)
-        builder.use_beam = beam_options is not None
-        download = tfds.download.DownloadConfig(manual_dir=manual_dir, beam_options=_beam_options(beam_options))
-        with contextlib.redirect_stdout(io.StringIO()):
-            builder.download_and_prepare(download_dir=staging / "downloads", download_config=download)
-        _make_canonical(pathlib.Path(builder.data_dir))
-        final = data_dir / pathlib.Path(builder.data_dir).relative_to(staging)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        if final.exists():
-            final.rename(staging / "replaced")
-        pathlib.Path(builder.data_dir).rename(final)
-    except OSError as error:  # the builders turn errors of reading into UserError
-        raise errors.UserError(f"{data_dir}: cannot be written ({error}); choose another --data_dir or free space"
-                               ) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    options = _beam_options(beam_options)
+    with publishing.staging(data_dir, f"{builder_cls.name}-{config_name}", shared=beam_options is not None) as staging:
+        try:
+            builder = builder_cls(data_dir=os.fspath(staging), config=config)
+            builder.use_beam = beam_options is not None
+            download = tfds.download.DownloadConfig(manual_dir=manual_dir, beam_options=options)
+            with contextlib.redirect_stdout(io.StringIO()):
+                builder.download_and_prepare(download_dir=staging / "downloads", download_config=download)
+            built = epath.Path(builder.data_dir)
+            _make_canonical(built)
+            final = data_dir / builder_cls.name / config_name / built.name
+            publishing.publish(built, final, overwrite=overwrite)
+        except (OSError, _bucket_errors()) as error:  # the builders turn errors of reading into UserError
+            raise errors.UserError(f"{data_dir}: cannot be written ({errors.first_line(error)}); choose another "
+                                   "--data_dir or free space") from error
     return final
+
+
+def _bucket_errors() -> type[Exception]:
+    """What TensorFlow raises where a bucket fails."""
+    import tensorflow as tf
+    return tf.errors.OpError
 
 
 def _beam_options(text: str | None) -> Any:
@@ -110,16 +115,16 @@ def _beam_options(text: str | None) -> Any:
     return PipelineOptions(flags=[f"--{option}" for option in _names(text)])
 
 
-def _make_canonical(folder: pathlib.Path) -> None:
+def _make_canonical(folder: epath.Path) -> None:
     """Gives every record its one canonical form: protobuf writes the features of an example in a random order."""
     import tensorflow as tf
 
     for path in sorted(folder.glob("*.tfrecord-*")):
-        rewritten = path.with_name(f"canonical-{path.name}")
-        with tf.io.TFRecordWriter(str(rewritten)) as writer:
-            for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        rewritten = path.parent / f"canonical-{path.name}"
+        with tf.io.TFRecordWriter(os.fspath(rewritten)) as writer:
+            for record in tf.data.TFRecordDataset(os.fspath(path)).as_numpy_iterator():
                 writer.write(tf.train.Example.FromString(record).SerializeToString(deterministic=True))
-        rewritten.rename(path)
+        rewritten.replace(path)
 
 
 def _builder_class(dataset: str) -> Any:
@@ -140,6 +145,9 @@ def _request(args: argparse.Namespace, builder_cls: Any) -> tuple[Any, str | Non
         return args.config, None, None
     own = {key: value for key, value in vars(args).items()
            if key not in ("dataset", "source", "data_dir", "name", "overwrite", "beam_pipeline_options")}
+    for source in args.source:
+        if "://" in source:
+            raise errors.UserError(f"--source={source}: images are read from local folders; copy them to a disk first")
     sources = [str(pathlib.Path(source).resolve()) for source in args.source]
     if args.dataset == "image_pairs":
         own["sources"] = tuple(sources)
@@ -164,11 +172,13 @@ def _request(args: argparse.Namespace, builder_cls: Any) -> tuple[Any, str | Non
     return name, manual_dir, settings
 
 
-def _check_same_settings(final: pathlib.Path, settings: dict[str, Any] | None) -> None:
+def _check_same_settings(final: epath.Path, settings: dict[str, Any] | None, builder_cls: Any) -> None:
     """Raises `UserError` if the dataset already there was prepared in another way."""
     try:
         before = json.loads((final / "metadata.json").read_text()).get("settings")
-    except (OSError, ValueError) as error:
+        if before is not None:  # a setting that came later had its default
+            before = builder_cls.BUILDER_CONFIGS[0].settings("") | before
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         raise errors.UserError(f"{final}: its metadata.json cannot be read; prepare it again with --overwrite"
                                ) from error
     if settings is None or before == settings:
@@ -179,26 +189,17 @@ def _check_same_settings(final: pathlib.Path, settings: dict[str, Any] | None) -
                            "--name, or replace it with --overwrite")
 
 
-def _summarise(dataset: str, name: str, final: pathlib.Path, data_dir: pathlib.Path, seconds: float) -> None:
-    import tensorflow_datasets as tfds
+def _summarise(dataset: str, name: str, final: epath.Path, data_dir: epath.Path, seconds: float) -> None:
+    from fusioninn_jax import input_pipeline
 
-    builder = tfds.builder_from_directory(final)
-    counts = json.loads((final / "metadata.json").read_text()).get("counts", {})
-    subjects = counts.get("subjects", {})
+    builder = input_pipeline.open_folder(final).builder
+    metadata = json.loads((final / "metadata.json").read_text())
+    subjects = metadata.get("counts", {}).get("subjects", {})
     print("slices: " + ", ".join(f"{info.num_examples} {split}" + (f" ({subjects[split]} subjects)" if split in subjects
                                                                     else "")
                                  for split, info in builder.info.splits.items()))
-    if counts.get("files_not_understood"):
-        print(f"image files passed over, their naming not being understood: {counts['files_not_understood']}")
-    if counts.get("subjects_without_slices"):
-        print(f"subjects of which no slice is kept: {counts['subjects_without_slices']}")
-    negative = counts.get("negative_voxels", {})
-    if negative:
-        listed = [f"{subject} {count}" for subject, count in list(negative.items())[:SHOWN]]
-        print(f"negative voxels clipped to 0: {sum(negative.values())} in {len(negative)} subjects: {', '.join(listed)}"
-              + (", ..." if len(negative) > SHOWN else ""))
-    for subject, reason in counts.get("skipped", {}).items():
-        print(f"skipped {subject}: {reason}")
+    for line in summary.lines(metadata):
+        print(line)
     print(f"prepared: {final} ({seconds:.0f} s)")
     print(f"next: python -m fusioninn_jax.train --config=configs/{TRAIN_CONFIG[dataset]}.py "
           f"--config.data.dataset={dataset}/{name} --config.data.data_dir={data_dir} --workdir=runs/{name}")
@@ -226,7 +227,7 @@ def _parser() -> argparse.ArgumentParser:
     phantom = command("brain_phantom", "simulated tumours in a real brain's anatomy; needs no files")
     phantom.add_argument("--config", default="default", help="default or tiny")
     _brats_options(command("brats", "BraTS 2018-2024, MSD Task01 or the authors' HDF5"))
-    _pairs_options(command("image_pairs", "two or more folders of equally named PNG or TIFF"))
+    _pairs_options(command("image_pairs", "two or more folders of equally named PNG, JPEG, TIFF, BMP or GIF"))
     return parser
 
 
@@ -251,6 +252,15 @@ def _brats_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--validation_subjects", type=_names, default="", help="likewise")
     parser.add_argument("--skip_bad", action="store_true", help="leave bad subjects out instead of failing")
     parser.add_argument("--strict", action="store_true", help="negative voxels are an error")
+    parser.add_argument(background.OPTION, type=_names, default="auto",
+                        help="auto: the value of the border, where parts of the brain lie below it (volumes that are "
+                        "normalised already); minimum; or the value; one for all modalities, or one for each")
+    parser.add_argument("--masks", type=_names, default="", metavar="PATTERN,...",
+                        help="files so named, e.g. '*_labels.nii.gz', are the masks of the subjects beside them")
+    parser.add_argument("--ignore", type=_names, default="", metavar="PATTERN,...", help="leave files so named alone")
+    parser.add_argument("--patient_pattern", default="", metavar="REGEX",
+                        help="its first group is the patient in a subject's name, e.g. '(P[0-9]+)'; unset: visits are "
+                        "told by the namings that are known")
     parser.add_argument("--beam_pipeline_options", metavar="KEY=VALUE,...",
                         help="write by Apache Beam, e.g. runner=DirectRunner,direct_num_workers=8; data_dir and source "
                         "must then be a file system that all workers see")
@@ -263,5 +273,4 @@ def _pairs_options(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is half-written is removed
     errors.cli(main)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -11,10 +11,18 @@ from fusioninn_jax.runtime.errors import UserError
 SPLITS = ("train", "validation", "test")
 
 
-def assign(names: Collection[str], *, seed: int, val_fraction: float, test_fraction: float) -> dict[str, str]:
+def assign(names: Collection[str], *, seed: int, val_fraction: float, test_fraction: float,
+           what: str = "images") -> dict[str, str]:
     """Draws the split of each name by a seeded permutation of the sorted names.
 
     A fraction above 0 yields at least one name.
+
+    Args:
+      names: the units that are drawn; none is ever on two sides.
+      seed: of the permutation.
+      val_fraction: in [0, 1), of the names.
+      test_fraction: likewise.
+      what: the units, for the message.
 
     Returns:
       name -> 'train', 'validation' or 'test'.
@@ -28,10 +36,24 @@ def assign(names: Collection[str], *, seed: int, val_fraction: float, test_fract
     order = np.random.default_rng(seed).permutation(sorted(names)).tolist()
     validation, test = (max(1, round(f * len(order))) if f > 0 else 0 for f in (val_fraction, test_fraction))
     if validation + test >= len(order):
-        raise UserError(f"split: of {len(order)}, {validation} would go to validation and {test} to test, which leaves "
-                        "'train' empty; lower val_fraction and test_fraction, or add data")
+        raise UserError(f"split of the {what}: of {len(order)}, {validation} would go to validation and {test} to "
+                        "test, which leaves 'train' empty; lower val_fraction and test_fraction, or add data")
     return {name: SPLITS[1] if i < validation else SPLITS[2] if i < validation + test else SPLITS[0]
             for i, name in enumerate(order)}
+
+
+def joined(digests: Mapping[str, Collection[str]]) -> tuple[dict[str, str], list[str]]:
+    """Names that share a digest become one unit: (name -> the first name of its unit, a line for each such group)."""
+    unit_of = {name: name for name in digests}
+    holders: dict[str, list[str]] = {}
+    for name in sorted(digests):
+        for digest in digests[name]:
+            holders.setdefault(digest, []).append(name)
+    groups = sorted({tuple(names) for names in holders.values() if len(names) > 1})
+    for group in groups:
+        units = {unit_of[name] for name in group}
+        unit_of |= {name: min(units) for name, unit in unit_of.items() if unit in units}
+    return unit_of, [f"{', '.join(group)}: identical images, kept on one side of every split" for group in groups]
 
 
 def check_named(option: str, wanted: Sequence[str], known: Collection[str]) -> None:

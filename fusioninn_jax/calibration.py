@@ -11,6 +11,7 @@ Spreads and errors are in units of a slice's range, [0, 1]; the last axis is tha
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import pathlib
 from collections.abc import Callable, Sequence
@@ -158,11 +159,15 @@ def fit(spread: np.ndarray, error: np.ndarray) -> Calibration:
     return Calibration(spreads, deviations, np.moveaxis(half_widths, 1, 0))
 
 
+def _quantile(sizes: np.ndarray, *, level: float) -> float:
+    return float(np.quantile(sizes, level))
+
+
 def _fit_source(spread: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     parts = np.array_split(np.argsort(spread, kind="stable"), KNOTS)
     knots = np.array([np.median(spread[part]) for part in parts])
     errors = [error[part] for part in parts]
-    half_widths = [_ascending(errors, lambda sizes, level=level: float(np.quantile(sizes, level))) for level in LEVELS]
+    half_widths = [_ascending(errors, functools.partial(_quantile, level=level)) for level in LEVELS]
     return knots, _ascending(errors, lambda sizes: float(np.sqrt((sizes**2).mean()))), np.stack(half_widths)
 
 

@@ -17,9 +17,9 @@ from fusioninn_jax import pretrained
 from fusioninn_jax.formats import files, nifti, provenance
 from fusioninn_jax.formats.provenance import Provenance
 from fusioninn_jax.formats.series import Series
-from fusioninn_jax.runtime import outputs
+from fusioninn_jax.runtime import guarded, outputs
 from fusioninn_jax.runtime.errors import Parser, UserError, cli
-from fusioninn_jax.studies import archive, fusing
+from fusioninn_jax.studies import archive, fusing, reading, study_background
 from fusioninn_jax.trained_model import TrainedModel
 from fusioninn_jax.volumes import FusedVolume
 
@@ -31,11 +31,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("-o", "--output", required=True, nargs="+", type=pathlib.Path,
                         help="one for each source, in the order in which they were fused")
     parser.add_argument("--latent", type=pathlib.Path, help="as `fuse` wrote it; without: fresh noise")
-    parser.add_argument("--samples", type=int, default=1, help="average over so many draws of noise")
+    parser.add_argument("--samples", type=reading.samples, default=1, help="average over so many draws of noise")
     parser.add_argument("--uncertainty", type=pathlib.Path, metavar="FILE",
                         help="how wrong the mean of the samples may be, voxel by voxel, one channel a source (NIfTI): "
                         "of a calibrated model the error's deviation, else that of the samples, which is smaller")
-    parser.add_argument("--seed", type=int, default=0, help="of the noise")
+    parser.add_argument("--seed", type=reading.seed, default=0, help="of the noise")
     parser.add_argument("--checkpoint", help="the one that fused; default: the model that ships with the package")
     parser.add_argument("--overwrite", action="store_true", help="replace outputs that are there already")
     args = parser.parse_args(argv)
@@ -74,6 +74,10 @@ def with_latent(trained: TrainedModel, path: pathlib.Path, image: Series, record
     if identity != record["id"]:
         raise UserError(f"{path}: its voxels were changed after fusing, so its latent no longer belongs to it; give "
                         "the file as `fuse` wrote it, or leave --latent out")
+    padded = [len(image.stored)] + [size + -size % trained.model.multiple for size in image.stored.shape[1:]]
+    if list(channels.shape) != [*padded, len(record["sources"]) - 1 + of_latent["remainder"]]:
+        raise UserError(f"{latent_path}: is of shape {channels.shape}, not that of the latent of {path}; give the one "
+                        "that was written with it, or leave --latent out")
     return fusing.as_volume(trained, image, record, channels, of_latent["remainder"])
 
 
@@ -83,14 +87,17 @@ def decompose_files(args: argparse.Namespace) -> None:
     names = [*args.output] + ([args.uncertainty] if args.uncertainty else [])
     for name in args.output:
         files.check_output(name)
-    outputs.check(names, inputs=[args.fused] + ([args.latent] if args.latent else []), overwrite=args.overwrite)
+    outputs.check(names, inputs=[args.fused] + ([args.latent] if args.latent else []), overwrite=args.overwrite,
+                  is_own=files.is_own_folder)
     image = files.read(args.fused)
     record = provenance.check(image.record, args.fused, "fused")
     if len(record["sources"]) != len(args.output):
         raise UserError(f"{args.fused}: was fused from {len(record['sources'])} series, {len(args.output)} outputs are "
                         "named; give -o one for each")
     sources, deviation = decomposed(image, record, args)
-    with outputs.new_files(*names) as temporaries:
+    for source in sources:
+        files.check_origin(args.fused, source)
+    with outputs.new_files(*names, overwrite=args.overwrite, is_own=files.is_own_folder) as temporaries:
         for temporary, name, source in zip(temporaries, args.output, sources, strict=False):
             files.write(temporary, name, source)
         if args.uncertainty:
@@ -99,11 +106,18 @@ def decompose_files(args: argparse.Namespace) -> None:
     print(f"{' and '.join(map(str, names))}: {len(image.stored)} slices decomposed in {time.time() - started:.1f} s")
 
 
+def from_archive(path: pathlib.Path, image: Series, record: Provenance, content: bytes) -> list[Series]:
+    """The sources of an archive; raises UserError for whatever a damaged one makes its decoder raise."""
+    with guarded.reading(path, "the archive in its header is damaged", "fetch the file anew"):
+        return archive.decode(path, image, record, content)
+
+
 def decomposed(image: Series, record: Provenance, args: argparse.Namespace) -> tuple[list[Series], Any]:
     """The sources as the arguments ask for them, and the deviation of their samples where there are some."""
     content = archive.payload(args.fused) if files.is_nifti(args.fused) else None
     if content and not (args.latent or args.samples > 1):
-        return archive.decode(args.fused, image, record, content), None
+        return from_archive(args.fused, image, record, content), None
+    sources = provenance.sources(record, image, args.fused)
     trained, deviation = fusing.load(args.checkpoint), None
     check_model(args.fused, record, trained)
     if args.samples > 1:
@@ -114,7 +128,8 @@ def decomposed(image: Series, record: Provenance, args: argparse.Namespace) -> t
                   fusing.as_volume(trained, image, record))
         values = fusing.decompose(trained, volume, args.seed)
     sources = provenance.sources(record, image)
-    return [source.with_values(value) for source, value in zip(sources, values, strict=True)], deviation
+    return [source.with_values(value) for source, value
+            in zip(sources, study_background.restored(record, values), strict=True)], deviation
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ml_collections
@@ -17,8 +17,10 @@ from etils import epath
 
 from fusioninn_jax import input_pipeline, models, settings
 from fusioninn_jax.runtime import processes
+from fusioninn_jax.runtime.command_line import one_line
 from fusioninn_jax.runtime.errors import Parser, UserError
 from fusioninn_jax.scoring import image_scores, score_table
+from fusioninn_jax.scoring.fused_images import Range, parse_range
 from fusioninn_jax.scoring.score_split import Scoring, score_folder, score_model
 from fusioninn_jax.trained_model import TrainedModel, training_free
 from fusioninn_jax.training import checkpoint
@@ -41,12 +43,47 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--sampling-steps", type=int, help="of a trained DDFM; default: as its configuration says")
     parser.add_argument("--save-fused", metavar="FOLDER", help="keep the fused images as 8-bit PNG")
     parser.add_argument("--out", help="folder of the results; default: WORKDIR/evaluation/SPLIT")
+    parser.add_argument("--fused-range", action="append", default=[], metavar="[NAME=]BLACK,WHITE",
+                        help="of the images in --fused-dir; default: all that their integers hold, 0,1 of floats")
     args = parser.parse_args(argv)
     if not (args.workdir or args.model or args.fused_dir):
         parser.error("nothing to score; give --workdir, --model or --fused-dir")
     if not args.workdir and not (args.dataset and args.out):
         parser.error("without --workdir, --dataset and --out are needed")
+    if args.batch_size < 1 or args.limit < 0 or (args.sampling_steps or 1) < 1:
+        parser.error("--batch-size and --sampling-steps are 1 or more, --limit is 0 or more")
+    if args.save_fused and "://" in args.save_fused:
+        parser.error(f"--save-fused={args.save_fused}: images are written to local folders; give one")
     return args
+
+
+def _folders(args: argparse.Namespace, taken: Sequence[str]) -> dict[str, pathlib.Path]:
+    """Name of each method -> folder of its fused images.
+
+    Raises:
+      UserError: a name that is none, or that two systems have.
+    """
+    folders: dict[str, pathlib.Path] = {}
+    for item in args.fused_dir:
+        given, _, folder = item.rpartition("=")
+        name = given or pathlib.Path(folder).resolve().name
+        if not name or "/" in name or name in (".", ".."):
+            raise UserError(f"--fused-dir={item}: {name!r} names no method; give --fused-dir=NAME=FOLDER")
+        if name in folders or name in taken:
+            raise UserError(f"--fused-dir={item}: another system is called {name} already; give it a name of its own")
+        folders[name] = pathlib.Path(folder)
+    return folders
+
+
+def _ranges(args: argparse.Namespace, folders: Mapping[str, pathlib.Path]) -> dict[str, Range]:
+    ranges = {}
+    for item in args.fused_range:
+        name, _, text = item.rpartition("=")
+        if name and name not in folders:
+            raise UserError(f"--fused-range={item}: no --fused-dir is called {name}; there are "
+                            f"{', '.join(folders) or 'none'}")
+        ranges[name] = parse_range(text)
+    return ranges
 
 
 def _with_steps(trained: TrainedModel, steps: int) -> TrainedModel:
@@ -68,7 +105,10 @@ def _load(args: argparse.Namespace) -> tuple[dict[str, TrainedModel], ml_collect
         systems[trained.name], config = trained, trained.config
         if processes.is_first():
             print(f"{args.workdir}: {args.checkpoint} checkpoint, step {trained.step}")
-    systems |= {name: training_free(name) for name in args.model}
+    for name in args.model:
+        if name in systems:
+            raise UserError(f"--model={name}: is scored already; name it once")
+        systems[name] = training_free(name)
     with config.unlocked():
         config.data.dataset = args.dataset or config.data.dataset
         config.data.data_dir = args.data_dir or config.data.data_dir
@@ -86,14 +126,18 @@ def _write(out: epath.Path, rows: list[score_table.Row], report: dict[str, Any])
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses the command line, scores, writes the tables; returns the exit code."""
-    args = _arguments(argv)
     try:
-        systems, config = _load(args)
-    except ValueError as error:
-        raise UserError(str(error)) from error
+        return _evaluate(_arguments(argv))
+    except ValueError as error:  # the library's own word for bad input, such as images smaller than a metric's window
+        raise UserError(one_line(error)) from error
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    systems, config = _load(args)
+    folders = _folders(args, list(systems))
     prepared = input_pipeline.open_dataset(config.data)
     scoring = Scoring(args.split, args.metrics, args.batch_size, args.limit,
-                      pathlib.Path(args.save_fused) if args.save_fused else None)
+                      pathlib.Path(args.save_fused) if args.save_fused else None, _ranges(args, folders))
     rows: list[score_table.Row] = []
     report: dict[str, Any] = {"dataset": config.data.dataset, "split": args.split,
                               "modalities": list(prepared.modalities), "systems": {}}
@@ -101,10 +145,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         of_system, further = score_model(name, trained, prepared, config.data, scoring)
         report["systems"][name] = score_table.summarise(of_system) | further
         rows += of_system
-    for item in args.fused_dir:
-        given, _, folder = item.rpartition("=")
-        name = given or pathlib.Path(folder).name
-        of_system, further = score_folder(name, pathlib.Path(folder), prepared, config.data, scoring)
+    for name, folder in folders.items():
+        of_system, further = score_folder(name, folder, prepared, config.data, scoring)
         report["systems"][name] = score_table.summarise(of_system) | further
         rows += of_system
     if processes.is_first():

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fusioninn_jax.formats import files, nifti, provenance
+from fusioninn_jax.formats import background, files, nifti, provenance
 from fusioninn_jax.formats.series import Series
 from fusioninn_jax.runtime import outputs, processes
 from fusioninn_jax.runtime.errors import Parser, UserError
-from fusioninn_jax.studies import archive, batch, fusing, reading
+from fusioninn_jax.studies import archive, batch, fusing, reading, study_background
 from fusioninn_jax.trained_model import TrainedModel
 
 FUSED_NAME, LATENT_NAME = "fused.nii.gz", "latent.nii.gz"  # of a batch, in the folder of each study
@@ -33,6 +33,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--latent", type=pathlib.Path, help="keep the latent here (.nii or .nii.gz)")
     parser.add_argument("--lossless", action="store_true", help="write one archive that `decompose` turns into the "
                         "original voxels bit for bit; checked before the command ends")
+    parser.add_argument(background.OPTION, default=background.AUTO, help="of volumes that are normalised "
+                        "already: auto: "
+                        "the value of the border, where parts of the brain lie below it; minimum; or the value; one "
+                        "for all series, or one for each with commas between")
     parser.add_argument("--keep-phi", action="store_true", help="keep what may name the patient in exported headers")
     parser.add_argument("--studies", type=pathlib.Path, help="fuse every study below this folder, into -o FOLDER")
     parser.add_argument("--match", nargs="+", metavar="PATTERN", help="with --studies: one for each series")
@@ -42,15 +46,20 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--studies takes --match with a pattern for each series, and neither SERIES nor --latent")
     if not args.studies and len(args.sources) < 2:
         parser.error("two series at least are needed")
+    if args.latent and not files.is_nifti(args.latent):
+        parser.error("--latent is a .nii or .nii.gz file")
+    if args.lossless and args.fill_value is not None:
+        parser.error("--lossless keeps every voxel as it is: leave out --fill-value")
     if args.lossless and (args.latent or args.with_latents or not (args.studies or files.is_nifti(args.output))):
         parser.error("--lossless writes one NIfTI file, latent included: -o NAME.nii.gz, without --latent")
     return args
 
 
-def write_fusion(result: fusing.Fusion, output: pathlib.Path, latent: pathlib.Path | None) -> None:
+def write_fusion(result: fusing.Fusion, output: pathlib.Path, latent: pathlib.Path | None, *,
+                 overwrite: bool) -> None:
     """Writes the fused image and, where a path is given, its latent; both or neither."""
     names = [output] + ([latent] if latent else [])
-    with outputs.new_files(*names) as temporaries:
+    with outputs.new_files(*names, overwrite=overwrite, is_own=files.is_own_folder) as temporaries:
         files.write(temporaries[0], output, result.image, result.record)
         if latent:
             channels, remainder = fusing.latent_channels(result)
@@ -59,14 +68,15 @@ def write_fusion(result: fusing.Fusion, output: pathlib.Path, latent: pathlib.Pa
                         [(nifti.COMMENT, provenance.text(provenance.of_latent(result.record, remainder)))])
 
 
-def write_archive(trained: TrainedModel, sources: Sequence[Series], output: pathlib.Path) -> None:
+def write_archive(trained: TrainedModel, sources: Sequence[Series], output: pathlib.Path, *,
+                  asked: Sequence[str | float] = ("auto",), names: Sequence[str] = (), overwrite: bool) -> None:
     """Writes the lossless archive after reading it back and comparing every voxel.
 
     Raises:
       UserError: what comes back differs from what went in.
     """
-    image, found = archive.encode(trained, sources)
-    with outputs.new_files(output) as (temporary,):
+    image, found = archive.encode(trained, sources, asked=asked, names=names)
+    with outputs.new_files(output, overwrite=overwrite) as (temporary,):
         nifti.write_series(temporary, image, found)
         written = nifti.read(temporary)
         content = archive.payload(temporary)
@@ -81,15 +91,17 @@ def write_archive(trained: TrainedModel, sources: Sequence[Series], output: path
 def fuse_study(trained: TrainedModel, paths: Sequence[pathlib.Path], output: pathlib.Path,
                latent: pathlib.Path | None, args: argparse.Namespace, *, overwrite: bool) -> Series:
     """Fuses one study from files to files; returns its first series."""
-    outputs.check([output] + ([latent] if latent else []), inputs=paths, overwrite=overwrite)
-    sources = reading.read_sources(paths, keep_phi=args.keep_phi, resample=args.resample)
+    outputs.check([output] + ([latent] if latent else []), inputs=paths, overwrite=overwrite,
+                  is_own=files.is_own_folder)
+    sources = reading.read_sources(paths, keep_phi=args.keep_phi, resample=args.resample, fill_value=args.fill_value)
+    asked, names = study_background.parse_all(args.background), [str(path) for path in paths]
     if args.lossless:
-        write_archive(trained, sources, output)
+        write_archive(trained, sources, output, asked=asked, names=names, overwrite=overwrite)
         return sources[0]
-    result = fusing.fuse(trained, sources, files.storage(output, sources[0]))
+    result = fusing.fuse(trained, sources, files.storage(output, sources[0]), asked=asked, names=names)
     if latent and result.volume.latent is None:
         raise UserError(f"{latent}: the model of this checkpoint has no latent; leave it out")
-    write_fusion(result, output, latent)
+    write_fusion(result, output, latent, overwrite=overwrite)
     return sources[0]
 
 
@@ -117,7 +129,8 @@ def _fuse_all(args: argparse.Namespace) -> int:
         return not args.overwrite and all(name.exists() for name in names(study) if name)
 
     def process(study: batch.Study) -> None:
-        fuse_study(trained, batch.sources(study, args.match), *names(study), args, overwrite=True)
+        there = any(name.exists() for name in names(study) if name)  # half of a study: its latent was not asked for
+        fuse_study(trained, batch.sources(study, args.match), *names(study), args, overwrite=args.overwrite or there)
 
     return batch.run(batch.find(args.studies, args.match), is_done, process)
 

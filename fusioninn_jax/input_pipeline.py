@@ -19,8 +19,8 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from etils import epath
 
-from fusioninn_jax import regions
-from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax import prepared_data, regions
+from fusioninn_jax.runtime.errors import UserError, first_line
 
 logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS warns of its own deprecated calls
 tf.config.set_visible_devices([], "GPU")  # the accelerator belongs to JAX
@@ -61,6 +61,7 @@ class Prepared(NamedTuple):
     modalities: tuple[str, ...]
     sizes: dict[str, int]  # slices in each split
     parts: dict[str, int] = {}  # of the tumour, that the annotation tells apart: name -> label, out of regions.SCORED
+    white: float = 0.0  # the value of white that `chroma` goes with; 0 where no slice has colour
     # (slices, H, W) uint8 of some splits: what each fused slice should be, where that was made beforehand
     targets: Mapping[str, np.ndarray] = MappingProxyType({})
 
@@ -81,13 +82,57 @@ def open_dataset(config: ml_collections.ConfigDict) -> Prepared:
         option = {"brain_phantom": f" --config={of_config}"}.get(name, f" --source=FOLDER --name={of_config}")
         raise UserError(f"{folder}: no prepared dataset there; "
                         f"run `python -m data.prepare {name}{option} --data_dir={config.data_dir}` first")
-    builder = tfds.builder_from_directory(os.fspath(versions[-1]))
-    channels = builder.info.features["sources"].shape[-1]
-    metadata = builder.info.metadata or {}
+    return open_folder(versions[-1])
+
+
+def open_folder(folder: epath.Path) -> Prepared:
+    """The prepared dataset in a folder.
+
+    Raises:
+      UserError: its files are not those that were written.
+    """
+    prepared_data.check_description(folder)
+    try:
+        builder = tfds.builder_from_directory(os.fspath(folder))
+        channels = builder.info.features["sources"].shape[-1]
+        metadata = dict(builder.info.metadata or {})
+        splits = dict(builder.info.splits)
+    except Exception as error:  # TFDS raises many kinds for a file that it cannot understand
+        what = f"this and {prepared_data.FEATURES} are not understood ({first_line(error)[:100]})"
+        raise prepared_data.damaged(folder / prepared_data.INFO, what) from error
+    prepared_data.check_sizes(folder, splits)
     named = metadata.get("modalities") or [f"source {i + 1}" for i in range(channels)]
-    sizes = {name: split.num_examples for name, split in builder.info.splits.items()}
+    if not isinstance(named, list | tuple) or len(named) != channels:
+        raise prepared_data.damaged(folder / prepared_data.METADATA, f"does not name {channels} modalities")
+    sizes = {name: split.num_examples for name, split in splits.items()}
     parts = regions.named(metadata.get("label_names") or {}) if metadata.get("has_mask") else {}
-    return Prepared(builder, tuple(named), sizes, parts)
+    return Prepared(builder, tuple(map(str, named)), sizes, parts, float(metadata.get("white") or 0))
+
+
+def _guarded(prepared: Prepared, split: str, batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The batches; what TensorFlow raises while it reads them becomes one line."""
+    try:
+        yield from batches
+    except tf.errors.InvalidArgumentError as error:
+        if "Cannot batch" in str(error) or "batch elements with different shapes" in str(error):
+            raise UserError(f"{prepared.builder.data_dir}: images differ in size; set --config.data.crop="
+                            "(HEIGHT, WIDTH), to which all are cut or padded") from error
+        raise _unreadable(prepared, split, error) from error
+    except tf.errors.OpError as error:
+        raise _unreadable(prepared, split, error) from error
+
+
+def _unreadable(prepared: Prepared, split: str, error: Exception) -> UserError:
+    """Names the file in which an example is not as it was written."""
+    folder = epath.Path(prepared.builder.data_dir)
+    files = [folder / file for file in prepared.builder.info.splits[split].filenames]
+    for file in files:
+        try:
+            for _ in tf.data.TFRecordDataset(os.fspath(file)):
+                pass
+        except tf.errors.OpError:
+            return prepared_data.damaged(file, "is damaged: a checksum in it is not met")
+    return prepared_data.damaged(files[0], f"holds an example that is not understood ({first_line(error)[:100]})")
 
 
 def _version_key(folder: epath.Path) -> tuple[int, ...]:
@@ -144,6 +189,13 @@ def _decode(prepared: Prepared, normalisation: str, number: tf.Tensor, example: 
     sources = normalise(features["sources"].decode_example(example["sources"]), normalisation)
     return {"sources": sources, "mask": features["mask"].decode_example(example["mask"]),
             "subject": example["subject"], "slice_index": example["slice_index"], "number": number}
+
+
+def _chroma(prepared: Prepared, encoded: dict[str, Any], sources: tf.Tensor) -> tf.Tensor:
+    """(H, W, 2) Cb and Cr in parts of white, 0 where a slice has no colour."""
+    chroma = prepared.builder.info.features["chroma"].decode_example(encoded["chroma"])
+    grey = tf.zeros([tf.shape(sources)[0], tf.shape(sources)[1], 2])
+    return tf.cond(tf.size(chroma) > 0, lambda: chroma / prepared.white, lambda: grey)
 
 
 def _with_target(targets: np.ndarray, example: dict[str, Any]) -> dict[str, Any]:
@@ -224,7 +276,7 @@ def train_batches(prepared: Prepared, config: ml_collections.ConfigDict, *, batc
         return {name: example[name] for name in ("sources", "levels", "mask", "number", "target") if name in example}
 
     batches = stream.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).batch(own)
-    return iter(batches.prefetch(tf.data.AUTOTUNE).as_numpy_iterator())
+    return _guarded(prepared, "train", batches.prefetch(tf.data.AUTOTUNE).as_numpy_iterator())
 
 
 def evaluation_batches(prepared: Prepared, config: ml_collections.ConfigDict, split: str, *, batch_size: int,
@@ -246,17 +298,21 @@ def evaluation_batches(prepared: Prepared, config: ml_collections.ConfigDict, sp
 
     Yields:
       `sources` (B, H, W, M), `mask` (B, H, W, 1), `subject` and `slice_index`, `number` and `weight` (B,): 1, or 0
-      for filling; where the dataset has `targets` also `target` (B, H, W, 1) in [0, 1].
+      for filling; where it has `targets` also `target` (B, H, W, 1) in [0, 1]; where the dataset has colour `chroma`
+      (B, H, W, 2), in parts of white.
 
     Raises:
       UserError: no such split.
     """
-    def prepare(number: tf.Tensor, example: dict[str, Any], weight: tf.Tensor) -> dict[str, Any]:
-        example = _decode(prepared, config.normalisation, number, example)
+    def prepare(number: tf.Tensor, encoded: dict[str, Any], weight: tf.Tensor) -> dict[str, Any]:
+        example = _decode(prepared, config.normalisation, number, encoded)
         example = _with_target(prepared.targets[split], example) if split in prepared.targets else example
+        if prepared.white:
+            example["chroma"] = _chroma(prepared, encoded, example["sources"])
         lack = -tf.shape(example["sources"])[:2] % multiple
         pad = [[0, lack[0]], [0, lack[1]], [0, 0]]
-        images = {name: tf.pad(example[name], pad) for name in ("sources", "mask", "target") if name in example}
+        images = {name: tf.pad(example[name], pad) for name in ("sources", "mask", "target", "chroma")
+                  if name in example}
         return example | images | {"weight": weight}
 
     def size_key(number: tf.Tensor, example: dict[str, Any]) -> tf.Tensor:
@@ -275,4 +331,4 @@ def evaluation_batches(prepared: Prepared, config: ml_collections.ConfigDict, sp
         encoded = encoded.filter(lambda number, _: number % every == 0)
     batches = encoded.group_by_window(size_key, lambda _, group: group.batch(batch_size), window_size=batch_size)
     examples = batches.flat_map(own_rows).map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return iter(examples.batch(own).prefetch(tf.data.AUTOTUNE).as_numpy_iterator())
+    return _guarded(prepared, split, examples.batch(own).prefetch(tf.data.AUTOTUNE).as_numpy_iterator())

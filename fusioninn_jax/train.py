@@ -1,28 +1,46 @@
 """Training: `python -m fusioninn_jax.train --config=configs/phantom.py --workdir=runs/x [--config.key=value ...]`.
 
-The same command again resumes where the last checkpoint left off, exactly. SIGTERM saves and exits 0. The same command
-on every host of a TPU pod or of a Slurm step trains on all of them; docs/SCALING.md has the flags for other machines.
+The same command again resumes where the last checkpoint left off, exactly. Ctrl-C and SIGTERM save first and end with
+exit code 130 and 143, with --preempt_ok both with 0. The same command on every host of a TPU pod or of a Slurm step
+trains on all of them; docs/SCALING.md has the flags for other machines.
 """
 from __future__ import annotations
 
 import contextlib
+import signal
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import ml_collections
 import numpy as np
+from absl import flags
 from tqdm import tqdm
 
-from fusioninn_jax import input_pipeline, models, objective, salts
+from fusioninn_jax import config_check, input_pipeline, limits, models, objective, salts, settings
 from fusioninn_jax.models.fusioninn import settled
-from fusioninn_jax.runtime import processes
+from fusioninn_jax.runtime import interrupts, processes
 from fusioninn_jax.runtime.command_line import run_with_config
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.scoring.target_pictures import with_targets
-from fusioninn_jax.training import checkpoint, parallel, run_lock, train_state
+from fusioninn_jax.training import checkpoint, parallel, run_lock, train_state, validation
 from fusioninn_jax.training.train_log import TrainLog
 from fusioninn_jax.training.validation import validate
+
+
+class Outcome(NamedTuple):
+    """How a training ended: its last state, and the signal that stopped it, None where it ran to its end."""
+    state: train_state.TrainState
+    stopped: int | None
+
+
+def check_config(config: ml_collections.ConfigDict) -> None:
+    """Raises UserError where a setting is unknown, of another kind than its default, or out of range."""
+    try:
+        config_check.check(config, settings.defaults(), limits.below(""), "config.")
+        models.get(config.model.name, config.model.to_dict().get(config.model.name))
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def settle(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
@@ -40,6 +58,8 @@ def resolve(config: ml_collections.ConfigDict, prepared: input_pipeline.Prepared
       UserError: the data has other modalities than the model takes, or too few slices.
     """
     config = settle(config)
+    if not prepared.sizes.get("train"):
+        raise UserError(f"{prepared.builder.data_dir}: has no slices to train on; prepare it with a split 'train'")
     if config.train.epochs:
         config.train.steps = max(1, config.train.epochs * prepared.sizes["train"] // config.train.batch_size)
     config.train.eval_batch_size = config.train.eval_batch_size or config.train.batch_size
@@ -60,6 +80,8 @@ def initial_state(model: models.FusionModel, optimizer: Any, config: ml_collecti
                                               seed=config.seed, process_index=jax.process_index(),
                                               process_count=jax.process_count()))
     height, width = first["sources"].shape[1:3]
+    validation.check_size(model, height, width, f"{config.data.dataset}: training images", "set a larger "
+                          "--config.data.crop")
     if height % model.multiple or width % model.multiple:
         raise UserError(f"{config.data.dataset}: images of {height}x{width}; the model needs multiples of "
                         f"{model.multiple}: set --config.data.crop=({height // model.multiple * model.multiple}, "
@@ -89,7 +111,8 @@ def _check_finite(metrics: dict[str, jax.Array], step: int, numbers: np.ndarray)
 def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str) -> train_state.TrainState:
     """Trains until `config.train.steps`, from the newest intact checkpoint in `workdir` where there is one.
 
-    All processes call it; the result does not depend on how many they are.
+    All processes call it; the result does not depend on how many they are. In the main thread Ctrl-C and SIGTERM save
+    and end it early; in other threads and in notebooks there is a warning instead.
 
     Args:
       config: `settings.TRAINING`.
@@ -103,6 +126,12 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str) -> train
       UserError: bad settings or data, a checkpoint of another architecture, another run in `workdir`, a loss that is
         not finite, or a last checkpoint that could not be written.
     """
+    return run(config, workdir).state
+
+
+def run(config: ml_collections.ConfigDict, workdir: str) -> Outcome:
+    """As `train_and_evaluate`; tells besides whether a signal ended it."""
+    check_config(config)
     devices = parallel.all_devices()
     parallel.check_batch(config.train.batch_size, len(devices))
     prepared = input_pipeline.open_dataset(config.data)
@@ -118,7 +147,7 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str) -> train
 
 def _train(config: ml_collections.ConfigDict, workdir: str, model: models.FusionModel, optimizer: Any,
            prepared: input_pipeline.Prepared, devices: list[jax.Device], state: train_state.TrainState,
-           evaluated: bool) -> train_state.TrainState:
+           evaluated: bool) -> Outcome:
     """The loop, from `state` on."""
     state, step, key = parallel.replicate(state, devices), int(state.step), jax.random.key(config.seed)
     train_step, own = parallel.make_train_step(model, optimizer, config, devices), len(parallel.own_devices(devices))
@@ -150,10 +179,21 @@ def _train(config: ml_collections.ConfigDict, workdir: str, model: models.Fusion
             log.step(step, metrics, bar)
         if stop.requested():
             checkpoint.save(manager, state, config)
-            bar.write(f"stopped by SIGTERM at step {step}; the same command resumes there")
+            assert stop.number is not None
+            bar.write(f"stopped by {signal.Signals(stop.number).name} at step {step}; the same command resumes there")
     checkpoint.check_written(workdir, step)
-    return state
+    return Outcome(state, stop.number)
+
+
+def _command(config: ml_collections.ConfigDict, workdir: str) -> int:
+    """Trains; the exit code says whether a signal ended it."""
+    stopped = run(config, workdir).stopped
+    if stopped is None or flags.FLAGS.preempt_ok:
+        return 0
+    processes.part()
+    return interrupts.exit_code(stopped)
 
 
 if __name__ == "__main__":
-    run_with_config(train_and_evaluate)
+    flags.DEFINE_bool("preempt_ok", False, "exit code 0 also where SIGTERM or Ctrl-C ended the run, after saving")
+    run_with_config(_command)

@@ -98,7 +98,8 @@ def _fuse(model: FusionModel, variables: Variables, volumes: tuple[jax.Array, ..
 
     def fuse_slice(pair: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array | None]:
         image, (low, high) = pair[0], jnp.moveaxis(pair[1], -1, 0)
-        unit = (image - low) / jnp.where(high > low, high - low, 1)
+        span = jnp.where(high > low, high - low, 1)
+        unit = (image - low[None, None]) / span[None, None]
         fused, latent = model.fuse(variables, *objective.split_sources(unit[None]))
         return fused[0, ..., 0], None if latent is None else latent[0]
 
@@ -198,7 +199,7 @@ def _decompose(how: _How, variables: Variables, volume: FusedVolume, key: jax.Ar
         sources = how.decompose(variables, fused, latent[None].astype(fused.dtype))
         images = jnp.concatenate(sources, -1)[0, :height, :width]
         low, high = jnp.moveaxis(ranges, -1, 0)
-        return low + images * (high - low)
+        return low[None, None] + images * (high - low)[None, None]
 
     count = len(volume.whole)
     items = (numbers, volume.whole, volume.ranges, volume.latent)

@@ -10,8 +10,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
 
-from data.brats import layouts, reading
+from data.brats import layouts, naming, reading
 from data.brats.plan import Plan, make_plan
+from fusioninn_jax.formats import background
 from fusioninn_jax.input_pipeline import example_features
 
 
@@ -31,6 +32,10 @@ class BratsConfig(tfds.core.BuilderConfig):
       seed: of the draw.
       skip_bad: leave bad subjects out, with a count, instead of failing.
       strict: negative voxels are an error instead of being clipped to 0 and counted.
+      background: 'auto', 'minimum' or the value, for all modalities or one for each.
+      masks: patterns of the names of files that are masks, beyond those that are known.
+      ignore: patterns of the names of files that are left alone.
+      patient_pattern: a regular expression whose first group is the patient in a subject's name; '': namings known.
     """
     modalities: tuple[str, ...] = ("t1gd", "flair")
     required_labels: tuple[int, ...] = (1, 2)
@@ -43,6 +48,10 @@ class BratsConfig(tfds.core.BuilderConfig):
     seed: int = 0
     skip_bad: bool = False
     strict: bool = False
+    background: tuple[str, ...] = ("auto",)
+    masks: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    patient_pattern: str = ""
 
     def settings(self, source: str) -> dict[str, Any]:
         """All settings in JSON's types, and where the data came from: equal settings, equal dataset."""
@@ -75,19 +84,20 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, plan: Plan, split: str) -> Any:
         """The examples of a split: an iterator, or a Beam transform that gives them."""
         modalities = layouts.parse_modalities(self.builder_config.modalities)
+        asked = [background.parse(text) for text in self.builder_config.background]
         subjects = [s for s in plan.subjects if s.name in plan.metadata["subjects"][split]]
         of_split = {place for place, where in plan.split_of.items() if where == split}
         if self.use_beam:
             beam = tfds.core.lazy_imports.apache_beam
-            return beam.Create(subjects) | beam.FlatMap(_examples, modalities, of_split)
+            return beam.Create(subjects) | beam.FlatMap(_examples, modalities, of_split, asked)
         shown = tqdm.tqdm(subjects, desc=f"writing {split}", unit="subject", disable=None)
-        return (example for subject in shown for example in _examples(subject, modalities, of_split))
+        return (example for subject in shown for example in _examples(subject, modalities, of_split, asked))
 
 
-def _examples(subject: layouts.Subject, modalities: Sequence[str],
-              of_split: set[tuple[str, int]]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _examples(subject: naming.Subject, modalities: Sequence[str],
+              of_split: set[tuple[str, int]], asked: Sequence[str | float]) -> Iterator[tuple[str, dict[str, Any]]]:
     """(key, example) of each slice of a subject that belongs to the split."""
-    for block in reading.read_slices(subject, modalities, strict=False):
+    for block in reading.read_slices(subject, modalities, strict=False, backgrounds=asked):
         for row, name in enumerate(block.subjects):
             index = block.first + row
             if (subject.name, index) in of_split:

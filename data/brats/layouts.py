@@ -1,56 +1,45 @@
-"""Which subjects a folder holds, told from file names alone (no voxel is read here).
+"""Which subjects a folder holds, told from file names; `naming` has the table of what is understood.
 
-| generation | files of a subject |
-|---|---|
-| BraTS 2018-2021 | `<id>_{t1,t1ce,t2,flair,seg}.nii[.gz]` |
-| BraTS 2023-2024 | `<id>-{t1n,t1c,t2w,t2f,seg}.nii[.gz]` |
-| MSD Task01 | `imagesTr/BRATS_<n>.nii[.gz]`, 4-D, and `labelsTr/BRATS_<n>.nii[.gz]` |
-| FusionINN's authors | `train_data.h5`, `test_data.h5` |
+Nothing is passed over without a word: every image file that is not used is returned with the reason. A subject without
+mask beside which a file of unknown name could be one is an error that asks what it is.
 """
 from __future__ import annotations
 
 import difflib
+import fnmatch
 import json
 import os
 import pathlib
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from data.brats import masks, naming, patients
+from data.brats.naming import ALIASES, HDF5_SPLITS, UNDERSTOOD, Named, Subject
+from data.splits import preview
 from fusioninn_jax.runtime.errors import UserError
 
-ALIASES = {"t1": "t1", "t1n": "t1", "t1gd": "t1gd", "t1ce": "t1gd", "t1c": "t1gd", "t2": "t2", "t2w": "t2",
-           "flair": "flair", "t2f": "flair"}
 MODALITIES = ("t1", "t1gd", "t2", "flair")
 MSD_CHANNELS = ("flair", "t1", "t1gd", "t2")
 MSD_CHANNEL_NAMES = {"flair": "flair", "t2-flair": "flair", "t1w": "t1", "t1": "t1", "t1gd": "t1gd", "t1-gd": "t1gd",
                      "t1ce": "t1gd", "t2w": "t2", "t2": "t2"}
 MSD_LABELS = {"1": "edema", "2": "non-enhancing tumor", "3": "enhancing tumour"}
-HDF5_SPLITS = {"train_data.h5": "train", "test_data.h5": "validation"}
-UNDERSTOOD = ("<id>_{t1,t1ce,t2,flair,seg}.nii[.gz] (BraTS 2018-2021), <id>-{t1n,t1c,t2w,t2f,seg}.nii[.gz] "
-              "(BraTS 2023-2024), imagesTr/BRATS_<n>.nii[.gz] with labelsTr/ (MSD Task01), train_data.h5 and "
-              "test_data.h5 (the authors' HDF5)")
-
-_OLD = re.compile(r"(?P<id>.+)_(?P<kind>t1|t1ce|t2|flair|seg)\.nii(\.gz)?", re.IGNORECASE)
-_NEW = re.compile(r"(?P<id>.+)-(?P<kind>t1n|t1c|t2w|t2f|seg)\.nii(\.gz)?", re.IGNORECASE)
-_MSD = re.compile(r"(?P<id>BRATS_\d+)\.nii(\.gz)?")
+IGNORED = "--ignore names it"
+__all__ = ["HDF5_SPLITS", "MODALITIES", "MSD_CHANNELS", "Found", "Subject", "find_subjects", "parse_modalities"]
 
 
-class Subject(NamedTuple):
-    """The files of one subject.
+class Found(NamedTuple):
+    """What a folder holds.
 
     Attributes:
-      name: patient id, or the file's stem for HDF5.
-      generation: 'brats2018', 'brats2023', 'msd' or 'hdf5'; it tells the meaning of the labels.
-      images: modality -> file; MSD and HDF5 have one file for all, under 'all'.
-      annotation: the label volume, None where there is none.
-      folder: where the files lie.
+      subjects: sorted by name.
+      passed_over: image files that are not used -> why.
+      mappings: tables that say which subjects are one patient.
     """
-    name: str
-    generation: str
-    images: dict[str, pathlib.Path]
-    annotation: pathlib.Path | None
-    folder: pathlib.Path
+    subjects: list[Subject]
+    passed_over: dict[pathlib.Path, str]
+    mappings: list[pathlib.Path]
 
 
 def parse_modalities(names: Sequence[str]) -> tuple[str, ...]:
@@ -60,44 +49,69 @@ def parse_modalities(names: Sequence[str]) -> tuple[str, ...]:
       UserError: an unknown name, a modality given twice, fewer than two.
     """
     for name in names:
-        if name.lower() not in ALIASES:
+        if naming.spelling(name) not in ALIASES:
             close = difflib.get_close_matches(name.lower(), ALIASES, n=1, cutoff=0.4)
             raise UserError(f"modalities: unknown '{name}'; " + (f"did you mean '{close[0]}'? " if close else "")
                             + f"known are {', '.join(ALIASES)}")
-    canonical = tuple(ALIASES[name.lower()] for name in names)
+    canonical = tuple(ALIASES[naming.spelling(name)] for name in names)
     if len(canonical) < 2 or len(set(canonical)) != len(canonical):
         raise UserError(f"modalities: {','.join(names) or 'none given'}; give two or more different ones of "
                         f"{', '.join(MODALITIES)}")
     return canonical
 
 
-def find_subjects(root: pathlib.Path) -> tuple[list[Subject], list[pathlib.Path]]:
-    """All subjects below a folder, sorted by name, and the image files of no known naming, which are passed over.
+def find_subjects(root: pathlib.Path, *, mask_names: Sequence[str] = (), ignore: Sequence[str] = ()) -> Found:
+    """All subjects below a folder, and what is passed over.
+
+    Args:
+      root: searched with all folders below it.
+      mask_names: patterns (`*_labels.nii.gz`) of files that are the mask of the subject beside which they lie.
+      ignore: patterns of files that are left alone without a question.
 
     Raises:
       UserError: no such folder, no subject, a subject or a file of it found twice, HDF5 beside NIfTI, an MSD
-        dataset.json that names other channels or labels.
+        dataset.json that names other channels or labels, a file that may be the mask of a subject without one.
     """
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; give the folder that holds the unpacked data")
-    found: dict[tuple[pathlib.Path, str, str], dict[str, pathlib.Path]] = {}
-    passed_over = []
-    for path in _files(root):
-        key = _recognise(path)
-        if key is None:
-            passed_over += [path] if path.name.endswith((".nii", ".nii.gz", ".h5")) else []
-            continue
-        name, generation, folder, kind = key
-        files = found.setdefault((folder, name, generation), {})
-        if kind in files:
-            raise UserError(f"{path}: {name} has this file twice, also as {files[kind].name}; remove one of them")
-        files[kind] = path
-    subjects = [Subject(name, generation, {k: f for k, f in files.items() if k != "seg"}, files.get("seg"), folder)
-                for (folder, name, generation), files in found.items()]
-    if not subjects:
-        raise UserError(f"{root}: no subject found; understood are {UNDERSTOOD}")
+    files, passed_over = _files(root), {}
+    files_of: dict[tuple[str, str], dict[pathlib.Path, Named]] = {}
+    nifti_in = Counter(path.parent for path in files if naming.stem(path))
+    for path in files:
+        asked_for = _matches(path, ignore) or _matches(path, mask_names)
+        named = None if asked_for else naming.recognise(path, root, alone=nifti_in[path.parent] == 1)
+        if named:
+            files_of.setdefault((named.family, named.subject), {})[path] = named
+        elif path.name.lower().endswith(naming.IMAGE_ENDINGS):
+            passed_over[path] = IGNORED if _matches(path, ignore) else _reason(path)
+    for key in [key for key, files in files_of.items() if key[0] == "brats" and _only_masks(files)]:
+        passed_over |= dict.fromkeys(files_of.pop(key), f"a mask of {key[1]}, of which there is no image")
+    if not files_of:
+        names = f"; image files of other names: {preview([path.name for path in passed_over])}" if passed_over else ""
+        raise UserError(f"{root}: no subject found; understood are {UNDERSTOOD}{names}")
+    subjects = [_subject(root, *key, of_subject) for key, of_subject in sorted(files_of.items())]
+    subjects = _with_masks(subjects, passed_over, mask_names)
     _check(root, subjects)
-    return sorted(subjects, key=lambda subject: subject.name), passed_over
+    return Found(sorted(subjects, key=lambda subject: subject.name), passed_over,
+                 [path for path in files if patients.is_mapping(path)])
+
+
+def _only_masks(files: Mapping[pathlib.Path, Named]) -> bool:
+    return all(named.kind == "seg" for named in files.values())
+
+
+def _matches(path: pathlib.Path, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatch(path.name, pattern) for pattern in patterns)
+
+
+def _reason(path: pathlib.Path) -> str:
+    if path.parent.name == "imagesTs":
+        return "imagesTs has no annotation"
+    if naming.stem(path):
+        return "its name is of no known naming"
+    if path.suffix.lower() in (".h5", ".hdf5"):
+        return "of HDF5 only train_data.h5 and test_data.h5 are known"
+    return "only .nii and .nii.gz are read here; convert it"
 
 
 def _files(root: pathlib.Path) -> list[pathlib.Path]:
@@ -111,20 +125,46 @@ def _files(root: pathlib.Path) -> list[pathlib.Path]:
     return sorted(paths)
 
 
-def _recognise(path: pathlib.Path) -> tuple[str, str, pathlib.Path, str] | None:
-    """(subject, generation, folder, canonical modality or 'seg' or 'all') of a file, or None."""
-    if path.name in HDF5_SPLITS:
-        return path.stem, "hdf5", path.parent, "all"
-    if path.parent.name in ("imagesTr", "labelsTr"):
-        match = _MSD.fullmatch(path.name)
-        kind = "all" if path.parent.name == "imagesTr" else "seg"
-        return (match["id"], "msd", path.parent.parent, kind) if match else None
-    for pattern, generation in ((_OLD, "brats2018"), (_NEW, "brats2023")):
-        match = pattern.fullmatch(path.name)
-        if match:
-            kind = match["kind"].lower()
-            return match["id"], generation, path.parent, ALIASES.get(kind, kind)
-    return None
+def _subject(root: pathlib.Path, family: str, name: str, files: Mapping[pathlib.Path, Named]) -> Subject:
+    """One subject of its files, which may lie in several folders where no two hold the same modality."""
+    by_kind: dict[str, pathlib.Path] = {}
+    for path, named in files.items():
+        other = by_kind.setdefault(named.kind, path)
+        if other != path and files[other].folder == named.folder:
+            raise UserError(f"{path}: {name} has this file twice, also as {_told_apart(other, path)}; remove one of "
+                            "them")
+        if other != path:
+            raise UserError(f"{root}: subject {name} is found twice, in {files[other].folder} and in {named.folder}; "
+                            "remove or rename one")
+    folders = sorted({named.folder for named in files.values()})
+    folder = pathlib.Path(os.path.commonpath(folders))
+    annotation = by_kind.pop("seg", None)
+    return Subject(name, _generation(name, files, annotation), by_kind, annotation, folder)
+
+
+def _with_masks(subjects: Sequence[Subject], passed_over: dict[pathlib.Path, str],
+                mask_names: Sequence[str]) -> list[Subject]:
+    """Subjects with the masks of unknown name that are theirs; those are no longer passed over."""
+    unused = [path for path, why in passed_over.items()
+              if why != IGNORED and naming.stem(path) and path.parent.name != "imagesTs"]
+    volumes = [subject for subject in subjects if subject.generation not in ("msd", "hdf5")]
+    found = {subject.name: subject for subject in masks.assign(volumes, unused, mask_names)}
+    for subject in found.values():
+        if subject.annotation:
+            passed_over.pop(subject.annotation, None)
+    return [found.get(subject.name, subject) for subject in subjects]
+
+
+def _told_apart(other: pathlib.Path, path: pathlib.Path) -> str:
+    return other.name if other.parent == path.parent else str(other)
+
+
+def _generation(name: str, files: Mapping[pathlib.Path, Named], annotation: pathlib.Path | None) -> str:
+    said = {named.generation for named in files.values()} - {""}
+    if len(said) > 1 and annotation:
+        raise UserError(f"{annotation}: {name} has files named as BraTS 2018-2021 and as 2023-2024 have them, whose "
+                        "labels differ; name them all as the one whose labels these are")
+    return min(said, default="brats2018")
 
 
 def _check(root: pathlib.Path, subjects: Sequence[Subject]) -> None:

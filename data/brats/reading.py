@@ -1,14 +1,16 @@
 """The voxels of one subject as axial slices, checked; annotations brought to the labels of BraTS 2018."""
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from data.brats.layouts import MODALITIES, MSD_CHANNELS, Subject
+from data.brats.layouts import MODALITIES, MSD_CHANNELS
+from data.brats.naming import Subject
 from fusioninn_jax import regions
-from fusioninn_jax.formats import hdf5, image_io
+from fusioninn_jax.formats import background, hdf5, image_io
 from fusioninn_jax.runtime.errors import UserError
 
 LABEL_NAMES = {str(label): name for label, name in regions.LABEL_NAMES.items()}
@@ -21,12 +23,15 @@ class Slices(NamedTuple):
     """Consecutive axial slices.
 
     Attributes:
-      sources: (N, H, W, M) float32, units of the file, negatives clipped to 0.
+      sources: (N, H, W, M) float32, units of the file above the background's value, which is 0; what lies below it
+        is clipped to 0 where it is undershoot of resampling, and else kept (see `formats.background`).
       mask: (N, H, W, 1) uint8, labels of BraTS 2018, 0 where there is no annotation.
       subjects: N names of subjects.
       first: slice number of the first one.
       spacing: mm between rows and between columns.
       negative: how many voxels were clipped.
+      backgrounds: modality -> value of its background, where it is not 0 or parts of the brain lie below it.
+      digests: one a modality, of the volume's values; copies of a volume have the same.
     """
     sources: np.ndarray
     mask: np.ndarray
@@ -34,14 +39,23 @@ class Slices(NamedTuple):
     first: int
     spacing: tuple[float, float]
     negative: int
+    backgrounds: dict[str, float] = {}
+    digests: tuple[str, ...] = ()
 
 
-def read_slices(subject: Subject, modalities: Sequence[str], *, strict: bool) -> Iterator[Slices]:
+def read_slices(subject: Subject, modalities: Sequence[str], *, strict: bool,
+                backgrounds: Sequence[str | float] = (background.AUTO,)) -> Iterator[Slices]:
     """Yields all slices of a subject: one block for NIfTI, several for HDF5.
+
+    Args:
+      subject: whose.
+      modalities: canonical names, in the order of the channels.
+      strict: negative voxels are an error.
+      backgrounds: as `background.find` takes them, one for each modality or one for all.
 
     Raises:
       UserError: a modality is missing, a file is unreadable or off the others' grid, labels are unknown, voxels are
-        NaN or infinite, or negative under `strict`.
+        NaN or infinite, or negative under `strict`, or the background cannot be told.
     """
     if subject.generation == "hdf5":
         yield from _hdf5_slices(subject, modalities, strict)
@@ -53,10 +67,35 @@ def read_slices(subject: Subject, modalities: Sequence[str], *, strict: bool) ->
     if strict and any(counts):
         worst = int(np.argmax(counts))
         raise UserError(f"{names[worst]}: {counts[worst]} negative voxels; clip them, or prepare without --strict")
-    sources = np.stack([np.maximum(image_io.axial_slices(volume), 0) for volume in volumes], axis=-1)
+    asked = backgrounds if len(backgrounds) > 1 else [backgrounds[0]] * len(modalities)
+    scaled = [_above_background(image_io.axial_slices(volume), *of) for volume, *of in
+              zip(volumes, asked, names, strict=True)]
     mask = _mask(subject, volumes[0], names[0])[..., np.newaxis]
     x, y, _ = volumes[0].spacing
-    yield Slices(sources, mask, [subject.name] * len(sources), 0, (y, x), sum(counts))
+    told = {modality: found for modality, (_, _, found) in zip(modalities, scaled, strict=True) if found is not None}
+    yield Slices(np.stack([image for image, _, _ in scaled], axis=-1), mask, [subject.name] * len(mask), 0, (y, x),
+                 sum(clipped for _, clipped, _ in scaled), told, tuple(map(_digest, volumes)))
+
+
+def _above_background(image: np.ndarray, asked: str | float, name: str) -> tuple[np.ndarray, int, float | None]:
+    """(Z, H, W) with the background at 0 and nothing below, how much was clipped, and the background if it is told."""
+    found = background.find(image, asked, name)
+    if found is None and background.dips(image, 0.0):
+        raise UserError(f"{name}: {(image < 0).mean():.0%} of its voxels are negative, and no value of its border "
+                        f"stands out as the background; give {background.OPTION}={background.MINIMUM}, or the value "
+                        "that it has")
+    if found is None or (found.value == 0 and not found.is_moved):
+        return np.maximum(image, 0), int((image < 0).sum()), None
+    moved = background.darkened(image, found) - np.float32(found.moved_to)
+    return np.maximum(moved, 0), int((moved < 0).sum()), found.value
+
+
+def _digest(volume: image_io.Volume) -> str:
+    """Of the values in LPS order, whatever their type or order in the file; '' for a constant volume."""
+    values = np.ascontiguousarray(volume.voxels, "<f4")
+    if values.min() == values.max():
+        return ""
+    return hashlib.blake2b(values.tobytes(), digest_size=16, person=str(values.shape).encode()[:16]).hexdigest()
 
 
 def keep(slices: Slices, *, annotated: bool, required_labels: Sequence[int], min_brain_fraction: float) -> np.ndarray:

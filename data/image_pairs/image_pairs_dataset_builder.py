@@ -1,4 +1,4 @@
-"""TFDS builder: folders of equally named PNG or TIFF -> sets of sources in splits."""
+"""TFDS builder: folders of equally named images -> sets of sources in splits."""
 from __future__ import annotations
 
 import dataclasses
@@ -62,13 +62,19 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             raise UserError(f"modalities: {','.join(config.modalities)} for {len(folders)} sources; name each source, "
                             "in order, by a name of its own")
         sets = pairing.find_sets(folders)
-        for paths in tqdm.tqdm(sets.values(), desc="reading images", unit="set", disable=None):
-            pairing.read_set(paths)  # whatever is wrong is found before anything is written
+        digests, self._white = {}, 0.0
+        for name, paths in tqdm.tqdm(sets.items(), desc="reading images", unit="set", disable=None):
+            images = pairing.read_set(paths)  # whatever is wrong is found before anything is written
+            digests[name], self._white = pairing.digests(images), max(self._white, images.white)
         fraction = VAL_FRACTION if config.val_fraction is None else config.val_fraction
-        split_of = splits.assign(sets, seed=config.seed, val_fraction=fraction, test_fraction=config.test_fraction)
+        unit_of, copies = splits.joined(digests)
+        drawn = splits.assign(set(unit_of.values()), seed=config.seed, val_fraction=fraction,
+                              test_fraction=config.test_fraction)
+        split_of = {name: drawn[unit] for name, unit in unit_of.items()}
         counts = {s: sum(v == s for v in split_of.values()) for s in splits.SPLITS if s in split_of.values()}
         self.info.metadata.update(split_by="image", seed=config.seed, has_mask=False, label_names={},
-                                  counts={"slices": counts}, settings=config.settings(source))
+                                  counts={"slices": counts}, settings=config.settings(source), white=self._white,
+                                  passed_over=pairing.passed_over(folders), copies=copies)
         return {split: self._generate_examples(sets, [name for name in sets if split_of[name] == split])
                 for split in counts}
 
@@ -79,7 +85,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             yield name, {
                 "sources": images.sources,
                 "mask": np.zeros((*images.sources.shape[:2], 1), np.uint8),
-                "chroma": images.chroma,
+                "chroma": images.chroma * np.float32(self._white / images.white if images.white else 1),
                 "subject": name,
                 "slice_index": 0,
                 "spacing": np.ones(2, np.float32),

@@ -7,7 +7,17 @@ from typing import Any
 import numpy as np
 
 from fusioninn_jax.formats import provenance
-from fusioninn_jax.formats.dicom import CREATOR, KIND, PATIENT, PRIVATE_GROUP, RAS_FROM_LPS, RECORD_ELEMENT, pydicom
+from fusioninn_jax.formats.dicom import (
+    CREATOR,
+    KIND,
+    MANUFACTURER,
+    PATIENT,
+    PRIVATE_GROUP,
+    RAS_FROM_LPS,
+    RECORD_ELEMENT,
+    pydicom,
+)
+from fusioninn_jax.formats.dicom_geometry import PERPENDICULAR_TOLERANCE
 from fusioninn_jax.formats.provenance import Provenance
 from fusioninn_jax.formats.series import Series
 from fusioninn_jax.runtime.errors import UserError
@@ -31,6 +41,9 @@ def write(folder: pathlib.Path, name: pathlib.Path, series: Series, record: Prov
     """
     if series.stored.dtype.str not in HOLDS:
         raise UserError(f"{name}: DICOM cannot hold {series.stored.dtype}; write .nii.gz")
+    right, down = series.affine[:3, :2].T
+    if abs(right @ down) > PERPENDICULAR_TOLERANCE * np.linalg.norm(right) * np.linalg.norm(down):
+        raise UserError(f"{name}: its rows and columns are not perpendicular, which DICOM cannot hold; write .nii.gz")
     library = pydicom()
     uids = {key: library.uid.generate_uid(prefix=None) for key in ("study", "series", "frame")}
     origins = [source["origin"] for source in record["sources"]] if record else [series.origin]
@@ -76,13 +89,15 @@ def _add_series(dataset: Any, series: Series, uids: dict[str, str], what: str) -
     dataset.SeriesDescription = f"{what} by fusioninn_jax"
     dataset.FrameOfReferenceUID = series.origin.get("frame") or uids["frame"]
     dataset.PositionReferenceIndicator = dataset.Laterality = ""
-    dataset.Manufacturer, dataset.ConversionType = "fusioninn_jax", "WSD"
+    dataset.Manufacturer, dataset.ConversionType = MANUFACTURER, "WSD"
     dataset.DerivationDescription = f"{what} by fusioninn_jax, an invertible network (arXiv 2403.15769)"
 
 
 def _add_image(library: Any, dataset: Any, series: Series, number: int) -> None:
     lps = RAS_FROM_LPS @ series.affine
     spacing = np.sqrt((lps[:3, :3] ** 2).sum(0))
+    right, down = (lps[:3, :2] / spacing[:2]).T
+    apart = np.abs(np.cross(right, down) @ lps[:3, 2:])  # of tilted slices less than the way from first pixel to first
     def decimals(values: np.ndarray) -> list[Any]:
         return [library.valuerep.DS(float(value), auto_format=True) for value in values]
     dataset.InstanceNumber = number + 1
@@ -90,9 +105,9 @@ def _add_image(library: Any, dataset: Any, series: Series, number: int) -> None:
     dataset.ImageType = ["DERIVED", "SECONDARY"]
     dataset.BurnedInAnnotation = "NO"
     dataset.ImagePositionPatient = decimals(lps[:3] @ [0, 0, number, 1])
-    dataset.ImageOrientationPatient = decimals((lps[:3, :2] / spacing[:2]).T.ravel())
+    dataset.ImageOrientationPatient = decimals(np.concatenate([right, down]))
     dataset.PixelSpacing = dataset.NominalScannedPixelSpacing = decimals(spacing[[1, 0]])
-    dataset.SliceThickness = dataset.SpacingBetweenSlices = decimals(spacing[2:])[0]
+    dataset.SliceThickness = dataset.SpacingBetweenSlices = decimals(apart)[0]
     pixels = series.stored[number]
     bits = 8 * pixels.dtype.itemsize
     dataset.Rows, dataset.Columns = pixels.shape

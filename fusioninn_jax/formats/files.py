@@ -8,25 +8,28 @@ import numpy as np
 
 from fusioninn_jax.formats import dicom, dicom_writer, images, nifti, provenance
 from fusioninn_jax.formats.provenance import Provenance
-from fusioninn_jax.formats.series import Series
+from fusioninn_jax.formats.series import Series, check_values, with_background
+from fusioninn_jax.runtime import guarded
 from fusioninn_jax.runtime.errors import UserError
 
 NIFTI_ENDINGS = (".nii", ".nii.gz")
-KNOWN = ".nii, .nii.gz, .png, .tif, .tiff, .npy, or the folder of a DICOM series"
+LOSSY = (".jpg", ".jpeg", ".bmp")  # read only
+KNOWN = ".nii, .nii.gz, .png, .tif, .tiff, .jpg, .bmp, .npy, or the folder of a DICOM series"
 
 
 class Storage(NamedTuple):
-    """How a fused image is stored: value = stored · slope + intercept."""
+    """How a fused image is stored: value = stored · slope + intercept; `takes_colour`: in colours where a source is."""
     dtype: np.dtype
     slope: float = 1.0
     intercept: float = 0.0
+    takes_colour: bool = False
 
 
 FLOAT = Storage(np.dtype(np.float32))
 # A raw fused image leaves [0, 1] by some hundredths: these hold [-0.5, 1.5), in levels exact in float32 and decimals.
 SIGNED = Storage(np.dtype(np.int16), 2.0**-15, 0.5)
 UNSIGNED = Storage(np.dtype(np.uint16), 2.0**-15, -0.5)
-GREY = Storage(np.dtype(np.uint16), 1 / 65535)  # black 0, white 1, as viewers of pictures expect
+GREY = Storage(np.dtype(np.uint16), 1 / 65535, takes_colour=True)  # black 0, white 1, as viewers of pictures expect
 
 
 def is_nifti(path: pathlib.Path) -> bool:
@@ -50,29 +53,53 @@ def storage(output: pathlib.Path, first: Series) -> Storage:
     kind = _format(output)
     if kind == dicom.KIND:
         return UNSIGNED
-    if kind == ".png" or kind in (".tif", ".tiff") and first.stored.dtype.kind != "f":
+    is_float = (np.dtype(first.chroma.dtype) if first.chroma else first.stored.dtype).kind == "f"
+    if kind == ".png" or kind in (".tif", ".tiff") and (first.chroma is not None or not is_float):
         return GREY
-    return SIGNED if kind == nifti.KIND and first.stored.dtype.kind != "f" else FLOAT
+    return SIGNED if kind == nifti.KIND and not is_float else FLOAT
 
 
 def check_output(output: pathlib.Path) -> None:
     """Raises UserError for a name of no format that can be written."""
+    if output.suffix.lower() in LOSSY:
+        raise UserError(f"{output}: {output.suffix} is read, not written: it loses what the fused image hides; write "
+                        ".png or .tif")
     if _format(output) == dicom.KIND and output.suffix:
         raise UserError(f"{output}: DICOM is written as a folder, one file a slice; give a name without ending")
 
 
-def read(path: pathlib.Path, *, keep_phi: bool = False) -> Series:
-    """A series from a file or the folder of a DICOM series.
+def is_own_folder(folder: pathlib.Path) -> bool:
+    """Whether a folder is a DICOM series that this package wrote, holds nothing else, and has the name of one."""
+    return not is_nifti(folder) and folder.suffix.lower() not in images.ENDINGS and dicom.is_own(folder)
+
+
+def read(path: pathlib.Path, *, keep_phi: bool = False, fill_value: float | None = None) -> Series:
+    """A series from a file or the folder of a DICOM series; its scaled values are finite in float32.
+
+    Args:
+      path: the file or folder.
+      keep_phi: keep what may name the patient.
+      fill_value: a value that marks missing voxels, which become background; NaN for all that are not finite.
 
     Raises:
-      UserError: missing, unreadable, or of no known format.
+      UserError: missing, unreadable, of no known format, or with values that cannot be computed with.
     """
-    if not path.exists():
-        raise UserError(f"{path}: no such file or folder; check the path")
+    guarded.check_there(path)
     kind = _format(path)
     if kind == nifti.KIND:
-        return nifti.read(path, keep_phi=keep_phi)
-    return dicom.read(path, keep_phi=keep_phi) if kind == dicom.KIND else images.read(path)
+        series = nifti.read(path, keep_phi=keep_phi)
+    else:
+        series = dicom.read(path, keep_phi=keep_phi) if kind == dicom.KIND else images.read(path)
+    if fill_value is not None:
+        series = with_background(series, fill_value)
+    check_values(series, str(path))
+    return series
+
+
+def check_origin(path: pathlib.Path, source: Series) -> None:
+    """Raises UserError where a source that a record tells of could not be written; the record lies in `path`."""
+    if source.origin["kind"] == nifti.KIND:
+        nifti.check_origin(path, source.origin, source.stored.dtype)
 
 
 def write(path: pathlib.Path, name: pathlib.Path, series: Series, record: Provenance | None = None) -> None:
@@ -83,8 +110,10 @@ def write(path: pathlib.Path, name: pathlib.Path, series: Series, record: Proven
     """
     kind = _format(name)
     if kind == nifti.KIND:
+        images.tell_grey(name, series)
         nifti.write_series(path, series, [(nifti.COMMENT, provenance.text(record))] if record else [])
     elif kind == dicom.KIND:
+        images.tell_grey(name, series)
         dicom_writer.write(path, name, series, record)
     else:
         images.write(path, name, series, record)

@@ -6,8 +6,9 @@ import pathlib
 import h5py
 import numpy as np
 
-from fusioninn_jax.formats.image_io import PathLike
-from fusioninn_jax.runtime.errors import UserError, first_line
+from fusioninn_jax.formats.image_io import LARGEST, PathLike
+from fusioninn_jax.runtime import guarded
+from fusioninn_jax.runtime.errors import UserError
 
 
 def hdf5_length(path: PathLike, shape: tuple[int, ...]) -> int:
@@ -16,7 +17,8 @@ def hdf5_length(path: PathLike, shape: tuple[int, ...]) -> int:
     Raises:
       UserError: missing or unreadable file, no dataset `data`, another shape.
     """
-    with _open_hdf5(pathlib.Path(path)) as file:
+    with _open_hdf5(pathlib.Path(path)) as file, guarded.reading(pathlib.Path(path), "not readable HDF5",
+                                                                 "fetch the file anew"):
         data = file.get("data")
         if not isinstance(data, h5py.Dataset):
             raise UserError(f"{path}: no dataset named 'data' (found: {', '.join(file) or 'nothing'}); "
@@ -34,20 +36,14 @@ def read_hdf5(path: PathLike, start: int, stop: int) -> np.ndarray:
       UserError: unreadable file, NaN or infinite values.
     """
     with _open_hdf5(pathlib.Path(path)) as file:
-        try:
+        with guarded.reading(pathlib.Path(path), f"rows {start}-{stop - 1} cannot be read", "fetch it anew"):
             rows = np.asarray(file["data"][start:stop], np.float32)
-        except OSError as error:
-            raise UserError(f"{path}: rows {start}-{stop - 1} cannot be read ({first_line(error)}); fetch it anew"
-                            ) from error
-    if not np.isfinite(rows).all():
+    if not (np.abs(rows) <= LARGEST).all():
         raise UserError(f"{path}: NaN or infinite values in rows {start}-{stop - 1}; replace them before preparing")
     return rows
 
 
 def _open_hdf5(path: pathlib.Path) -> h5py.File:
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; check the path")
-    try:
+    guarded.open_file(path).close()  # refuses what is no regular file
+    with guarded.reading(path, "truncated or not HDF5", "fetch the file anew"):
         return h5py.File(path, "r")
-    except OSError as error:
-        raise UserError(f"{path}: truncated or not HDF5 ({first_line(error)}); fetch the file anew") from error

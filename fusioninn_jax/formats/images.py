@@ -1,81 +1,95 @@
-"""PNG, TIFF and .npy <-> Series. The record goes where readers of the pixels don't look: a text chunk, the description
-tag, or behind the array's last byte."""
+"""PNG, TIFF, JPEG, BMP and .npy <-> Series. The record goes where readers of the pixels don't look: a text chunk, the
+description tag, or behind the array's last byte."""
 from __future__ import annotations
 
-import json
 import pathlib
+import sys
 from typing import Any
 
 import numpy as np
 import tifffile
 from PIL import Image, PngImagePlugin
 
-from fusioninn_jax.formats import image_io, provenance
+from fusioninn_jax.formats import colour, image_io, provenance
 from fusioninn_jax.formats.provenance import Provenance
 from fusioninn_jax.formats.series import PIXELS, Series, uniform
+from fusioninn_jax.runtime import guarded
 from fusioninn_jax.runtime.errors import UserError
 
 KIND = "picture"
-ENDINGS = (".png", ".tif", ".tiff", ".npy")
+ENDINGS = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".npy")
 TEXT = "fusioninn_jax"
 ARRAY_TYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8")
 WRITABLE = {".png": "|u1 <u2", ".tif": "|u1 <u2 <f4", ".tiff": "|u1 <u2 <f4"}
 
 
 def read(path: pathlib.Path) -> Series:
-    """A grey PNG or TIFF, 8 or 16 bits, as a volume of one slice; an array (H, W) or (Z, H, W) from .npy.
+    """An image, 8 or 16 bits, as a volume of one slice, its colours as chroma; an array (H, W) or (Z, H, W) from .npy.
+
+    Values of a .npy and of a float TIFF need not be finite.
 
     Raises:
-      UserError: as `image_io.read_image`; a colour image; an array of another kind or with NaN or infinite values.
+      UserError: as `image_io.read_image`; an array of another kind.
     """
     ending = path.suffix.lower()
-    pixels, record = _read_array(path) if ending == ".npy" else (image_io.read_image(path), _find_record(path, ending))
+    pixels, record = _read_array(path) if ending == ".npy" else (
+        image_io.read_image(path, finite=False), _find_record(path, ending))
+    chroma = None
     if ending != ".npy" and pixels.ndim == 3:
-        raise UserError(f"{path}: is a colour image; fusion takes grey ones: convert it, or give one of its channels")
+        pixels, chroma = colour.split(pixels)
     stored = pixels.reshape(-1, *pixels.shape[-2:])
-    scale = record["image"] if record else {"slope": 1.0, "intercept": 0.0}
-    return uniform(stored, PIXELS, {"kind": KIND, "flat": pixels.ndim == 2}, scale["slope"],
-                   scale["intercept"])._replace(record=record)
+    scale = record["image"] if record and "image" in record else {"slope": 1.0, "intercept": 0.0}
+    return uniform(stored, PIXELS, {"kind": KIND, "flat": pixels.ndim == 2 or chroma is not None}, scale["slope"],
+                   scale["intercept"])._replace(record=record, chroma=chroma)
 
 
 def _read_array(path: pathlib.Path) -> tuple[np.ndarray, Provenance | None]:
-    try:
-        with path.open("rb") as file:
-            array = np.lib.format.read_array(file, allow_pickle=False)
-            rest = file.read()
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; check the path") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: not a readable array ({error}); save it anew with numpy.save") from error
-    if array.ndim not in (2, 3) or 0 in array.shape or array.dtype.str[1:] not in ARRAY_TYPES:
-        raise UserError(f"{path}: {array.dtype} of shape {array.shape} where integers or float32/64 of shape (H, W) or "
-                        "(Z, H, W) are expected; convert it")
-    if not np.isfinite(array).all():
-        raise UserError(f"{path}: holds NaN or infinite values; replace them")
-    return array, _parse(path, rest)
+    with guarded.open_file(path) as file, guarded.reading(path, "not a readable array",
+                                                          "save it anew with numpy.save"):
+        length = path.stat().st_size
+        header = guarded.read_npy_header(file)
+        if len(header.shape) not in (2, 3) or 0 in header.shape or header.dtype.str[1:] not in ARRAY_TYPES:
+            raise UserError(f"{path}: {header.dtype} of shape {header.shape} where integers or float32/64 of shape "
+                            "(H, W) or (Z, H, W) are expected; convert it")
+        file.seek(0)
+        array = guarded.read_npy(file, length)
+        return array.astype(array.dtype.newbyteorder("=")), _parse(path, file.read())
 
 
 def _find_record(path: pathlib.Path, ending: str) -> Provenance | None:
-    if ending == ".png":
-        with Image.open(path) as image:
-            image.load()  # text may follow the pixels
-            return _parse(path, getattr(image, "text", {}).get(TEXT, ""))
-    with tifffile.TiffFile(path) as file:
-        return _parse(path, file.pages.first.description)
+    with guarded.open_file(path) as handle, guarded.reading(path, "cannot be read as an image",
+                                                            "save it anew as PNG or TIFF"):
+        if ending == ".png":
+            with Image.open(handle, formats=["PNG"]) as image:
+                image.load()  # text may follow the pixels
+                return _parse(path, getattr(image, "text", {}).get(TEXT, ""))
+        if ending in (".tif", ".tiff"):
+            with tifffile.TiffFile(handle) as file:
+                return _parse(path, file.pages.first.description)
+        return None
 
 
 def _parse(path: pathlib.Path, text: str | bytes) -> Provenance | None:
     text = text.encode() if isinstance(text, str) else text
-    if not text.startswith(provenance.START):
-        return None
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise UserError(f"{path}: the record of the fusion in it is damaged; fuse anew") from error
+    return provenance.parse(path, text) if text.startswith(provenance.START) else None
+
+
+def of_fused(luma: np.ndarray, chroma: np.ndarray | None) -> tuple[np.ndarray, colour.Chroma | None]:
+    """A fused image as its file will give it back: (1, Y, X) luma in 16-bit levels, and what makes it coloured.
+
+    Args:
+      luma: (1, Y, X), about [0, 1].
+      chroma: (1, Y, X, 2), in parts of white.
+    """
+    if chroma is not None:
+        rgb = colour.paint(luma[0], chroma[0])
+        if (rgb != rgb[..., :1]).any():
+            return colour.split(rgb)
+    return np.rint(np.clip(luma, 0, 1) * colour.DEPTH).astype(np.uint16), None
 
 
 def write(path: pathlib.Path, name: pathlib.Path, series: Series, record: Provenance | None = None) -> None:
-    """Writes a series to `path` in the format that `name` says.
+    """Writes a series to `path` in the format that `name` says; in colours where it has some and the format takes them.
 
     Raises:
       UserError: a type that the format cannot hold, or several slices for a PNG or TIFF.
@@ -83,18 +97,35 @@ def write(path: pathlib.Path, name: pathlib.Path, series: Series, record: Proven
     ending, stored = name.suffix.lower(), series.stored
     if ending != ".npy" and len(stored) > 1:
         raise UserError(f"{name}: {len(stored)} slices, where {ending} holds one; write .nii.gz or .npy")
-    if ending != ".npy" and stored.dtype.str not in WRITABLE[ending].split():
-        raise UserError(f"{name}: {ending} cannot hold {stored.dtype}; write .nii.gz or .npy")
+    pixels = stored[0]
+    if ending != ".npy" and series.chroma is not None:
+        pixels = colour.join(stored[0], series.chroma)
+    if ending != ".npy" and pixels.dtype.newbyteorder("<").str not in WRITABLE[ending].split():
+        raise UserError(f"{name}: {ending} cannot hold {pixels.dtype}; write .nii.gz or .npy")
     text = provenance.text(record) if record else b""
     if ending == ".npy":
-        flat = len(stored) == 1 and series.origin.get("flat", False)
+        tell_grey(name, series)
         with path.open("wb") as file:
-            np.save(file, stored[0] if flat else stored)
+            np.save(file, stored[0] if len(stored) == 1 and series.origin.get("flat", False) else stored)
             file.write(text)
     elif ending == ".png":
-        info: Any = PngImagePlugin.PngInfo()
-        if text:
-            info.add_text(TEXT, text.decode())
-        Image.fromarray(stored[0]).save(path, format="png", pnginfo=info)
+        _write_png(path, pixels, {TEXT: text.decode()} if text else {})
     else:
-        tifffile.imwrite(path, stored[0], photometric="minisblack", description=text.decode() or None, metadata=None)
+        photometric = "rgb" if pixels.ndim == 3 else "minisblack"
+        tifffile.imwrite(path, pixels, photometric=photometric, description=text.decode() or None, metadata=None)
+
+
+def tell_grey(name: pathlib.Path, series: Series) -> None:
+    """A note where a format leaves out the colours of a series."""
+    if series.chroma is not None:
+        print(f"{name}: holds grey alone; for colours write .png or .tif", file=sys.stderr)
+
+
+def _write_png(path: pathlib.Path, pixels: np.ndarray, texts: dict[str, str]) -> None:
+    if pixels.ndim == 3 and pixels.dtype == np.uint16:
+        path.write_bytes(image_io.encode_deep_png(pixels, texts))
+        return
+    info: Any = PngImagePlugin.PngInfo()
+    for key, text in texts.items():
+        info.add_text(key, text)
+    Image.fromarray(pixels).save(path, format="png", pnginfo=info)

@@ -3,21 +3,25 @@ from __future__ import annotations
 
 import base64
 import gzip
-import json
 import pathlib
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 
-from fusioninn_jax.formats import image_io
-from fusioninn_jax.formats.provenance import START
+from fusioninn_jax.formats import image_io, provenance
+from fusioninn_jax.formats.provenance import START, Provenance
 from fusioninn_jax.formats.series import Series, uniform
+from fusioninn_jax.runtime import guarded
 from fusioninn_jax.runtime.errors import UserError
 
 KIND = "nifti"
 COMMENT, PRIVATE = 6, 0  # codes of header extensions: text; unknown to all but its writer
-PHI_FIELDS = ("descrip", "aux_file", "intent_name", "db_name", "data_type")  # free text, where names end up
+KEPT_FIELDS = ("sizeof_hdr", "dim_info", "dim", "intent_code", "datatype", "bitpix", "pixdim", "vox_offset",
+               "scl_slope", "scl_inter", "cal_max", "cal_min", "xyzt_units", "qform_code", "sform_code", "magic")
+CODED_FIELDS = {"qform_code": ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
+                "sform_code": ("srow_x", "srow_y", "srow_z")}
+SHEAR_TOLERANCE = 1e-4  # cosine between two axes
 ALIGNMENT = 16  # of a header extension, bytes
 LARGEST_OFFSET = 2**28  # beyond it NIfTI-1's float32 offset skips multiples of 16
 Extension = tuple[int, bytes]
@@ -26,7 +30,7 @@ Extension = tuple[int, bytes]
 def read(path: pathlib.Path, *, keep_phi: bool = False) -> Series:
     """A 3-D NIfTI-1/2 file, gzipped or not, of either byte order.
 
-    Free text in its header is emptied in what is kept, unless `keep_phi`.
+    What its header keeps is an allow-list (`without_phi`), unless `keep_phi`. Values need not be finite.
 
     Raises:
       UserError: as `image_io.read_nifti`, or a damaged record of a fusion.
@@ -39,8 +43,9 @@ def read(path: pathlib.Path, *, keep_phi: bool = False) -> Series:
     lps_affine = affine @ nib.orientations.inv_ornt_aff(to_lps, shape)
     data: Any = image.dataobj
     slope, intercept = float(data.slope), float(data.inter)
-    header = image.header.copy() if keep_phi else without_phi(image.header)
+    header = image.header.copy()
     header.set_data_shape(shape)
+    header = header if keep_phi else without_phi(header)
     header["scl_slope"], header["scl_inter"] = slope, intercept  # nibabel blanks them on reading
     origin = {"kind": KIND, "header": _kept(header)}
     series = uniform(np.ascontiguousarray(voxels), lps_affine, origin, slope, intercept)
@@ -67,24 +72,34 @@ def _extensions(image: Any) -> list[Extension]:
     return [(extension.get_code(), extension.content) for extension in image.header.extensions]
 
 
-def find_record(path: pathlib.Path, found: list[Extension]) -> dict[str, Any] | None:
-    """The record among header extensions, None where there is none."""
+def find_record(path: pathlib.Path, found: list[Extension]) -> Provenance | None:
+    """The record among header extensions, None where there is none.
+
+    Raises:
+      UserError: a damaged one.
+    """
     for code, content in found:
         if code == COMMENT and content.startswith(START):
-            try:
-                return json.loads(content.rstrip(b"\0"))
-            except ValueError as error:
-                raise UserError(f"{path}: the record of the fusion in its header is damaged; fuse anew") from error
+            return provenance.parse(path, content.rstrip(b"\0"))
     return None
 
 
 def without_phi(header: Any) -> Any:
-    """A copy of a header with its free text emptied."""
-    header = header.copy()
-    for field in PHI_FIELDS:
-        if field in header.keys():
-            header[field] = b""
-    return header
+    """A copy of a header with nothing but geometry, type, scale, display range and their codes: an allow-list.
+
+    Free text, fields that no reader looks at, and fields that their code says are unused may hold anything.
+    """
+    clean = type(header)(endianness=header.endianness)
+    for field in KEPT_FIELDS:
+        clean[field] = header[field]
+    for code, fields in CODED_FIELDS.items():
+        if header[code] > 0:
+            for field in fields:
+                clean[field] = header[field]
+    unused = np.arange(8) > max(3, int(header["dim"][0]))
+    clean["pixdim"][unused & ~np.isin(header["pixdim"], (0, 1))] = 0
+    clean["dim"][unused] = 1
+    return clean
 
 
 def _kept(header: Any) -> str:
@@ -94,6 +109,19 @@ def _kept(header: Any) -> str:
 def _header(kept: str) -> Any:
     content = base64.b64decode(kept)
     return (nib.Nifti1Header if len(content) == 348 else nib.Nifti2Header)(content)
+
+
+def check_origin(path: pathlib.Path, origin: dict[str, Any], dtype: np.dtype) -> None:
+    """Raises UserError where the header in a record is none that a series of `dtype` can be written with."""
+    with guarded.reading(path, "the record of the fusion in it is damaged", "fuse anew"):
+        header = _header(origin["header"])
+        affine = np.asarray(header.get_best_affine(), np.float64)
+        if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < image_io.SMALLEST_VOXEL:
+            raise guarded.Damaged("the affine of a source cannot be inverted")
+        if header.get_data_dtype().newbyteorder("=") != dtype.newbyteorder("="):
+            raise guarded.Damaged("the type of a source is not that of its header")
+        if not np.isfinite([float(header["scl_slope"]), float(header["scl_inter"])]).all():
+            raise guarded.Damaged("the scale of a source is none")
 
 
 def adopt(origin: dict[str, Any], dtype: np.dtype, slope: float = 1, intercept: float = 0) -> dict[str, Any]:
@@ -117,7 +145,12 @@ def header_like(series: Series, dtype: np.dtype, slope: float = 1, intercept: fl
     header = nib.Nifti1Header(endianness="<")
     header.set_data_shape(series.stored.shape[::-1])
     header.set_data_dtype(dtype)
-    header.set_qform(series.affine, 1)
+    columns = series.affine[:3, :3] / np.linalg.norm(series.affine[:3, :3], axis=0)
+    is_sheared = np.abs(columns.T @ columns - np.eye(3)).max() > SHEAR_TOLERANCE
+    header.set_qform(series.affine, 0 if is_sheared else 1)  # a tilted gantry: no rotation can say it
+    if is_sheared:
+        for field in CODED_FIELDS["qform_code"]:
+            header[field] = 0
     header.set_sform(series.affine, 1)
     header.set_xyzt_units("mm")
     header["scl_slope"], header["scl_inter"] = slope, intercept
@@ -161,7 +194,7 @@ def write(path: pathlib.Path, header: Any, voxels: np.ndarray, found: list[Exten
     header["magic"] = header.single_magic
     content = b"".join([header.binaryblock, bytes([bool(block), 0, 0, 0]), block,
                         turned.astype(header.get_data_dtype()).tobytes(order="F")])
-    path.write_bytes(gzip.compress(content, 6, mtime=0) if path.name.endswith(".gz") else content)
+    path.write_bytes(gzip.compress(content, 6, mtime=0) if path.name.lower().endswith(".gz") else content)
 
 
 def _extension(endianness: str, code: int, content: bytes) -> bytes:

@@ -7,7 +7,7 @@
 | `id` | hash of the fused image's stored voxels and of `ranges`; a latent repeats that of its fused image |
 | `model`, `prior` | fingerprint of the model that fused, prior of its latent |
 | `image` | slope and intercept of the fused image, for formats that cannot hold them |
-| `sources` | for each source: type, slope, intercept, format and, without patient data, its header |
+| `sources` | for each source: type, slope, intercept, format and, without patient data, its header; chroma |
 | `ranges` | (Z, m, 2) minimum and maximum of each slice of each source, in its units |
 """
 from __future__ import annotations
@@ -19,7 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from fusioninn_jax.formats import colour, provenance_schema
 from fusioninn_jax.formats.series import Series
+from fusioninn_jax.runtime import guarded
 from fusioninn_jax.runtime.errors import UserError
 
 VERSION = 1
@@ -33,6 +35,23 @@ def make(fused: Series, sources: list[Series], ranges: np.ndarray, model: str, p
             "prior": prior, "image": {"slope": float(fused.slope[0]), "intercept": float(fused.intercept[0])},
             "sources": [_described(source) for source in sources],
             "ranges": np.asarray(ranges, np.float64).tolist()}
+
+
+def parse(path: pathlib.Path, content: bytes) -> Provenance:
+    """A record from a file's text, every part of it as `make` or `of_latent` writes it.
+
+    Raises:
+      UserError: damaged, or of a later version.
+    """
+    with guarded.reading(path, "the record of the fusion in it is damaged", "fuse anew"):
+        record: Provenance = provenance_schema.loads(content)
+        version = record.get("fusioninn_jax")
+        if isinstance(version, int) and not isinstance(version, bool) and version > VERSION:
+            raise UserError(f"{path}: written by a later version of fusioninn_jax; update it")
+        if version != VERSION:
+            raise guarded.Damaged("its version is none")
+        provenance_schema.check(record)
+        return record
 
 
 def of_latent(fused: Provenance, remainder: bool) -> Provenance:
@@ -56,8 +75,9 @@ def text(record: Provenance) -> bytes:
 def _described(source: Series) -> dict[str, Any]:
     def one_or_all(values: np.ndarray) -> Any:
         return values.tolist() if np.ptp(values) else float(values[0])
+    noted = {"chroma": colour.note(source.chroma)} if source.chroma else {}
     return {"dtype": source.stored.dtype.str, "slope": one_or_all(source.slope),
-            "intercept": one_or_all(source.intercept), "origin": source.origin}
+            "intercept": one_or_all(source.intercept), "origin": source.origin, **noted}
 
 
 def check(record: Provenance | None, path: pathlib.Path, content: str) -> Provenance:
@@ -76,10 +96,18 @@ def check(record: Provenance | None, path: pathlib.Path, content: str) -> Proven
     return record
 
 
-def sources(record: Provenance, like: Series) -> list[Series]:
-    """The sources that a record tells of, on the grid of the fused image, their voxels still 0."""
-    count = len(like.stored)
-    return [Series(np.zeros(like.stored.shape, np.dtype(source["dtype"])),
-                   np.broadcast_to(np.asarray(source["slope"], float), count),
-                   np.broadcast_to(np.asarray(source["intercept"], float), count), like.affine, source["origin"])
-            for source in record["sources"]]
+def sources(record: Provenance, like: Series, path: pathlib.Path = pathlib.Path("fused image")) -> list[Series]:
+    """The sources that a record tells of, on the grid of the fused image, their voxels still 0.
+
+    Raises:
+      UserError: a record of another image than that of `path`.
+    """
+    with guarded.reading(path, "the record of the fusion in it is damaged", "fuse anew"):
+        count = len(like.stored)
+        if len(record["ranges"]) != count:
+            raise guarded.Damaged(f"it tells of {len(record['ranges'])} slices, there are {count}")
+        return [Series(np.zeros(like.stored.shape, np.dtype(source["dtype"])),
+                       np.broadcast_to(np.asarray(source["slope"], float), count),
+                       np.broadcast_to(np.asarray(source["intercept"], float), count), like.affine, source["origin"],
+                       chroma=colour.from_note(source["chroma"], like.stored.shape) if "chroma" in source else None)
+                for source in record["sources"]]

@@ -6,8 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fusioninn_jax.formats import image_io
+from fusioninn_jax.formats.colour import Chroma
 from fusioninn_jax.runtime.errors import UserError
 
+HUGE, FLATTENED = 1e10, 2.0**-16  # a value beyond this, with all others in so small a part of the range, is no reading
+FILL_TOLERANCE = 1e-6  # relative; headers and float32 round the number
 PIXELS = np.diag([-1.0, -1.0, 1.0, 1.0])  # affine of an image without geometry: one voxel is one millimetre
 
 
@@ -20,6 +23,7 @@ class Series(NamedTuple):
       affine: (4, 4), voxel indices (x, y, z) to millimetres in NIfTI's RAS+ world.
       origin: JSON-like; its `kind` names the format, the rest is what that format's writer needs.
       record: what `fuse` noted in the file where it wrote it, else None.
+      chroma: of a coloured image, whose luma `stored` is; None of a grey one.
     """
     stored: np.ndarray
     slope: np.ndarray
@@ -27,11 +31,20 @@ class Series(NamedTuple):
     affine: np.ndarray
     origin: dict[str, Any]
     record: dict[str, Any] | None = None
+    chroma: Chroma | None = None
+
+    def slice_values(self, number: int) -> np.ndarray:
+        """(Y, X) float64 values of one slice, in the units of the file."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self.stored[number].astype(np.float64) * self.slope[number] + self.intercept[number]
 
     @property
     def values(self) -> np.ndarray:
         """(Z, Y, X) float32, in the units of the file."""
-        return (self.stored * self.slope[:, None, None] + self.intercept[:, None, None]).astype(np.float32)
+        values = np.empty(self.stored.shape, np.float32)
+        for number in range(len(values)):
+            values[number] = self.slice_values(number)
+        return values
 
     def with_values(self, values: np.ndarray) -> Series:
         """The series with other values, rounded and clipped to what its type can hold."""
@@ -65,3 +78,40 @@ def check_same_grid(first: Series, second: Series, first_name: str, second_name:
         image_io.check_same_grid(one, other, first_name, second_name)
     except UserError as error:
         raise UserError(f"{error} (`--resample` does the latter)") from error
+
+
+def with_background(series: Series, fill: float) -> Series:
+    """The series with every voxel of the value `fill` set to the smallest of the others.
+
+    Args:
+      series: it may hold values that are not finite.
+      fill: in the units of the file, as given on a command line; NaN or infinite: all values that are not finite.
+    """
+    values = np.stack([series.slice_values(number) for number in range(len(series.stored))])
+    with np.errstate(invalid="ignore"):
+        missing = ~np.isfinite(values) if not np.isfinite(fill) else np.abs(values - fill) <= FILL_TOLERANCE * abs(fill)
+    if missing.all() or not missing.any():
+        return series
+    lowest = np.where(missing, np.inf, values).min()
+    scaled = np.where(missing, lowest, 0.0) - series.intercept[:, None, None]
+    background = to_type(scaled / series.slope[:, None, None], series.stored.dtype)
+    return series._replace(stored=np.where(missing, background, series.stored))
+
+
+def check_values(series: Series, name: str) -> None:
+    """Raises UserError at the first slice whose scaled values cannot be computed with; it names slice and value."""
+    for number in range(len(series.stored)):
+        values = series.slice_values(number)
+        with np.errstate(invalid="ignore"):
+            bad = ~(np.abs(values) <= image_io.LARGEST)
+        if bad.any():
+            found = values[bad].tolist()
+            is_fill = np.isnan(found).all() or len(set(found)) == 1  # one value, so it may mark what is missing
+            hint = f", or where they mark missing values: --fill-value={found[0]!r}" if is_fill else ""
+            raise UserError(f"{name}: slice {number + 1} holds {len(found)} values that cannot be computed with, the "
+                            f"first {found[0]!r}; mend them{hint}")
+        for extreme in (float(values.min()), float(values.max())):
+            rest = values[values != extreme]
+            if abs(extreme) > HUGE and rest.size and np.ptp(rest) < FLATTENED * np.abs(rest - extreme).max():
+                raise UserError(f"{name}: slice {number + 1} holds {extreme!r}, beside which all else is flat; mend "
+                                f"it, or where it marks missing values: --fill-value={extreme!r}")

@@ -25,6 +25,7 @@ from fusioninn_jax.runtime import outputs
 from fusioninn_jax.runtime.errors import Parser, UserError, cli
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+ABOUT, FILES = "README.json", ("fuse.stablehlo", "decompose.stablehlo")
 
 
 def export(model: FusionModel, variables: Variables, size: tuple[int, int],
@@ -69,6 +70,11 @@ def export(model: FusionModel, variables: Variables, size: tuple[int, int],
             for name, (function, shapes) in functions.items()}
 
 
+def _is_own(folder: pathlib.Path) -> bool:
+    """Whether a folder holds what this command writes, and nothing else."""
+    return {ABOUT, FILES[0]} <= {path.name for path in folder.iterdir()} <= {ABOUT, *FILES}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses the command line and writes the artefacts; returns the exit code."""
     from fusioninn_jax.studies import fusing  # above this package: only the command needs it
@@ -79,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", required=True, type=pathlib.Path, help="the folder to be made")
     parser.add_argument("--overwrite", action="store_true", help="replace the folder where it is there already")
     args = parser.parse_args(argv)
-    outputs.check([args.out], overwrite=args.overwrite)
+    outputs.check([args.out], overwrite=args.overwrite, is_own=_is_own)
     trained = fusing.load(args.checkpoint)
     try:
         exported = export(trained.model, trained.variables, tuple(args.size))
@@ -88,11 +94,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     about = {part: {"takes": list(map(str, function.in_avals)), "gives": list(map(str, function.out_avals))}
              for part, function in exported.items()}
     name = pretrained.fingerprint(trained.variables, trained.config)
-    with outputs.new_files(args.out) as (folder,):
+    with outputs.new_files(args.out, overwrite=args.overwrite, is_own=_is_own) as (folder,):
         folder.mkdir()
         for part, function in exported.items():
             (folder / f"{part}.stablehlo").write_bytes(function.serialize())
-        (folder / "README.json").write_text(json.dumps(about | {"model": name, "images": "NHWC in [0, 1]"},
+        (folder / ABOUT).write_text(json.dumps(about | {"model": name, "images": "NHWC in [0, 1]"},
                                                        indent=2) + "\n")
     print(f"written: {args.out} ({', '.join(exported)})")
     return 0

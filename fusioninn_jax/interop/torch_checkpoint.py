@@ -23,8 +23,9 @@ import numpy as np
 from fusioninn_jax import models, settings
 from fusioninn_jax.interop.baselines import BASELINES, StateDict, conv, convert_baseline
 from fusioninn_jax.interop.ddfm_checkpoint import convert_ddfm
-from fusioninn_jax.runtime.errors import Parser, UserError, cli
+from fusioninn_jax.runtime.errors import Parser, UserError, cli, first_line
 
+WHOLE = ("perm", "perm_inv", "num_batches_tracked")  # buffers of whole numbers
 WRAPPERS = ("model_state_dict", "state_dict")
 UNUSED = ("num_batches_tracked", "perm_inv", "downsample_kernel")  # buffers that say nothing of their own
 
@@ -57,16 +58,44 @@ def convert(name: str, state_dict: StateDict) -> tuple[ml_collections.ConfigDict
     """
     if name not in _CONVERTERS:
         raise ValueError(f"no converter for {name!r}; there is one for {', '.join(sorted(_CONVERTERS))}")
-    state = _Noted({key.removeprefix("module."): np.asarray(value) for key, value in state_dict.items()})
+    state = _Noted(_arrays(state_dict))
     try:
         config, variables = _CONVERTERS[name](state)
     except KeyError as missing:
         raise ValueError(f"not a state dict of {name}: the key {missing} is missing") from missing
+    except (IndexError, TypeError, ZeroDivisionError, AttributeError) as error:  # a tensor of other axes than it has
+        raise ValueError(f"not a state dict of {name}: a tensor has another shape than its key says "
+                         f"({first_line(error)})") from error
     more = [key for key in state if key not in state.read and key.rpartition(".")[2] not in UNUSED]
     if more:
         raise ValueError(f"not a state dict of {name}: it has no {more[0]!r}")
     _check_shapes(name, config, variables)
     return config, variables
+
+
+def _arrays(state_dict: StateDict) -> dict[str, np.ndarray]:
+    """The weights as finite floating-point arrays; whole numbers stand for permutations and counters alone.
+
+    Raises:
+      ValueError: names the first that is something else.
+    """
+    if not isinstance(state_dict, Mapping):
+        raise ValueError(f"a state dict maps keys to arrays; got {type(state_dict).__name__}")
+    arrays = {}
+    for key, value in state_dict.items():
+        array = np.asarray(value)
+        if array.dtype.kind == "V" and array.dtype.name.startswith(("bfloat16", "float8")):
+            array = array.astype(np.float32)
+        whole = array.dtype.kind in "iu" and str(key).rpartition(".")[2] in WHOLE
+        if array.dtype.kind != "f" and not whole:
+            raise ValueError(f"{key} holds {array.dtype}; weights are floating-point numbers")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{key} holds values that are not finite; the training had diverged, or the file was "
+                             "changed")
+        if str(key).endswith("running_var") and (array < 0).any():
+            raise ValueError(f"{key} holds negative variances; the file was changed")
+        arrays[str(key).removeprefix("module.")] = array
+    return arrays
 
 
 def _check_shapes(name: str, config: ml_collections.ConfigDict, variables: dict[str, Any]) -> None:
@@ -139,12 +168,21 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
     content = next((content[key] for key in WRAPPERS if isinstance(content, Mapping) and key in content), content)
     if not isinstance(content, Mapping) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise UserError(f"{path}: holds no state dict; save model.state_dict(), or a dict with `model_state_dict`")
-    state = {str(key): value.numpy() for key, value in content.items()}
-    for key, value in state.items():
-        if not np.isfinite(value).all():
-            raise UserError(f"{path}: {key} holds values that are not finite; the training had diverged, or the file "
-                            "was changed")
-    return state
+    return {str(key): _as_array(path, str(key), value) for key, value in content.items()}
+
+
+def _as_array(path: pathlib.Path, key: str, tensor: Any) -> np.ndarray:
+    """A tensor of any kind as a dense array; half precision that NumPy does not have becomes float32."""
+    import torch
+    try:
+        tensor = tensor.detach()
+        tensor = tensor.dequantize() if tensor.is_quantized else tensor
+        tensor = tensor.to_dense() if tensor.layout != torch.strided else tensor
+        small = tensor.is_floating_point() and tensor.dtype not in (torch.float16, torch.float32, torch.float64)
+        return (tensor.float() if small else tensor).cpu().numpy()
+    except Exception as error:  # tensors of many kinds hold nothing that can be read, each says so in its own way
+        raise UserError(f"{path}: {key} is a tensor that cannot be read ({first_line(error)[:100]}); save plain "
+                        "weights by model.state_dict()") from error
 
 
 def import_checkpoint(path: pathlib.Path, name: str, workdir: str) -> None:
@@ -160,6 +198,8 @@ def import_checkpoint(path: pathlib.Path, name: str, workdir: str) -> None:
     """
     from fusioninn_jax.training import checkpoint, train_state
     state_dict = read(path)
+    if pathlib.Path(workdir).exists() and not pathlib.Path(workdir).is_dir():
+        raise UserError(f"{workdir}: is a file; give a new folder as --workdir")
     try:
         model_config, variables = convert(name, state_dict)
     except ValueError as error:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,11 +10,11 @@ from typing import Any, NamedTuple
 import jax
 import ml_collections
 
-from fusioninn_jax import settings
+from fusioninn_jax import config_check, limits, settings
 from fusioninn_jax.models import classical, deepfuse, funfusean, half_unet, unet, unet_3plus, unet_plus_plus
 from fusioninn_jax.models import ddfm as _ddfm
 from fusioninn_jax.models import fusioninn as _fusioninn
-from fusioninn_jax.models.base import FusionModel, Variables
+from fusioninn_jax.models.base import FusionModel, Variables, checked_fuse
 from fusioninn_jax.models.salient import salient_mean
 
 Make = Callable[[ml_collections.ConfigDict], FusionModel]
@@ -41,7 +42,9 @@ class _Rule(NamedTuple):
 def _training_free(fuse: Callable[..., jax.Array]) -> Make:
     """A function of the sources alone, at the top of its module, as an entry of the registry."""
     own = _Rule(fuse.__module__, fuse.__name__)
-    model = FusionModel(own.init, own.fuse, own.fuse_train, decompose=None, sources=None, training_free=True)
+    model = FusionModel(own.init, functools.partial(checked_fuse, own.fuse), own.fuse_train,
+                        decompose=None, sources=None,
+                        training_free=True)
     return lambda config: model
 
 
@@ -106,7 +109,7 @@ def get(name: str, config: Any = None) -> FusionModel:
       config: a mapping or ConfigDict of settings that differ from `default_config(name)`, or None.
 
     Raises:
-      ValueError: an unknown name or setting.
+      ValueError: an unknown name or setting, or a value that a setting cannot have.
     """
     whole = default_config(name)
     for key, value in dict(config or {}).items():
@@ -114,8 +117,12 @@ def get(name: str, config: Any = None) -> FusionModel:
             close = difflib.get_close_matches(key, list(whole), n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(whole)}"
             raise ValueError(f"{name} has no setting {key!r}; {hint}")
-        whole[key] = tuple(value) if isinstance(whole[key], tuple) else value
-    return _MODELS[name](whole)
+        is_list = isinstance(whole[key], tuple) and isinstance(value, tuple | list)
+        with whole.ignore_type():
+            whole[key] = tuple(value) if is_list else value
+    config_check.check(whole, default_config(name), limits.below(f"model.{name}"), f"model.{name}.")
+    model = _MODELS[name](whole)
+    return model if model.training_free else model._replace(fuse=functools.partial(checked_fuse, model.fuse))
 
 
 __all__ = ["FusionModel", "Variables", "default_config", "get", "is_training_free", "names"]

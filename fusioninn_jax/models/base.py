@@ -8,6 +8,7 @@ import jax
 
 from fusioninn_jax.bijections import Bijection
 
+RANGE_SLACK = 1e-5  # float32 arithmetic may leave [0, 1] by rounding
 Variables = Mapping[str, Any]  # "params", and "batch_stats" where a system keeps them
 
 
@@ -16,12 +17,32 @@ def on_one_device(x: jax.Array) -> jax.Array:
     return x
 
 
+def checked_fuse(fuse: Callable[..., Any], variables: Variables, *sources: jax.Array) -> Any:
+    """`fuse` of sources whose values are looked at first, where they are at hand: not under a tracer.
+
+    Args:
+      fuse: of a model.
+      variables: of the model.
+      *sources: (B, H, W, 1) images in [0, 1].
+
+    Raises:
+      ValueError: a source leaves [0, 1], or holds NaN.
+    """
+    for i, source in enumerate(sources, 1):
+        if not isinstance(source, jax.core.Tracer) and source.size:
+            low, high = float(source.min()), float(source.max())
+            if not (-RANGE_SLACK <= low and high <= 1 + RANGE_SLACK):
+                raise ValueError(f"source {i} has values in [{low:.4g}, {high:.4g}]; scale it to [0, 1] first")
+    return fuse(variables, *sources)
+
+
 class FusionModel(NamedTuple):
     """A fusion system as pure functions. Sources and fused images are (B, H, W, 1), sources in [0, 1].
 
     Attributes:
       init: `(key, *sources) -> variables`; a system that adapts to data adapts to this batch.
-      fuse: `(variables, *sources) -> (fused, latent)`; `latent` is (B, H, W, m - 1) for m sources, or None.
+      fuse: `(variables, *sources) -> (fused, latent)`; `latent` is (B, H, W, m - 1) for m sources, or None. Raises
+        ValueError for sources that leave [0, 1], outside of jit.
       fuse_train: `(variables, *sources, gather=on_one_device) -> (fused, latent, batch_stats)`, as `fuse` with batch
         statistics in use; `batch_stats` are the updated running ones, `{}` where a system keeps none. `gather` brings
         an array of all devices together, (n, ...) -> (global n, ...), since batch statistics are of the global

@@ -43,8 +43,8 @@ def stack_sources(sources: tuple[jax.Array, ...]) -> jax.Array:
 def _strongest(coefficients: jax.Array) -> jax.Array:
     """Over axis 0, the coefficient of largest magnitude; those that tie are averaged, so that order is irrelevant."""
     magnitude = jnp.abs(coefficients)
-    winners = magnitude == magnitude.max(0)
-    return jnp.where(winners, coefficients, 0).sum(0) / winners.sum(0)
+    winners = magnitude == magnitude.max(0, keepdims=True)
+    return jnp.where(winners, coefficients, 0).sum(0) / winners.sum(0).astype(coefficients.dtype)
 
 
 @jax.jit
@@ -218,7 +218,7 @@ def _saliency(image: jax.Array) -> jax.Array:
 def _shares(weights: jax.Array) -> jax.Array:
     """Non-negative weights that sum to one over axis 0; equal where none is positive."""
     weights = jnp.maximum(weights, 0)
-    total = weights.sum(0)
+    total = weights.sum(0, keepdims=True)
     return jnp.where(total > 0, weights / jnp.where(total > 0, total, 1), 1 / len(weights))
 
 
@@ -241,8 +241,8 @@ def guided_filter_fusion(*sources: jax.Array) -> jax.Array:
     """
     images = stack_sources(sources)
     saliency = _saliency(images)
-    chosen = (saliency == saliency.max(0)).astype(images.dtype)
-    chosen = chosen / chosen.sum(0)
+    chosen = (saliency == saliency.max(0, keepdims=True)).astype(images.dtype)
+    chosen = chosen / chosen.sum(0, keepdims=True)
     base = average(images, 15)
     base_weights = _shares(guided_filter(images, chosen, radius=45, epsilon=0.3))
     detail_weights = _shares(guided_filter(images, chosen, radius=7, epsilon=1e-6))

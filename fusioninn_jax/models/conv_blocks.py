@@ -45,7 +45,7 @@ class TransposedConv(nn.Module):
         bias = self.param("bias", start, (self.features,))
         batch, height, width, _ = x.shape
         cells = jnp.einsum("bhwc,ijco->bhiwjo", x, kernel)
-        return cells.reshape(batch, 2 * height, 2 * width, self.features) + bias
+        return cells.reshape(batch, 2 * height, 2 * width, self.features) + bias[None, None, None]
 
 
 class BatchNorm(nn.Module):
@@ -77,16 +77,18 @@ class BatchNorm(nn.Module):
                 unbiased = used_variance * count / max(count - 1, 1)
                 mean.value += self.momentum * (used_mean - mean.value)
                 variance.value += self.momentum * (unbiased - variance.value)
-        return (x - used_mean) * (scale * jax.lax.rsqrt(used_variance + self.epsilon)) + bias
+        shift, factor, end = (values[None, None, None] for values in (
+            used_mean, scale * jax.lax.rsqrt(used_variance + self.epsilon), bias))
+        return (x - shift) * factor + end
 
 
 def _global_moments(x: jax.Array, gather: Gather) -> tuple[jax.Array, jax.Array, int]:
     """Mean and biased variance of each channel over the global batch, and how many values they are of."""
     local_mean = x.mean((0, 1, 2))
-    local = jnp.stack([local_mean, ((x - local_mean) ** 2).mean((0, 1, 2))])
+    local = jnp.stack([local_mean, ((x - local_mean[None, None, None]) ** 2).mean((0, 1, 2))])
     means, variances = jnp.moveaxis(gather(local[None]), 1, 0)
     mean = means.mean(0)
-    variance = (variances + (means - mean) ** 2).mean(0)
+    variance = (variances + (means - mean[None]) ** 2).mean(0)
     return mean, variance, len(means) * x.size // x.shape[-1]
 
 

@@ -65,6 +65,9 @@ def make_permutations(config: ml_collections.ConfigDict) -> tuple[tuple[int, ...
         if [len(order) for order in given] != sizes:
             raise ValueError(f"model.permutations have lengths {[len(order) for order in given]}; "
                              f"{block_count(config)} blocks with {config.sources} sources need {sizes}")
+        bad = next((order for order in given if sorted(order) != list(range(len(order)))), None)
+        if bad:
+            raise ValueError(f"model.permutations: {bad} does not name each of 0 to {len(bad) - 1} once")
         return given
     generator = np.random.default_rng(config.permutation_seed)
     def make(size: int) -> tuple[int, ...]:

@@ -11,7 +11,6 @@ import hashlib
 import io
 import json
 import pathlib
-import zipfile
 from typing import Any
 
 import jax
@@ -20,7 +19,8 @@ import numpy as np
 
 from fusioninn_jax import models, settings
 from fusioninn_jax.models import FusionModel, Variables, fusioninn
-from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.runtime import guarded, outputs
+from fusioninn_jax.runtime.errors import UserError, first_line
 from fusioninn_jax.trained_model import TrainedModel
 
 WEIGHTS, CONFIG = "weights.npz", "config.json"
@@ -41,14 +41,13 @@ def load(folder: str | pathlib.Path | None = None) -> TrainedModel:
       UserError: a file is missing, damaged, or of another model than its configuration says.
     """
     folder = pathlib.Path(folder) if folder else FOLDER
-    try:
-        return from_bytes((folder / CONFIG).read_text(), (folder / WEIGHTS).read_bytes())
-    except OSError as error:
-        raise UserError(f"{folder}: no readable {WEIGHTS} and {CONFIG} ({error.strerror}); write them with "
-                        "`python -m fusioninn_jax.pretrained`") from error
-    except (ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise UserError(f"{folder}: not a model of this package ({error}); write it anew with "
-                        "`python -m fusioninn_jax.pretrained`") from error
+    how = "write it anew with `python -m fusioninn_jax.pretrained`"
+    text, weights = (guarded.read_bytes(folder / name) for name in (CONFIG, WEIGHTS))
+    with guarded.reading(folder, "not a model of this package", how):
+        try:
+            return from_bytes(text.decode(), weights)
+        except ValueError as error:  # a setting that is not to be had; the message is ours
+            raise UserError(f"{folder}: not a model of this package ({first_line(error)}); {how}") from error
 
 
 def save(folder: str | pathlib.Path, variables: Variables, config: ml_collections.ConfigDict) -> None:
@@ -60,12 +59,10 @@ def save(folder: str | pathlib.Path, variables: Variables, config: ml_collection
       config: as `load` returns it, or a training's whole configuration.
     """
     folder = pathlib.Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     text, weights = to_bytes(variables, config)
-    for name, content in ((WEIGHTS, weights), (CONFIG, text.encode())):
-        temporary = folder / f".{name}.tmp"
-        temporary.write_bytes(content)
-        temporary.replace(folder / name)
+    with outputs.new_files(folder / WEIGHTS, folder / CONFIG) as temporaries:
+        for temporary, content in zip(temporaries, (weights, text.encode()), strict=True):
+            temporary.write_bytes(content)
 
 
 def describe(config: ml_collections.ConfigDict, modalities: tuple[str, ...] = ()) -> ml_collections.ConfigDict:
@@ -128,15 +125,15 @@ def from_bytes(text: str, weights: bytes) -> TrainedModel:
     """
     config = ml_collections.ConfigDict(json.loads(text))
     model = _model(config.model.to_json(sort_keys=True))
-    with np.load(io.BytesIO(weights), allow_pickle=False) as file:
-        arrays = dict(file)
     image = jax.ShapeDtypeStruct((1, 16, 16, 1), np.float32)
     shapes = jax.eval_shape(model.init, jax.random.key(0), *[image] * (model.sources or 2))
     places = _flat(shapes)
-    wrong = sorted(name for name in places.keys() | arrays.keys()
-                   if name not in places or name not in arrays or places[name].shape != arrays[name].shape)
+    declared = guarded.npz_headers(weights)  # compared before anything is decompressed
+    wrong = sorted(name for name in places.keys() | declared.keys() if name not in places or name not in declared
+                   or places[name].shape != declared[name].shape or declared[name].dtype.kind != "f")
     if wrong:
         raise ValueError(f"its weights and its configuration differ at {wrong[0]}")
+    arrays = guarded.read_npz(weights)
     leaves = [arrays[name].astype(place.dtype) for name, place in places.items()]
     variables = jax.tree.unflatten(jax.tree.structure(shapes), leaves)
     return TrainedModel(model, variables, config)

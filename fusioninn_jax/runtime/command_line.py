@@ -4,7 +4,6 @@ from __future__ import annotations
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import ml_collections
 from absl import flags, logging
@@ -17,12 +16,15 @@ from fusioninn_jax.runtime.host_memory import keep_freed_memory
 _PROGRAM_DOC = "python -m fusioninn_jax.train --config=configs/phantom.py --workdir=runs/x [--config.key=value ...]"
 
 
-def run_with_config(run: Callable[[ml_collections.ConfigDict, str], Any]) -> None:
-    """Parses the flags, calls `run(config, workdir)`, and turns a user's mistake into one line and exit code 2."""
+def run_with_config(run: Callable[[ml_collections.ConfigDict, str], int]) -> None:
+    """Parses the flags and calls `run(config, workdir)` for the exit code.
+
+    A user's mistake becomes one line and exit code 2.
+    """
     config_flag = config_flags.DEFINE_config_file("config", None, "the configuration file", lock_config=True)
     workdir_flag = flags.DEFINE_string("workdir", None, "the folder that the run writes to, and resumes from")
 
-    def main(arguments: Sequence[str]) -> None:
+    def main(arguments: Sequence[str]) -> int:
         keep_freed_memory()
         _parse([sys.argv[0], *arguments])
         if config_flag.value is None or workdir_flag.value is None:
@@ -32,7 +34,7 @@ def run_with_config(run: Callable[[ml_collections.ConfigDict, str], Any]) -> Non
             raise UserError(f"{file}: there is no such configuration file; choose one of those in configs/")
         logging.set_verbosity(logging.ERROR)
         try:
-            run(config_flag.value, workdir_flag.value)
+            return run(config_flag.value, workdir_flag.value)
         except ValueError as error:  # the library's own word for a bad setting
             raise UserError(one_line(error)) from error
 

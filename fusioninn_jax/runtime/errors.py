@@ -1,8 +1,11 @@
 """The one exception that a user's mistake raises, and the wrapper that prints it."""
 import argparse
+import signal
 import sys
 from collections.abc import Callable
 from typing import NoReturn
+
+from fusioninn_jax.runtime import interrupts
 
 
 class UserError(Exception):
@@ -25,12 +28,19 @@ class Parser(argparse.ArgumentParser):
 def cli(main: Callable[[], int | None]) -> None:
     """Runs an entry point; a `UserError` becomes one line on stderr and exit code 2, without a traceback.
 
+    So does Ctrl-C, with exit code 130, and SIGTERM, with 143; what is half-written is removed on the way.
+
     Args:
       main: takes no arguments; returns the exit code, None standing for 0.
     """
     try:
-        code = main()
+        with interrupts.raised():
+            code = main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt as stop:
+        number = stop.number if isinstance(stop, interrupts.Stopped) else signal.SIGINT
+        print(f"error: stopped by {signal.Signals(number).name}; nothing half-written is left", file=sys.stderr)
+        sys.exit(interrupts.exit_code(number))
     sys.exit(code or 0)

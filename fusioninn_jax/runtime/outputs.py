@@ -1,44 +1,202 @@
-"""Results appear whole or not at all: written under a temporary name, then renamed."""
+"""Results appear whole or not at all: written in a hidden folder beside their place, then moved there in one step.
+
+The hidden folder has a random name, which nobody else can have, and holds a file that its writer keeps locked. A kernel
+gives the lock back however a process ends, so a folder whose lock is free is provably dead; the next run that writes
+beside it removes it. Interrupts wait while results are moved and while temporary files are removed.
+"""
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import itertools
 import os
 import pathlib
+import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+import signal
+import stat
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from fusioninn_jax.runtime.errors import UserError
 
+STAGING, LOCK, NEW, OLD = ".writing-", "lock", "new", "old"
+BIRTH = 3600.0  # seconds; so long an unlocked folder may be one whose writer is about to lock it
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
+WITHOUT_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK, errno.EINVAL)
+IsOwn = Callable[[pathlib.Path], bool]
 
-def check(outputs: Sequence[pathlib.Path], *, inputs: Sequence[pathlib.Path] = (), overwrite: bool = False) -> None:
-    """Says before the work begins what would stop the writing at its end.
+
+def check(outputs: Sequence[pathlib.Path], *, inputs: Sequence[pathlib.Path] = (), overwrite: bool = False,
+          is_own: IsOwn = lambda folder: False) -> None:
+    """Says before the work begins what would stop the writing at its end, or would cost more than an older result.
+
+    Places are compared as they really are, symbolic links followed, and by containment.
+
+    Args:
+      outputs: files and folders to be written.
+      inputs: files and folders that are read.
+      overwrite: whether older results may be replaced.
+      is_own: whether a folder is an older result, made by this program and holding nothing else.
 
     Raises:
-      UserError: an output is there already (without `overwrite`), is an input, is named twice, or its folder cannot
-        be written to.
+      UserError: an output is there already (without `overwrite`); it is an input, holds one, or lies in one; it is
+        another output or lies in one; it is a folder that is not ours, or no file; its folder cannot be written to.
     """
-    places = [output.absolute() for output in outputs]
-    for place, output in zip(places, outputs, strict=True):
-        if place.resolve() in [path.resolve() for path in inputs]:
-            raise UserError(f"{output}: is an input too; give the output another name")
-        if places.count(place) > 1:
+    places = [_Place.of(output) for output in outputs]
+    for i, (place, output) in enumerate(zip(places, outputs, strict=True)):
+        for path in inputs:
+            _check_apart(output, place, path, _Place.of(path))
+        if place.key in [other.key for other in places[:i] + places[i + 1:]]:
             raise UserError(f"{output}: named twice as an output; give each its own name")
-        if output.exists() and not overwrite:
-            raise UserError(f"{output}: exists already; choose another name, or --overwrite")
+        for other, name in zip(places, outputs, strict=True):
+            if other.key in place.above:
+                raise UserError(f"{output}: lies inside the output {name}; give it a place outside")
+        if os.path.lexists(output):
+            if not overwrite:
+                raise _exists(output)
+            _check_replaceable(output, is_own)
         _check_folder(output)
 
 
-def _check_folder(output: pathlib.Path) -> None:
-    """The folder, or the nearest one above it that is there, takes files; nothing is made yet."""
-    folder = output.absolute().parent
-    there = next(place for place in (folder, *folder.parents) if place.exists())
-    probe = _temporary(there / output.name)
+class _Place(NamedTuple):
+    """Where a path really lies: what it is, and the folders above it, by inode where they are there."""
+    key: object
+    above: list[object]
+
+    @classmethod
+    def of(cls, path: pathlib.Path) -> _Place:
+        """The place of a path that need not exist.
+
+        Raises:
+          UserError: a name that no file can have.
+        """
+        try:
+            real = pathlib.Path(os.path.realpath(path))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{str(path)!r}: not a name that a file can have; choose another") from error
+        key, *above = [_identity(place) for place in (real, *real.parents)]
+        return cls(key, above)
+
+
+def _identity(path: pathlib.Path) -> object:
     try:
-        probe.touch()
-        probe.unlink()
+        found = path.stat()
+        return found.st_dev, found.st_ino
+    except OSError:
+        return path
+
+
+def _check_apart(output: pathlib.Path, place: _Place, path: pathlib.Path, of_input: _Place) -> None:
+    if place.key == of_input.key:
+        raise UserError(f"{output}: is an input too; give the output another name")
+    if place.key in of_input.above:
+        raise UserError(f"{output}: is the folder of the input {path}; give the output a name inside it, or another "
+                        "folder")
+    if of_input.key in place.above:
+        raise UserError(f"{output}: lies inside the input {path}; give the output a place outside")
+
+
+def _exists(output: pathlib.Path) -> UserError:
+    return UserError(f"{output}: exists already; choose another name, or --overwrite")
+
+
+def _check_replaceable(output: pathlib.Path, is_own: IsOwn) -> None:
+    """Raises UserError for what must not be replaced: a foreign folder, a pipe, a device."""
+    mode = output.lstat().st_mode
+    if stat.S_ISDIR(mode):
+        if not is_own(output):
+            raise UserError(f"{output}: is a folder that holds more than an older result of this command; nothing is "
+                            "removed there: choose another name")
+    elif not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):
+        raise UserError(f"{output}: is a pipe, device or socket; give the name of a file")
+    elif stat.S_ISLNK(mode) and output.is_dir():
+        raise UserError(f"{output}: is a symbolic link to a folder; name the folder itself")
+
+
+def _check_folder(output: pathlib.Path) -> None:
+    """The folder, or the nearest one above it that is there, takes files; nothing is made there that outlives this."""
+    folder = output.absolute().parent
+    try:
+        there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+        with tempfile.TemporaryFile(dir=there):
+            pass
+        if len(os.fsencode(output.name)) > os.pathconf(there, "PC_NAME_MAX"):
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
     except OSError as error:
         raise _unwritable(output, error) from error
+
+
+def _unwritable(output: pathlib.Path, error: OSError) -> UserError:
+    return UserError(f"{output}: cannot be written ({error.strerror or error}); make room there, or choose a folder "
+                     "that you may write to")
+
+
+@contextlib.contextmanager
+def new_files(*outputs: pathlib.Path, overwrite: bool = True,
+              is_own: IsOwn | None = None) -> Iterator[list[pathlib.Path]]:
+    """Temporary paths, with the outputs' names, that are moved to the outputs where the block succeeds: all or none.
+
+    A file replaces a file, a folder a folder, never one the other. Folders above the outputs are made, and removed
+    again where the block fails.
+
+    Args:
+      *outputs: files and folders.
+      overwrite: replace what is there by then; else whoever comes second gets the error.
+      is_own: asked once more before a folder is replaced; None where `check` is guard enough.
+
+    Raises:
+      UserError: the disk is full, the folder cannot be written to, an output came to be there in the meantime.
+    """
+    if any("://" in os.fspath(output) for output in outputs):
+        with _new_objects(outputs, overwrite) as objects:
+            yield objects
+        return
+    outputs = tuple(pathlib.Path(os.fspath(output)) for output in outputs)  # `epath` has not all that is needed here
+    made: list[pathlib.Path] = []
+    stages: dict[pathlib.Path, _Stage] = {}
+    try:
+        with uninterrupted():
+            for folder in dict.fromkeys(output.absolute().parent for output in outputs):
+                made += _make_folder(folder)
+                sweep(folder)
+                stages[folder] = _Stage(folder)
+        yield [stages[output.absolute().parent].folder / NEW / output.name for output in outputs]
+        with uninterrupted():
+            _move([(stages[output.absolute().parent].folder, output) for output in outputs], overwrite, is_own)
+            made.clear()
+    except OSError as error:
+        raise _unwritable(outputs[0], error) from error
+    finally:
+        with uninterrupted():
+            for stage in stages.values():
+                stage.remove()
+            for folder in made:
+                with contextlib.suppress(OSError):  # another process writes there
+                    folder.rmdir()
+
+
+@contextlib.contextmanager
+def _new_objects(outputs: Sequence[pathlib.Path], overwrite: bool) -> Iterator[list[pathlib.Path]]:
+    """`new_files` in an object store (`epath` URLs): it has no locks, and no name that only one can take."""
+    temporaries = [output.with_name(f"{STAGING}{secrets.token_hex(16)}-{output.name}") for output in outputs]
+    try:
+        for output in outputs:
+            output.parent.mkdir(parents=True, exist_ok=True)
+        yield temporaries
+        for temporary, output in zip(temporaries, outputs, strict=True):
+            if not overwrite and output.exists():
+                raise _exists(output)
+            temporary.replace(output)
+    except OSError as error:
+        raise _unwritable(outputs[0], error) from error
+    finally:
+        for temporary in temporaries:
+            temporary.unlink(missing_ok=True)
 
 
 def _make_folder(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -48,48 +206,148 @@ def _make_folder(folder: pathlib.Path) -> list[pathlib.Path]:
     return missing
 
 
-def _temporary(output: pathlib.Path) -> pathlib.Path:
-    return output.with_name(f".writing-{os.getpid()}-{output.name}")
+class _Stage:
+    """A hidden folder for results on their way, locked as long as this process lives."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.folder = folder / f"{STAGING}{secrets.token_hex(16)}"
+        self.folder.mkdir(mode=0o700)
+        self._lock = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC)
+        with contextlib.suppress(OSError):  # a file system without locks: nobody will take the folder for dead
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            os.write(self._lock, b"locked\n")
+        (self.folder / NEW).mkdir()
+        (self.folder / OLD).mkdir()
+
+    def remove(self) -> None:
+        """Removes the folder with what is left in it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        os.close(self._lock)
 
 
-def _unwritable(output: pathlib.Path, error: OSError) -> UserError:
-    return UserError(f"{output}: cannot be written ({error.strerror or error}); make room there, or choose a folder "
-                     "that you may write to")
+def sweep(folder: pathlib.Path) -> None:
+    """Removes what killed runs left in a folder; a result that they were about to replace goes back to its place."""
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder):
+            if entry.name.startswith(STAGING) and entry.is_dir(follow_symlinks=False):
+                _remove_dead(pathlib.Path(entry.path))
+
+
+def _remove_dead(stage: pathlib.Path) -> None:
+    """Removes one hidden folder, provided that its writer is dead."""
+    with contextlib.suppress(OSError):
+        is_old = time.time() - stage.lstat().st_mtime > BIRTH
+        if not os.path.lexists(stage / LOCK):
+            if is_old and {path.name for path in stage.iterdir()} <= {NEW, OLD}:
+                shutil.rmtree(stage, ignore_errors=True)
+            return
+        lock = os.open(stage / LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if is_old or os.read(lock, 1):
+                for old in (stage / OLD).iterdir() if (stage / OLD).is_dir() else ():
+                    if not os.path.lexists(stage.parent / old.name):
+                        old.rename(stage.parent / old.name)
+                shutil.rmtree(stage, ignore_errors=True)
+        finally:
+            os.close(lock)
+
+
+def _move(staged: list[tuple[pathlib.Path, pathlib.Path]], overwrite: bool, is_own: IsOwn | None) -> None:
+    """Moves every result to its place; where one cannot go there, the others are taken back."""
+    moved: list[tuple[pathlib.Path, pathlib.Path]] = []
+    try:
+        for stage, output in staged:
+            new = stage / NEW / output.name
+            _check_kind(new, output, overwrite, is_own)
+            if overwrite:
+                _replace(new, output, stage / OLD / output.name)
+            else:
+                _add(new, output)
+            moved.append((stage, output))
+    except BaseException:
+        for stage, output in reversed(moved):
+            output.rename(stage / NEW / output.name)
+            if os.path.lexists(stage / OLD / output.name):
+                (stage / OLD / output.name).rename(output)
+        raise
+
+
+def _check_kind(new: pathlib.Path, output: pathlib.Path, overwrite: bool, is_own: IsOwn | None) -> None:
+    if not os.path.lexists(output):
+        return
+    if not overwrite:
+        raise _exists(output)
+    if new.is_dir() != (output.is_dir() and not output.is_symlink()):
+        raise UserError(f"{output}: is {'no folder' if new.is_dir() else 'a folder'}; nothing is removed there: choose "
+                        "another name")
+    _check_replaceable(output, is_own or (lambda folder: True))
+
+
+def _replace(new: pathlib.Path, output: pathlib.Path, old: pathlib.Path) -> None:
+    """Moves a result to its place; what was there is kept as `old`. A file is never missing meanwhile."""
+    try:
+        if output.is_dir() and not output.is_symlink():
+            output.rename(old)
+        elif os.path.lexists(output):
+            os.link(output, old, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in WITHOUT_LINKS:
+            raise
+        output.rename(old)
+    try:
+        new.rename(output)
+    except OSError:
+        if os.path.lexists(old):
+            old.rename(output)
+        raise
+
+
+def _add(new: pathlib.Path, output: pathlib.Path) -> None:
+    """Moves a result to a place where nothing is: of two processes one gets the error."""
+    try:
+        if new.is_dir():
+            new.rename(output)  # refused by the system where a folder with files is there
+        else:
+            os.link(new, output)
+            new.unlink()
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            raise _exists(output) from error
+        if error.errno not in WITHOUT_LINKS or new.is_dir():
+            raise
+        _claim(output)
+        new.rename(output)
+
+
+def _claim(output: pathlib.Path) -> None:
+    """Makes an empty file of that name, for file systems without hard links."""
+    try:
+        os.close(os.open(output, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    except FileExistsError as error:
+        raise _exists(output) from error
 
 
 @contextlib.contextmanager
-def new_files(*outputs: pathlib.Path) -> Iterator[list[pathlib.Path]]:
-    """Temporary paths, with the outputs' endings, that are renamed to the outputs where the block succeeds.
+def uninterrupted() -> Iterator[None]:
+    """SIGINT and SIGTERM wait until the block ends; for blocks of milliseconds.
 
-    What is there under an output's name is replaced, a folder too; `check` is what guards it. Folders above the outputs
-    are made, and removed again where the block fails.
-
-    Raises:
-      UserError: the disk is full, or the folder cannot be written to.
+    Python runs the handlers in the main thread, so elsewhere there is nothing to hold back.
     """
-    temporaries = [_temporary(output) for output in outputs]
-    made: list[pathlib.Path] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught: list[int] = []
+    before: dict[signal.Signals, Any] = {}
     try:
-        for temporary in temporaries:
-            made += _make_folder(temporary.parent)
-        yield temporaries
-        for temporary, output in zip(temporaries, outputs, strict=True):
-            if temporary.is_dir() or output.is_dir():  # a file replaces a file in one step, a folder needs two
-                _remove(output)
-            temporary.replace(output)
-        made.clear()
-    except OSError as error:
-        raise _unwritable(outputs[0], error) from error
+        for number in INTERRUPTS:
+            handler = signal.getsignal(number)
+            if handler is not None:  # one that Python did not install cannot be given back
+                before[number] = handler
+                signal.signal(number, lambda received, frame: caught.append(received))
+        yield
     finally:
-        for temporary in temporaries:
-            _remove(temporary)
-        for folder in made:
-            with contextlib.suppress(OSError):  # another process writes there
-                folder.rmdir()
-
-
-def _remove(path: pathlib.Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for received in caught:
+            signal.raise_signal(received)

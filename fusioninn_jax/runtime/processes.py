@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from fusioninn_jax.runtime import errors
+from fusioninn_jax.runtime import errors, interrupts
 from fusioninn_jax.runtime.errors import UserError
 
 PEER_LOST = 3  # exit code of a process that stops because another one did
@@ -91,31 +92,56 @@ def gather(value: Any) -> list[Any]:
 
 
 class Stop:
-    """Remembers that SIGTERM came; where there are many processes, to any of them. A context manager."""
+    """Remembers that Ctrl-C or SIGTERM came; where there are many processes, to any of them. A context manager.
+
+    A second Ctrl-C raises KeyboardInterrupt at once. In a thread that is not the main one, and in a notebook, no
+    handler is set, with a warning: there whoever runs the thread, or the notebook, says when to stop.
+
+    Attributes:
+      number: of the signal that came, None where none did.
+    """
 
     def __init__(self) -> None:
-        self._requested = False
-        self._previous: Any = None
+        self.number: int | None = None
+        self._previous: dict[int, Any] = {}
         self._asked = 0
 
     def __enter__(self) -> Stop:
-        if jax.process_count() == 1:  # else JAX's pre-emption service has taken the signal
-            self._previous = signal.signal(signal.SIGTERM, self._request)
+        if not interrupts.can_handle() or interrupts.in_notebook():
+            warnings.warn("training outside of the main thread, or in a notebook: signals do not save and stop it",
+                          RuntimeWarning, stacklevel=2)
+            return self
+        many = jax.process_count() > 1  # then JAX's pre-emption service has taken SIGTERM
+        for number in (signal.SIGINT,) if many else interrupts.SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._previous[number] = signal.signal(number, self._pass_on if many else self._request)
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGTERM, self._previous)
+        for number, previous in self._previous.items():
+            signal.signal(number, previous)
 
     def _request(self, number: int, frame: Any) -> None:
-        self._requested = True
+        if self.number is not None and number == signal.SIGINT:
+            raise interrupts.Stopped(number)
+        self.number = number
+
+    def _pass_on(self, number: int, frame: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)  # which the pre-emption service tells to all
 
     def requested(self) -> bool:
         """Whether to save and leave now. All processes ask equally often, and get the same answer to each question."""
-        if jax.process_count() > 1 and not self._requested:
+        if jax.process_count() > 1 and self.number is None:
             self._asked += 1
-            self._requested = multihost_utils.reached_preemption_sync_point(self._asked)
-        return self._requested
+            if multihost_utils.reached_preemption_sync_point(self._asked):
+                self.number = signal.SIGTERM
+        return self.number is not None
+
+
+def part() -> None:
+    """Takes leave of the other processes in order: all must call it, and none waits for the others after it."""
+    if jax.distributed.is_initialized():
+        jax.distributed.shutdown()
 
 
 def cli(main: Callable[[Sequence[str]], int | None]) -> None:

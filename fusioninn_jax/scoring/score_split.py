@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
 import jax
@@ -16,15 +16,14 @@ from PIL import Image
 from tqdm import tqdm
 
 from fusioninn_jax import brain, input_pipeline, objective, salts
-from fusioninn_jax.formats import image_io
+from fusioninn_jax.formats import colour
 from fusioninn_jax.runtime import outputs, processes
-from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.scoring import image_scores, lesion_scores, score_table
+from fusioninn_jax.scoring.fused_images import FusedFolder, Range
 from fusioninn_jax.scoring.score_table import Further
 from fusioninn_jax.trained_model import TrainedModel
 from fusioninn_jax.training import parallel
 
-IMAGE_ENDINGS = (".png", ".tif", ".tiff")
 Sums = TypeVar("Sums", image_scores.LatentMoments, lesion_scores.PatientLevels)
 
 
@@ -37,13 +36,16 @@ class Scoring:
       metrics: a set of them, one of `image_scores.METRIC_SETS`.
       batch_size: over all devices of all processes.
       limit: score no more than about this many slices, evenly spread; 0: all.
-      save_fused: keeps the fused images as 8-bit PNG, below it in a folder of each system's name.
+      save_fused: keeps the fused images as 8-bit PNG, below it in a folder of each system's name; in colour where a
+        source had some.
+      fused_ranges: name of a method -> black and white of its images; '' is for all others.
     """
     split: str = "validation"
     metrics: str = "all"
     batch_size: int = 8
     limit: int = 0
     save_fused: pathlib.Path | None = None
+    fused_ranges: Mapping[str, Range] = dataclasses.field(default_factory=dict)
 
 
 def image_name(subject: str, slice_index: int) -> str:
@@ -136,7 +138,10 @@ def _save_fused(folder: pathlib.Path, batch: input_pipeline.Batch, fused: np.nda
     folder.mkdir(parents=True, exist_ok=True)
     for i in np.flatnonzero(batch["weight"]):
         name = image_name(batch["subject"][i].decode(), int(batch["slice_index"][i]))
-        levels = np.floor(np.clip(fused[i, ..., 0], 0, 1) * 255 + 0.5).astype(np.uint8)
+        luma = np.clip(fused[i, ..., 0], 0, 1)
+        levels = np.floor(luma * 255 + 0.5).astype(np.uint8)
+        if "chroma" in batch and batch["chroma"][i].any():
+            levels = np.rint(colour.paint(luma, batch["chroma"][i]) * (255 / colour.DEPTH)).astype(np.uint8)
         with outputs.new_files(folder / f"{name}.png") as (temporary,):
             Image.fromarray(levels).save(temporary)
 
@@ -158,8 +163,7 @@ def score_folder(system: str, folder: pathlib.Path, prepared: input_pipeline.Pre
     Raises:
       UserError: the folder or one of the images is missing, or an image is of another size.
     """
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; give --fused-dir=NAME=FOLDER")
+    found = FusedFolder(folder, scoring.fused_ranges.get(system, scoring.fused_ranges.get("")))
     names = image_scores.METRIC_SETS[scoring.metrics]
 
     @jax.jit
@@ -172,35 +176,19 @@ def score_folder(system: str, folder: pathlib.Path, prepared: input_pipeline.Pre
     parallel.check_batch(scoring.batch_size, jax.process_count(), "--batch-size")
     rows: list[tuple[int, score_table.Row]] = []
     for batch in _batches(prepared, data, scoring, 1, system):
-        fused = np.stack([read_fused(folder, subject.decode(), int(index), stack.shape[:2]) for subject, index, stack
+        fused = np.stack([found.read(image_name(subject.decode(), int(index)), stack.shape[:2])
+                          for subject, index, stack
                           in zip(batch["subject"], batch["slice_index"], batch["sources"], strict=True)])
         results = jax.tree.map(np.asarray, score(batch["sources"], fused, batch["mask"]))
         rows += _rows(system, batch, results)
         levels.add(_subjects(batch), results["levels"][batch["weight"] > 0])
+    found.check_brightness(max(processes.gather(found.peak)))
+    if processes.is_first() and jax.process_count() == 1 and not scoring.limit:
+        _tell_passed_over(folder, found.passed_over())
     return _of_all(rows), {"latent": {}, "conspicuity": _merged(levels).summary(prepared.parts)}
 
 
-def read_fused(folder: pathlib.Path, subject: str, slice_index: int, size: tuple[int, ...]) -> np.ndarray:
-    """The fused image of a slice in a folder, (H, W, 1) float32 in [0, 1].
-
-    Args:
-      folder: of images named as `image_name` says.
-      subject: the slice's patient.
-      slice_index: its number there.
-      size: (H, W) of its sources.
-
-    Raises:
-      UserError: the image is missing, unreadable or of another size.
-    """
-    stem = image_name(subject, slice_index)
-    found = [folder / f"{stem}{ending}" for ending in IMAGE_ENDINGS if (folder / f"{stem}{ending}").exists()]
-    if not found:
-        raise UserError(f"{folder}: has no {stem}.png (or .tif); every slice of the split needs its fused image")
-    image = image_io.read_image(found[0])
-    if not np.issubdtype(image.dtype, np.floating):
-        image = image.astype(np.float32) / np.iinfo(image.dtype).max
-    image = image_io.luma_chroma(image)[0] if image.ndim == 3 else image
-    if image.shape != size:
-        raise UserError(f"{found[0]}: is {image.shape[0]}x{image.shape[1]}, the sources are {size[0]}x{size[1]}; "
-                        "save the fused image at its sources' size")
-    return image.astype(np.float32)[..., None]
+def _tell_passed_over(folder: pathlib.Path, names: list[str], shown: int = 10) -> None:
+    if names:
+        print(f"{folder}: {len(names)} files are passed over, of no slice of this split: {', '.join(names[:shown])}"
+              + (", ..." if len(names) > shown else ""))

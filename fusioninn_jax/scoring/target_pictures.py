@@ -13,7 +13,8 @@ import numpy as np
 
 from fusioninn_jax import fusion_targets, input_pipeline, objective
 from fusioninn_jax.runtime.errors import UserError
-from fusioninn_jax.scoring.score_split import read_fused
+from fusioninn_jax.scoring.fused_images import FusedFolder
+from fusioninn_jax.scoring.score_split import image_name
 from fusioninn_jax.storage import store
 from fusioninn_jax.training import checkpoint
 
@@ -66,10 +67,11 @@ def _of_system(folder: pathlib.Path, prepared: input_pipeline.Prepared, data: ml
 def _of_images(folder: pathlib.Path, prepared: input_pipeline.Prepared, data: ml_collections.ConfigDict,
                split: str) -> np.ndarray:
     """(slices, H, W) uint8, the images of a folder for the split."""
-    return _stacked(folder, [
-        (int(batch["number"][0]), read_fused(folder, batch["subject"][0].decode(), int(batch["slice_index"][0]),
-                                             batch["sources"].shape[1:3])[..., 0])
-        for batch in input_pipeline.evaluation_batches(prepared, data, split, batch_size=1)])
+    images, pictures = FusedFolder(folder), []
+    for batch in input_pipeline.evaluation_batches(prepared, data, split, batch_size=1):
+        name = image_name(batch["subject"][0].decode(), int(batch["slice_index"][0]))
+        pictures.append((int(batch["number"][0]), images.read(name, batch["sources"].shape[1:3])[..., 0]))
+    return _stacked(folder, pictures)
 
 
 def _stacked(folder: pathlib.Path, pictures: list[tuple[int, np.ndarray]]) -> np.ndarray:

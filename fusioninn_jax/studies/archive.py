@@ -39,7 +39,8 @@ TRIAL_SLICES = 6
 TRIAL_STEPS = [2.0**k for k in range(-8, 2)]  # of the latent, in its standard deviations over 8
 
 
-def encode(trained: TrainedModel, sources: Sequence[Series]) -> tuple[Series, list[nifti.Extension]]:
+def encode(trained: TrainedModel, sources: Sequence[Series], *, asked: Sequence[str | float] = ("auto",),
+           names: Sequence[str] = ()) -> tuple[Series, list[nifti.Extension]]:
     """The fused image of an archive and the extensions of its header.
 
     Raises:
@@ -47,7 +48,7 @@ def encode(trained: TrainedModel, sources: Sequence[Series]) -> tuple[Series, li
     """
     if trained.model.decompose is None:
         raise UserError("--lossless needs a model that can decompose; give a FusionINN --checkpoint")
-    image, record, volume = fusing.fuse(trained, sources, Storage(np.dtype(np.int16), LEVEL))
+    image, record, volume = fusing.fuse(trained, sources, Storage(np.dtype(np.int16), LEVEL), asked=asked, names=names)
     ranges = _stored_ranges(sources)
     config, weights = pretrained.to_bytes(trained.variables, trained.config)
     predictor = _predictor(config, weights)

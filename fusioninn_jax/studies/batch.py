@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 from tqdm import tqdm
 
-from fusioninn_jax.runtime import processes
+from fusioninn_jax.runtime import guarded, processes
 from fusioninn_jax.runtime.errors import UserError
 
 
@@ -68,7 +68,7 @@ def run(studies: Sequence[Study], is_done: Callable[[Study], bool], process: Cal
             bar.write(f"failed: {error}")
         except Exception as error:  # whatever one study does, the others go on
             failed += 1
-            bar.write(f"failed: {study.folder}: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+            bar.write(f"failed: {study.folder}: {type(error).__name__} ({guarded.why(error)})")
     fused, there, failed = (sum(of) for of in zip(*processes.gather([len(left) - failed, len(own) - len(left),
                                                                        failed]), strict=True))
     if processes.is_first():

@@ -13,12 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from fusioninn_jax import calibration, pretrained, volumes
-from fusioninn_jax.formats import nifti, provenance
+from fusioninn_jax.formats import background, colour, images, nifti, provenance
 from fusioninn_jax.formats.files import Storage
 from fusioninn_jax.formats.provenance import Provenance
 from fusioninn_jax.formats.series import Series, to_type
 from fusioninn_jax.models import FusionModel
 from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.studies import study_background
 from fusioninn_jax.trained_model import TrainedModel
 from fusioninn_jax.training import parallel
 from fusioninn_jax.volumes import FusedVolume
@@ -48,37 +49,74 @@ def load(checkpoint: str | None) -> TrainedModel:
 
 def _load(checkpoint: str | None) -> TrainedModel:
     if checkpoint is None or (pathlib.Path(checkpoint) / pretrained.WEIGHTS).exists():
-        return pretrained.load(checkpoint)
+        return _with_sound_weights(pretrained.load(checkpoint))
     from fusioninn_jax.training import checkpoint as checkpoints  # Orbax takes seconds to import
     trained = checkpoints.load(checkpoint)
     if trained.config.data.get("normalisation", "minmax") != "minmax":
         print(f"{checkpoint}: trained on intensities scaled by {trained.config.data.normalisation}; here each slice is "
               "scaled by its own minimum and maximum, from which it comes back whole", file=sys.stderr)
-    return trained._replace(variables=jax.tree.map(np.asarray, trained.variables))
+    return _with_sound_weights(trained._replace(variables=jax.tree.map(np.asarray, trained.variables)))
 
 
-def fuse(trained: TrainedModel, sources: Sequence[Series], storage: Storage) -> Fusion:
+def _with_sound_weights(trained: TrainedModel) -> TrainedModel:
+    """The model, provided that its weights are finite; else raises UserError."""
+    if not all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(trained.variables)):
+        raise UserError("the weights of this model are not finite: its training failed, or its file is damaged; give "
+                        "another --checkpoint")
+    return trained
+
+
+def fuse(trained: TrainedModel, sources: Sequence[Series], storage: Storage, *,
+         asked: Sequence[str | float] = (background.AUTO,), names: Sequence[str] = ()) -> Fusion:
     """Fuses series that lie on one grid; the image is rounded to `storage`, the volume is not.
 
+    Args:
+      trained: the model.
+      sources: its series.
+      storage: of the fused image.
+      asked: the background of each series, or one for all, see `formats.background`: where parts of the brain lie
+        below it, it is fused as the darkest value, and the record says how it was.
+      names: of the series, for messages.
+
     Raises:
-      UserError: another number of series than the model takes.
+      UserError: another number of series than the model takes, or a background that cannot be told.
     """
     if trained.model.sources not in (None, len(sources)):
         raise UserError(f"{len(sources)} series: the model of this checkpoint fuses {trained.model.sources}; give as "
                         "many, or another --checkpoint")
-    volume = _on_devices(_fuse(trained.model), trained.variables, *[source.values for source in sources])
-    image = _as_image(np.asarray(volume.fused), sources[0], storage)
+    names = names or [f"series {i}" for i, _ in enumerate(sources, 1)]
+    grounds = study_background.find_all(sources, asked, names)
+    volume = _on_devices(_fuse(trained.model), trained.variables,
+                         *[background.darkened(source.values, found) for source, found
+                           in zip(sources, grounds, strict=True)])
+    check_finite(np.asarray(volume.fused), "the fused image")
+    image = _as_image(np.asarray(volume.fused), sources, storage)
     name = pretrained.fingerprint(trained.variables, trained.config)
     record = provenance.make(image, list(sources), volume.ranges, name, trained.prior)
+    study_background.note(record, grounds)
     return Fusion(image, record, volume)
 
 
-def _as_image(fused: np.ndarray, first: Series, storage: Storage) -> Series:
+def check_finite(volume: np.ndarray, what: str) -> None:
+    """Raises UserError where a model made NaN or infinite values: (..., Z, H, W)."""
+    bad = ~np.isfinite(volume).all((-2, -1))
+    if bad.any():
+        number = int(np.argmax(bad.reshape(-1, bad.shape[-1]).any(0))) + 1
+        raise UserError(f"slice {number} of {what} is not finite: the weights or settings of the model are damaged, or "
+                        "it was not trained; give another --checkpoint")
+
+
+def _as_image(fused: np.ndarray, sources: Sequence[Series], storage: Storage) -> Series:
     """The fused image as a series on the first source's grid."""
-    dtype, slope, intercept = storage
-    stored = to_type((fused.astype(np.float64) - intercept) / slope, dtype)
+    dtype, slope, intercept, takes_colour = storage
+    first, chroma = sources[0], None
+    if takes_colour and any(source.chroma for source in sources):
+        stored, chroma = images.of_fused(fused, colour.of_fused([source.chroma for source in sources],
+                                                                [source.values for source in sources]))
+    else:
+        stored = to_type((fused.astype(np.float64) - intercept) / slope, dtype)
     return Series(stored, np.full(len(fused), slope), np.full(len(fused), intercept), first.affine,
-                  nifti.adopt(first.origin, dtype, slope, intercept))
+                  nifti.adopt(first.origin, dtype, slope, intercept), chroma=chroma)
 
 
 def latent_channels(fusion: Fusion) -> tuple[np.ndarray, bool]:
@@ -111,6 +149,7 @@ def decompose(trained: TrainedModel, volume: FusedVolume, seed: int) -> np.ndarr
     """(m, Z, H, W) float32 sources, from the volume's latent or a fresh one."""
     numbers, key = np.arange(len(volume.whole)), jax.random.key(seed)
     result = _on_devices(_decompose(trained.model, trained.prior), (trained.variables, key), volume, numbers)
+    check_finite(np.moveaxis(result, 1, 0), "the decomposition")
     return np.moveaxis(result, 1, 0)
 
 
@@ -124,6 +163,7 @@ def decompose_samples(trained: TrainedModel, volume: FusedVolume, seed: int,
     numbers, key = np.arange(len(volume.whole)), jax.random.key(seed)
     mean, deviation = _on_devices(_samples(trained.model, trained.prior, samples), (trained.variables, key),
                                   dataclasses.replace(volume, latent=None), numbers)
+    check_finite(np.moveaxis(mean, 1, 0), "the decomposition")
     if trained.calibration is not None:
         low, high = np.moveaxis(np.asarray(volume.ranges, np.float32), -1, 0)[..., None, None]
         width = np.where(high > low, high - low, 1)  # (Z, m, 1, 1)

@@ -9,23 +9,57 @@ from fusioninn_jax.formats import files
 from fusioninn_jax.formats.series import Series, check_same_grid
 from fusioninn_jax.studies import regridding
 
+MOST_SEEDS, MOST_SAMPLES = 2**63, 10_000
+
+
+def seed(text: str) -> int:
+    """The argument of --seed.
+
+    Raises:
+      ArgumentTypeError: no whole number from 0 to 2^63 - 1.
+    """
+    if not text.isdecimal() or not text.isascii() or int(text[:20]) >= MOST_SEEDS or len(text) > 19:
+        raise argparse.ArgumentTypeError("a seed is a whole number from 0 to 2^63 - 1")
+    return int(text)
+
+
+def samples(text: str) -> int:
+    """The argument of --samples.
+
+    Raises:
+      ArgumentTypeError: no whole number from 1 to 10 000.
+    """
+    if not text.isdecimal() or not text.isascii() or not 1 <= int(text[:6]) <= MOST_SAMPLES:
+        raise argparse.ArgumentTypeError(f"at least 1 and at most {MOST_SAMPLES}")
+    return int(text[:6])
+
 
 def add_series_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of every command that reads the series of a study."""
     parser.add_argument("sources", nargs="*", type=pathlib.Path, metavar="SERIES",
-                        help="NIfTI, PNG, TIFF or .npy file, or folder of a DICOM series")
+                        help="NIfTI, PNG, TIFF, JPEG, BMP or .npy file, or folder of a DICOM series; of a colour "
+                        "image the luma is fused, and its colours come back")
     parser.add_argument("--resample", action="store_true", help="bring the other series to the grid of the first")
     parser.add_argument("--checkpoint", help="folder of a training; default: the model that ships with the package")
+    parser.add_argument("--fill-value", type=float, metavar="VALUE", help="voxels of this value (nan: all that are not "
+                        "finite) are missing ones, and become background, the smallest of the other values")
     parser.add_argument("--overwrite", action="store_true", help="replace outputs that are there already")
 
 
-def read_sources(paths: Sequence[pathlib.Path], *, keep_phi: bool = False, resample: bool = False) -> list[Series]:
+def read_sources(paths: Sequence[pathlib.Path], *, keep_phi: bool = False, resample: bool = False,
+                 fill_value: float | None = None) -> list[Series]:
     """The series of a study, on one grid: checked, or brought to that of the first.
+
+    Args:
+      paths: the files and folders.
+      keep_phi: keep what may name the patient.
+      resample: bring the others to the grid of the first.
+      fill_value: of missing voxels, which become background.
 
     Raises:
       UserError: a series that cannot be read, or different grids without `resample`.
     """
-    sources = [files.read(path, keep_phi=keep_phi) for path in paths]
+    sources = [files.read(path, keep_phi=keep_phi, fill_value=fill_value) for path in paths]
     if resample:
         sources = sources[:1] + [regridding.resample(source, sources[0]) for source in sources[1:]]
     for path, source in zip(paths[1:], sources[1:], strict=True):

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from fusioninn_jax import metrics, regions
-from fusioninn_jax.formats import files
+from fusioninn_jax.formats import colour, files
 from fusioninn_jax.formats.series import check_same_grid
 from fusioninn_jax.runtime import outputs
 from fusioninn_jax.runtime.errors import UserError
@@ -31,6 +31,7 @@ from fusioninn_jax.scoring.image_scores import TABLE1
 from fusioninn_jax.studies import fusing, reading
 
 ERROR_SPAN, SPREAD_SPAN = 0.2, 0.02  # maps of error and uncertainty show 0 … this, of the range of a slice
+WINDOW = 11  # pixels a side of the metrics' window; what is smaller is not scored
 MIN_BRAIN = 0.05  # of a slice's pixels, for it to be scored
 CHUNK = 8  # slices scored at a time
 FIGURE_ROWS = 3
@@ -38,11 +39,15 @@ WORSE = "SSIM, the worse of the sources and fused"
 
 
 class Panel(NamedTuple):
-    """What one place of the page shows: (Z, H, W) values from 0 to `span`; grey, or in colours where it is a map."""
+    """What one place of the page shows: (Z, H, W) values from 0 to `span`; grey, or in colours where it is a map.
+
+    `chroma`, (Z, H, W, 2) in parts of white, colours a panel of a study that has colours.
+    """
     title: str
     images: np.ndarray
     span: float = 1.0
     is_map: bool = False
+    chroma: np.ndarray | None = None
 
 
 class Examined(NamedTuple):
@@ -62,8 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "a binary mask or BraTS' labels; it is outlined, and how conspicuous it is measured")
     parser.add_argument("--labels", nargs="+", help="what the series are, e.g. T1-Gd T2-FLAIR; they go on the page")
     parser.add_argument("--slices", type=int, default=24, help="slices on the page, spread evenly over the brain")
-    parser.add_argument("--samples", type=int, default=8, help="draws of the latent to average")
-    parser.add_argument("--seed", type=int, default=0, help="of the latent")
+    parser.add_argument("--samples", type=reading.samples, default=8, help="draws of the latent to average")
+    parser.add_argument("--seed", type=reading.seed, default=0, help="of the latent")
     parser.add_argument("--figure", type=pathlib.Path, help="also a figure of three slices, .png")
     parser.set_defaults(run=lambda args, overrides: write(args))
 
@@ -77,6 +82,8 @@ def write(args: argparse.Namespace) -> pathlib.Path:
     """
     names = [args.output] + ([args.figure] if args.figure else [])
     labels = args.labels or [f"source {i}" for i in range(1, len(args.sources) + 1)]
+    if args.figure and args.figure.suffix.lower() != ".png":
+        raise UserError(f"{args.figure}: the figure is a .png; give it this ending")
     if len(args.sources) < 2 or len(labels) != len(args.sources) or args.samples < 2 or args.slices < 1:
         raise UserError("report study: two series at least, a label for each, --samples 2 or more, --slices 1 or more")
     outputs.check(names, inputs=[*args.sources, *([args.mask] if args.mask else [])], overwrite=args.overwrite)
@@ -91,17 +98,18 @@ def write(args: argparse.Namespace) -> pathlib.Path:
         start=int(np.argmax(study.tumour[shown].sum((1, 2)))) if study.tumour.any() else len(shown) // 2,
         images=[[_data_uri(_pixels(panel, z)) for panel in study.panels] for z in shown],
         outlines=[_data_uri(_overlay(outline(study.tumour[z]))) for z in shown] if study.tumour.any() else [])
-    with outputs.new_files(*names) as temporaries:
+    with outputs.new_files(*names, overwrite=args.overwrite) as temporaries:
         temporaries[0].write_text(page)
         if args.figure:
-            figure(study, choose_slices(study, FIGURE_ROWS)).savefig(temporaries[1], dpi=130, bbox_inches="tight")
+            rows = choose_slices(study, FIGURE_ROWS)
+            figure(study, rows).savefig(temporaries[1], format="png", dpi=130, bbox_inches="tight")
     return args.output
 
 
 def examine(args: argparse.Namespace, labels: list[str]) -> Examined:
     """Everything the page shows of a study."""
     trained = fusing.load(args.checkpoint)
-    sources = reading.read_sources(args.sources, resample=args.resample)
+    sources = reading.read_sources(args.sources, resample=args.resample, fill_value=args.fill_value)
     annotation = np.zeros(sources[0].stored.shape, bool)
     if args.mask:
         mask = files.read(args.mask)
@@ -117,8 +125,12 @@ def examine(args: argparse.Namespace, labels: list[str]) -> Examined:
     values = np.stack([source.values for source in sources])
     unit, back, spread = (values - low) / width, (mean - low) / width, deviation / width
     image = np.asarray(fused.volume.fused)
-    panels = [Panel(label, unit[i]) for i, label in enumerate(labels)] + [Panel("fused", image)]
-    panels += [Panel(f"{label}, decomposed", back[i]) for i, label in enumerate(labels)]
+    chromas = [source.chroma.values / source.chroma.white(source.stored) if source.chroma else None
+               for source in sources]
+    of_fused = colour.of_fused([source.chroma for source in sources], list(values))
+    panels = [Panel(label, unit[i], chroma=chromas[i]) for i, label in enumerate(labels)]
+    panels.append(Panel("fused", image, chroma=of_fused))
+    panels += [Panel(f"{label}, decomposed", back[i], chroma=chromas[i]) for i, label in enumerate(labels)]
     error = np.abs(back - unit)
     panels += [Panel(f"{label}, |error|", error[i], ERROR_SPAN, True) for i, label in enumerate(labels)]
     panels += [Panel(f"{label}, uncertainty", spread[i], SPREAD_SPAN, True) for i, label in enumerate(labels)]
@@ -201,7 +213,8 @@ def scores(sources: np.ndarray, fused: np.ndarray, decomposed: np.ndarray, brain
 
     order = [*(TABLE1 if len(labels) == 2 else ()), *[f"SSIM, {label} and {what}" for what in ("fused", "decomposed")
                                                       for label in labels], WORSE]
-    scored = np.flatnonzero(brain.mean((1, 2)) >= MIN_BRAIN)
+    is_large = min(brain.shape[1:]) >= WINDOW
+    scored = np.flatnonzero((brain.mean((1, 2)) >= MIN_BRAIN) & is_large)
     found: list[dict[str, np.ndarray]] = []
     for start in range(0, len(scored), CHUNK):
         part = scored[start:start + CHUNK]
@@ -234,6 +247,8 @@ def _pixels(panel: Panel, z: int) -> np.ndarray:
     image = np.clip(panel.images[z] / panel.span, 0, 1)
     if panel.is_map:
         return (matplotlib.colormaps["magma"](image)[..., :3] * 255).round().astype(np.uint8)
+    if panel.chroma is not None:
+        return (colour.paint(image, panel.chroma[z]) >> 8).astype(np.uint8)
     return (image * 255).round().astype(np.uint8)
 
 

@@ -13,6 +13,8 @@ from jax.experimental import multihost_utils
 
 from fusioninn_jax import input_pipeline, losses, objective, salts
 from fusioninn_jax.models import FusionModel
+from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.ssim import WINDOW
 from fusioninn_jax.training import parallel
 
 PANEL_IMAGES = 4
@@ -31,6 +33,12 @@ def _eval_step(model: FusionModel, config: ml_collections.FrozenConfigDict, devi
     return parallel.make_eval_step(model, config, list(devices), with_images=with_images)
 
 
+def check_size(model: FusionModel, height: int, width: int, what: str, remedy: str) -> None:
+    """Raises UserError where images are smaller than the window of SSIM, which all losses but a model's own look at."""
+    if min(height, width) < WINDOW and model.train_loss is None:
+        raise UserError(f"{what} of {height}x{width} are smaller than the {WINDOW}x{WINDOW} window of SSIM; {remedy}")
+
+
 def run_over(model: FusionModel, variables: Any, prepared: input_pipeline.Prepared,
              config: ml_collections.ConfigDict, devices: list[jax.Device], *, split: str,
              with_images: bool = False) -> Iterator[tuple[input_pipeline.Batch, dict[str, np.ndarray]]]:
@@ -46,6 +54,8 @@ def run_over(model: FusionModel, variables: Any, prepared: input_pipeline.Prepar
                                                 process_index=jax.process_index(), process_count=jax.process_count())
     own = len(parallel.own_devices(devices))
     for batch in batches:
+        height, width = batch["sources"].shape[1:3]
+        check_size(model, height, width, f"{config.data.dataset}: images of the split {split}", "leave such images out")
         slices = objective.slices_of(batch)
         slices, numbers = parallel.split_batch((slices, batch["number"].astype(np.uint32)), own)
         yield batch, parallel.merge_batch(step(variables, slices, numbers, key))

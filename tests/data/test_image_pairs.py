@@ -108,3 +108,94 @@ def test_bad_folders_and_images(folders, tmp_path):
     fails("im3.png: 9x11 pixels where .*im3.tif has 9x12")
     (pet / "im3.png").write_text("hello")
     fails("im3.png: cannot be read as an image")
+
+
+def _save(folder, name, pixels, **options):
+    folder.mkdir(exist_ok=True)
+    Image.fromarray(pixels).save(folder / name, **options)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "JPEG", "bmp", "png"])
+def test_the_formats_of_the_public_sets(tmp_path, ending):
+    """Grey, grey as colour and colour, in each of the formats."""
+    for i in range(4):
+        _save(tmp_path / "a", f"{i}.{ending}", _noise(i))
+        _save(tmp_path / "b", f"{i}.{ending}", np.repeat(_noise(10 + i, 1), 3, -1) if i < 2 else _noise(10 + i, 3))
+    assert prepare.main(_arguments((tmp_path / "a", tmp_path / "b"), tmp_path, "--name=x")) == 0
+    builder, examples = _load(tmp_path, "x")
+    found = {e["subject"].decode(): e for part in examples.values() for e in part}
+    assert [found[str(i)]["chroma"].size > 0 for i in range(4)] == [False, False, True, True]
+    assert builder.info.metadata["white"] == 255
+    if ending in ("bmp", "png"):
+        np.testing.assert_array_equal(found["0"]["sources"][..., 0], _noise(0))
+
+
+def test_a_palette_of_greys_is_grey(tmp_path):
+    for i in range(3):
+        _save(tmp_path / "a", f"{i}.png", _noise(i))
+        (tmp_path / "b").mkdir(exist_ok=True)
+        Image.fromarray(_noise(i)).convert("P").save(tmp_path / "b" / f"{i}.png")
+    assert prepare.main(_arguments((tmp_path / "a", tmp_path / "b"), tmp_path, "--name=x", "--seed=2")) == 0
+    _, examples = _load(tmp_path, "x")
+    for example in (e for part in examples.values() for e in part):
+        np.testing.assert_array_equal(example["sources"][..., 0], example["sources"][..., 1])
+        assert not example["chroma"].size
+
+
+def test_two_coloured_sources_share_their_chroma(tmp_path):
+    for i in range(3):
+        _save(tmp_path / "a", f"{i}.png", _noise(i, 3))
+        _save(tmp_path / "b", f"{i}.png", _noise(10 + i, 3))
+    assert prepare.main(_arguments((tmp_path / "a", tmp_path / "b"), tmp_path, "--name=x")) == 0
+    _, examples = _load(tmp_path, "x")
+    for example in (e for part in examples.values() for e in part):
+        i = int(example["subject"])
+        one, other = (image_io.luma_chroma(_noise(seed, 3))[1] for seed in (i, 10 + i))
+        weights = abs(one) + abs(other)
+        expected = (one * abs(one) + other * abs(other)) / np.where(weights > 0, weights, 1)
+        np.testing.assert_allclose(example["chroma"], expected, atol=1e-3)
+
+
+def test_what_is_not_read_is_listed(folders, tmp_path, capsys):
+    ct, pet = folders
+    for name in ("x.gif", "y.webp", "notes.txt"):
+        (ct / name).write_bytes(b"x")
+    (pet / "more").mkdir()
+    assert prepare.main(_arguments(folders, tmp_path)) == 0
+    said = capsys.readouterr().out
+    assert "image files passed over: 4" in said
+    assert f"{ct}/x.gif: not one of .png" in said and f"{pet}/more: a folder within the source is not searched" in said
+
+
+def test_copies_stay_on_one_side_and_are_told(folders, tmp_path, capsys):
+    ct, pet = folders
+    (ct / "im6.tif").write_bytes((ct / "im1.tif").read_bytes())  # one is enough
+    for seed in range(4):
+        options = [f"--name=s{seed}", f"--seed={seed}", "--val_fraction=.5"]
+        assert prepare.main(_arguments(folders, tmp_path, *options)) == 0
+        _, examples = _load(tmp_path, f"s{seed}")
+        sides = [{e["subject"].decode() for e in part} for part in examples.values()]
+        assert any({"im1", "im6"} <= side for side in sides)
+        assert "im1, im6: identical images, kept on one side" in capsys.readouterr().out
+
+
+def test_evaluate_gives_the_colour_back(tmp_path):
+    from fusioninn_jax import evaluate
+    for i in range(4):
+        grey = np.linspace(60, 190, 16 * 20).reshape(16, 20).astype(np.uint8)
+        colour = np.stack([grey, grey // 2 + 40, 200 - grey], -1)
+        _save(tmp_path / "mri", f"{i}.png", np.roll(grey, i, 0))
+        _save(tmp_path / "pet", f"{i}.png", np.roll(colour, i, 1) if i else np.repeat(grey[..., None], 3, -1))
+    assert prepare.main(_arguments((tmp_path / "mri", tmp_path / "pet"), tmp_path, "--name=x")) == 0
+    assert evaluate.main(["--model=mean", "--dataset=image_pairs/x", f"--data-dir={tmp_path}/out", "--split=train",
+                          f"--out={tmp_path}/o", f"--save-fused={tmp_path}/f", "--metrics=ssim"]) == 0
+    saved = {path.stem: Image.open(path) for path in (tmp_path / "f" / "mean").iterdir()}
+    assert saved
+    for name, image in saved.items():
+        i = int(name.split("_")[0])
+        assert image.mode == ("L" if i == 0 else "RGB")
+        if i:
+            _, chroma = image_io.luma_chroma(np.asarray(Image.open(tmp_path / "pet" / f"{i}.png")))
+            _, given = image_io.luma_chroma(np.asarray(image))
+            # less than 1 where full chroma would leave what can be shown
+            assert np.corrcoef(chroma[..., 1].ravel(), given[..., 1].ravel())[0, 1] > 0.85

@@ -75,7 +75,7 @@ def test_processes_share_one_training_through_every_end(data_dir, tmp_path):
     many_processes.wait_for_step(running, broken, 30)
     running[2].send_signal(signal.SIGTERM)
     ended = many_processes.end(running)
-    assert [code for code, _ in ended] == [0] * 4, ended
+    assert [code for code, _ in ended] == [143] * 4, ended
     assert "stopped by SIGTERM at step" in ended[0][1] and not any("training" in said for _, said in ended[1:])
     assert checkpoint.newest_step(broken) == many_processes.losses(broken)[-1][0] < 60
 

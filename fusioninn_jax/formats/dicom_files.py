@@ -1,0 +1,186 @@
+"""The files of a DICOM series: which are read, and which are passed over and named. No header text leaves here."""
+from __future__ import annotations
+
+import io
+import pathlib
+import re
+import stat
+import sys
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fusioninn_jax.runtime import guarded
+from fusioninn_jax.runtime.errors import UserError
+
+DEFLATED, META_LENGTH = b"1.2.840.10008.1.2.1.99", slice(140, 144)  # a transfer syntax; where group 2's length stands
+MOST_DEFLATED = 150 << 20  # bytes that a deflated file may become
+GROUPS = (b"\2\0", b"\x08\0")  # in which a file without preamble starts
+NAMED = 10  # files named in a note
+SAME = {"SeriesInstanceUID": "series", "StudyInstanceUID": "studies", "PatientID": "patients",
+        "FrameOfReferenceUID": "frames of reference", "Modality": "modalities", "EchoTime": "echoes"}
+
+
+class Image(NamedTuple):
+    """A file with pixels; `name` is its path, for messages."""
+    name: pathlib.Path
+    dataset: Any
+
+
+def pydicom() -> Any:
+    """The library, which is an extra.
+
+    Raises:
+      UserError: not installed.
+    """
+    try:
+        import pydicom as library
+    except ImportError as error:
+        raise UserError("DICOM needs pydicom; install it: pip install 'fusioninn_jax[dicom]'") from error
+    return library
+
+
+def find(path: pathlib.Path) -> list[Image]:
+    """The images of a series: those of a folder, or one file. What is passed over is named on stderr.
+
+    Raises:
+      UserError: no image there, files of several series, studies, patients, modalities or echoes, one that is damaged
+        where only that one is asked for.
+    """
+    library = pydicom()
+    guarded.check_there(path)
+    files = sorted(f for f in path.iterdir() if not f.name.startswith(".")) if path.is_dir() else [path]
+    images, passed = [], []
+    for file in files:
+        opened = _open(library, file)
+        if isinstance(opened, str):
+            passed.append(f"{file.name} ({opened})")
+        else:
+            images.append(Image(file, opened))
+    if not images:
+        if path.is_dir() or not passed:
+            first = f" (the first: {passed[0]})" if passed else ""
+            raise UserError(f"{path}: no DICOM image there{first}; give the folder of one series")
+        raise UserError(f"{path}: not a readable DICOM file{passed[0].removeprefix(path.name)}; fetch it anew")
+    _check_one_series(path, images)
+    if passed:
+        more = f" and {len(passed) - NAMED} more" if len(passed) > NAMED else ""
+        print(f"{path}: {len(images)} images read, {len(passed)} files passed over: {', '.join(passed[:NAMED])}{more}; "
+              "fetch them anew if they belong to the series", file=sys.stderr)
+    _tell_missing(path, images)
+    return images
+
+
+def _open(library: Any, file: pathlib.Path) -> Any:
+    """A dataset with pixels, or why there is none."""
+    try:
+        if stat.S_ISDIR(guarded.check_there(file).st_mode):
+            return "a folder"
+        content = guarded.read_bytes(file)
+    except UserError as error:
+        return str(error).removeprefix(f"{file}: ").partition(";")[0]
+    if not content:
+        return "empty"
+    with_preamble = content[128:132] == b"DICM"
+    if not with_preamble and content[:2] not in GROUPS and content[:4] != b"DICM":
+        return "not DICOM"
+    content = content if with_preamble else content.removeprefix(b"DICM")
+    try:
+        with guarded.quiet():
+            if DEFLATED in content[:4096]:
+                start = META_LENGTH.stop + int.from_bytes(content[META_LENGTH], "little")
+                guarded.check_expands(content[start:], MOST_DEFLATED, "deflate")
+            dataset = library.dcmread(io.BytesIO(content), force=not with_preamble)
+            if "PixelData" not in dataset:
+                return "cut off before its pixels" if "Rows" in dataset else "without an image"
+            return "its pixels cannot be decoded, they are cut off" if _is_cut(
+                _with_syntax(library, dataset)) else dataset
+    except Exception as error:  # pydicom raises many kinds for what is no DICOM or a torn one
+        return f"damaged: {guarded.why(error)}"
+
+
+def _is_cut(dataset: Any) -> bool:
+    """Whether there are fewer pixels than declared; of compressed ones only a decoder can tell."""
+    size = dataset.Rows * dataset.Columns * dataset.BitsAllocated // 8 * int(dataset.get("NumberOfFrames") or 1)
+    return not dataset.file_meta.TransferSyntaxUID.is_encapsulated and len(dataset.PixelData) < size
+
+
+def _with_syntax(library: Any, dataset: Any) -> Any:
+    """The dataset with its transfer syntax, which files without file meta information leave to be seen."""
+    if not hasattr(dataset, "file_meta"):
+        dataset.file_meta = library.dataset.FileMetaDataset()
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        is_implicit, is_little = dataset.original_encoding
+        explicit = library.uid.ExplicitVRLittleEndian if is_little else library.uid.ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = library.uid.ImplicitVRLittleEndian if is_implicit else explicit
+    return dataset
+
+
+def _check_one_series(path: pathlib.Path, images: list[Image]) -> None:
+    for keyword, what in SAME.items():
+        values = {text(image.dataset, keyword) for image in images}
+        if len(values) > 1:
+            raise UserError(f"{path}: holds {len(values)} {what}; give the folder of one series")
+
+
+def _tell_missing(path: pathlib.Path, images: list[Image]) -> None:
+    """A note where the header counts more images than there are: slices missing at an end leave no gap to see.
+
+    No error, since an acquisition may have been split into several series.
+    """
+    found = text(images[0].dataset, "ImagesInAcquisition")
+    claimed = int(found) if re.fullmatch("[0-9]{1,9}", found) else 0
+    if claimed > len(images) and "NumberOfFrames" not in images[0].dataset:
+        print(f"{path}: {len(images)} images, its header counts {claimed} in the acquisition; if that was one "
+              "series, export it anew", file=sys.stderr)
+
+
+def text(dataset: Any, keyword: str) -> str:
+    """An attribute as text, empty where there is none or it cannot be read; never for a message."""
+    try:
+        with guarded.quiet():
+            value = dataset.get(keyword)
+            return "" if value is None else str(value)
+    except Exception:  # pydicom decodes on access and raises many kinds
+        return ""
+
+
+def uid(dataset: Any, keyword: str) -> str:
+    """An attribute that is a UID; empty where it is anything else."""
+    value = text(dataset, keyword)
+    return value if re.fullmatch(r"[0-9.]{1,64}", value) else ""
+
+
+def numbers(image: Image, keyword: str, count: int, holder: Any = None) -> np.ndarray | None:
+    """An attribute of `count` finite numbers, None where it is absent or empty.
+
+    Args:
+      image: whose attribute it is.
+      keyword: its name.
+      count: how many numbers it must have.
+      holder: the dataset that holds it, where that is not the image's own.
+
+    Raises:
+      UserError: other content; only numbers are quoted.
+    """
+    what = "a number" if count == 1 else f"{count} numbers"
+    with guarded.reading(image.name, f"its {keyword} is not {what}", "export the series anew"):
+        value = (image.dataset if holder is None else holder).get(keyword)
+        if value is None or value == "" or not isinstance(value, int | float | str) and len(value) == 0:
+            return None
+        found = np.atleast_1d(np.array(value, dtype=np.float64))
+        if found.shape != (count,):
+            raise guarded.Damaged(f"it has {found.size}")
+        if not np.isfinite(found).all():
+            raise guarded.Damaged(f"it is {', '.join(map(str, found.tolist()))}")
+        return found
+
+
+def whole(image: Image, keyword: str) -> int | None:
+    """An attribute that is a whole number, None where it is absent.
+
+    Raises:
+      UserError: other content.
+    """
+    found = numbers(image, keyword, 1)
+    return None if found is None else int(found[0])

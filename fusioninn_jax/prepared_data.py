@@ -1,0 +1,79 @@
+"""What can be wrong with a prepared dataset on disk, said in one line with the command that makes it anew."""
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from etils import epath
+
+from fusioninn_jax.runtime.errors import UserError
+
+RECORD_OVERHEAD = 16  # bytes that TFRecord adds to an example: its length, and two checksums
+INFO, FEATURES, METADATA = "dataset_info.json", "features.json", "metadata.json"
+
+
+def damaged(file: epath.Path, what: str) -> UserError:
+    """The error that names a file of a prepared dataset and how to make the dataset anew."""
+    return UserError(f"{file}: {what}; prepare the dataset anew: {remake(file.parent)}")
+
+
+def remake(folder: epath.Path) -> str:
+    """The command that made a dataset, as far as its metadata tells, with --overwrite."""
+    data_dir, dataset, name = folder.parent.parent.parent, folder.parent.parent.name, folder.parent.name
+    words = ["python", "-m", "data.prepare", dataset]
+    if dataset == "brain_phantom":
+        words.append(f"--config={name}")
+    else:
+        words += [f"--name={name}", *_options(folder)]
+    return shlex.join([*words, f"--data_dir={os.fspath(data_dir)}", "--overwrite"])
+
+
+def _options(folder: epath.Path) -> list[str]:
+    """The settings in the metadata as the command's options; only the source is known where it cannot be read."""
+    try:
+        settings = json.loads((folder / METADATA).read_text())["settings"]
+        sources = settings.pop("source", "FOLDER")
+        options = [f"--source={source}" for source in (sources if isinstance(sources, list) else [sources])]
+        return options + [option for name, value in settings.items() for option in _option(name, value)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return ["--source=FOLDER"]
+
+
+def _option(name: str, value: Any) -> list[str]:
+    if value is None or value is False or value == "":
+        return []
+    if value is True:
+        return [f"--{name}"]
+    return [f"--{name}={','.join(map(str, value)) if isinstance(value, list) else value}"]
+
+
+def check_description(folder: epath.Path) -> None:
+    """Raises `UserError` where one of the files that describe a dataset is missing or is no JSON object."""
+    for name in (INFO, FEATURES):
+        try:
+            content = json.loads((folder / name).read_text())
+        except (OSError, ValueError) as error:
+            raise damaged(folder / name, f"cannot be read ({type(error).__name__})") from error
+        if not isinstance(content, dict):
+            raise damaged(folder / name, "holds no description of a dataset")
+
+
+def check_sizes(folder: epath.Path, splits: Mapping[str, Any]) -> None:
+    """Raises `UserError` where files of examples are missing, or are longer or shorter than the description says.
+
+    Args:
+      folder: of the dataset.
+      splits: name -> TFDS's SplitInfo. Nothing of the files is read.
+    """
+    for name, split in splits.items():
+        files = [folder / file for file in split.filenames]
+        for file in files:
+            if not file.exists():
+                raise damaged(file, f"is missing, of the split {name}")
+        there = sum(file.stat().length for file in files)
+        wanted = int(split.num_bytes) + RECORD_OVERHEAD * split.num_examples
+        if there != wanted:
+            raise damaged(files[0], f"the split {name} has {there} bytes where {wanted} were written")

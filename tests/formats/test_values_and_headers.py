@@ -1,0 +1,280 @@
+"""Values that cannot be computed with, fill values, what a header may keep, and bombs: NIfTI, arrays and pictures."""
+import gzip
+import io
+import json
+import os
+import struct
+import tracemalloc
+import zlib
+
+import nibabel as nib
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from fusioninn_jax.formats import files, image_io, nifti, provenance
+from fusioninn_jax.formats.series import PIXELS, uniform, with_background
+from fusioninn_jax.runtime.errors import UserError
+from tests.studies import cases
+
+SECRET = b"FAMILY^GIVEN"
+BOMB = 120 << 20
+LIMIT = 40 << 20  # bytes, for files that declare some hundred
+
+
+def store(path, voxels, slope=1.0, intercept=0.0):
+    """(Y, X, Z) voxels in the format of the ending; the scale where it holds one."""
+    if path.name.endswith(".npy"):
+        np.save(path, voxels.transpose(2, 0, 1))
+    elif path.name.endswith(".tif"):
+        tifffile.imwrite(path, voxels[..., 0])
+    else:
+        raw = bytearray(nib.Nifti1Image(voxels, np.diag([-1.0, -1, 1, 1])).to_bytes())
+        raw[112:120] = struct.pack("<2f", slope, intercept)
+        path.write_bytes(gzip.compress(raw) if path.suffix == ".gz" else raw)
+    return path
+
+
+def noise(dtype="f4", depth=3):
+    return (np.random.default_rng(0).random((6, 5, depth)) * 900).astype(dtype)
+
+
+@pytest.mark.parametrize("name, dtype, value", [
+    ("a.nii", "f8", 1e300), ("a.nii", "f8", -1e39), ("a.nii.gz", "f4", np.inf), ("a.nii", "f4", np.nan),
+    ("a.nii", "f4", 3.3e38), ("a.npy", "f8", 1e200), ("a.npy", "f4", -np.inf), ("a.npy", "f4", 2e38),
+    ("a.nii", "f4", -3.4e38)])
+def test_the_slice_and_the_value_are_named(tmp_path, name, dtype, value):
+    voxels = noise(dtype)
+    voxels[2, 2, 1] = value
+    path = store(tmp_path / name, voxels)
+    with pytest.raises(UserError, match=rf"{name}: slice 2 holds 1 values that cannot be computed with, the first "):
+        files.read(path)
+    mended = files.read(path, fill_value=value if np.isfinite(value) else float("nan"))
+    assert np.isfinite(mended.values).all()
+    expected = np.delete(voxels.astype("f8").ravel(), np.ravel_multi_index((2, 2, 1), voxels.shape)).min()
+    assert mended.values.min() == np.float32(expected) and np.ptp(mended.values) < 1000
+
+
+@pytest.mark.parametrize("slope, intercept", [
+    (np.inf, 0), (1e38, 0), (1, np.inf), (1, 1e38), (-3e38, 0), (1e37, 1e38), (1, np.nan), (-np.inf, 3)])
+def test_a_scale_that_overflows(tmp_path, slope, intercept):
+    for path in (store(tmp_path / "a.nii", noise("i2"), slope, intercept),
+                 store(tmp_path / "b.nii.gz", noise("f4"), slope, intercept)):
+        with pytest.raises(UserError, match=f"{path.name}: ") as caught:
+            files.read(path)
+        assert "\n" not in str(caught.value)
+        with pytest.raises(UserError, match=f"{path.name}: "):
+            image_io.read_nifti(path)
+
+
+@pytest.mark.parametrize("name, fill", [("a.nii", -3.4028235e38 / 8), ("a.npy", 1e20), ("a.tif", -1e12),
+                                        ("a.nii.gz", -1e30)])
+def test_a_fill_value_that_flattens_a_slice(tmp_path, name, fill):
+    voxels = noise(depth=1)
+    voxels[:2, 3] = fill
+    path = store(tmp_path / name, voxels)
+    with pytest.raises(UserError, match="slice 1 holds .*, beside which all else is flat; .*--fill-value="):
+        files.read(path)
+    series = files.read(path, fill_value=fill)
+    assert np.ptp(series.values) < 900 and (series.values == series.values.min()).sum() == 3
+
+
+def test_large_and_small_readings_are_no_fill_values(tmp_path):
+    for voxels in (noise() * 1e9, noise() * 1e-30, noise("i2") * 0, noise() * 1e12,
+                   np.where(noise() > 500, 4e9, noise())):
+        path = store(tmp_path / "a.nii", voxels.astype("f4"))
+        assert files.read(path).stored.shape == (3, 5, 6)
+
+
+def test_background_of_integers_and_of_slopes():
+    stored = np.array([[[-9999, 4], [7, 9]], [[-9999, -9999], [5, 6]]], np.int16)
+    series = uniform(stored, PIXELS, {"kind": "picture", "flat": False}, 0.5, 100)
+    np.testing.assert_array_equal(with_background(series, 0.5 * -9999 + 100).stored,
+                                  [[[4, 4], [7, 9]], [[4, 4], [5, 6]]])
+    falling = series._replace(slope=np.array([-0.5, -0.5]))
+    np.testing.assert_array_equal(with_background(falling, 0.5 * 9999 + 100).stored,
+                                  [[[9, 4], [7, 9]], [[9, 9], [5, 6]]])
+    assert with_background(series, 12345.0) is series
+
+
+STRINGS = {"nifti1": {"data_type": 10, "db_name": 18, "descrip": 80, "aux_file": 24, "intent_name": 16},
+           "nifti2": {"descrip": 80, "aux_file": 24, "intent_name": 16, "unused_str": 15}}
+NUMBERS = {"nifti1": ("extents", "session_error", "glmax", "glmin", "regular", "slice_start", "slice_end", "toffset",
+                      "slice_duration", "intent_p1", "intent_p2", "intent_p3", "slice_code"),
+           "nifti2": ("slice_start", "slice_end", "toffset", "slice_duration", "intent_p1", "intent_p2", "intent_p3",
+                      "slice_code")}
+
+
+@pytest.mark.parametrize("kind", STRINGS)
+@pytest.mark.parametrize("order", "<>")
+def test_an_allow_list_says_what_a_header_keeps(tmp_path, kind, order):
+    header = (nib.Nifti1Header if kind == "nifti1" else nib.Nifti2Header)(endianness=order)
+    header.set_data_shape((5, 6, 3))
+    header.set_data_dtype(f"{order}i2")
+    header.set_sform(cases.AFFINE, 1)
+    for field, length in STRINGS[kind].items():
+        header[field] = SECRET[:length]
+    for field in NUMBERS[kind]:
+        header[field] = 77
+    header["pixdim"][4:] = 1950.0101
+    header["qoffset_x"] = header["quatern_b"] = 0.19500101  # unused, as qform_code is 0
+    header["vox_offset"], header["magic"] = header.single_vox_offset, header.single_magic
+    path = tmp_path / "a.nii"
+    content = header.binaryblock + bytes(4)
+    path.write_bytes(content.ljust(header.single_vox_offset, b"\0") + noise("i2").astype(f"{order}i2").tobytes())
+    series = files.read(path)
+    nifti.write_series(tmp_path / "b.nii", series)
+    written = nib.load(tmp_path / "b.nii").header
+    raw = (tmp_path / "b.nii").read_bytes()
+    assert b"FAMILY" not in raw and type(written) is type(nib.load(path).header) and written.endianness == order
+    for field in NUMBERS[kind]:
+        assert written[field] in (0, b""), field
+    assert not written["qoffset_x"] and not written["quatern_b"] and set(written["pixdim"][4:].tolist()) <= {0, 1}
+    np.testing.assert_array_equal(written.get_best_affine(), header.get_best_affine())
+    nifti.write_series(tmp_path / "c.nii", files.read(path, keep_phi=True))
+    assert b"FAMILY" in (tmp_path / "c.nii").read_bytes()
+
+
+def test_upper_case_endings_mean_the_same(tmp_path):
+    series = files.read(cases.save(tmp_path / "A.NII.GZ", cases.voxels(1)))
+    files.write(tmp_path / "B.NII.GZ", tmp_path / "B.NII.GZ", series)
+    assert (tmp_path / "B.NII.GZ").read_bytes()[:2] == b"\x1f\x8b"
+    np.testing.assert_array_equal(nib.load(tmp_path / "B.NII.GZ").get_fdata(), cases.voxels(1))
+    image_io.write_nifti(tmp_path / "C.Nii.Gz", image_io.read_nifti(tmp_path / "A.NII.GZ"))
+    assert (tmp_path / "C.Nii.Gz").read_bytes()[:2] == b"\x1f\x8b"
+    flat = uniform(noise("u2", 1).transpose(2, 0, 1), PIXELS, {"kind": "picture", "flat": True})
+    for name in ("d.PNG", "e.TIF", "f.TIFF", "g.NPY", "h.Png"):
+        files.write(tmp_path / name, tmp_path / name, flat)
+        np.testing.assert_array_equal(files.read(tmp_path / name).stored, flat.stored)
+    Image.fromarray(noise("u1", 1)[..., 0]).save(tmp_path / "i.JPG", format="jpeg", quality=100)
+    assert files.read(tmp_path / "i.JPG").stored.shape == (1, 6, 5)
+
+
+def refused_within_limit(path, message):
+    files_before = sorted(path.parent.iterdir())
+    tracemalloc.start()
+    with pytest.raises(UserError, match=message) as caught:
+        files.read(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < LIMIT and "\n" not in str(caught.value) and str(caught.value).startswith(str(path))
+    assert sorted(path.parent.iterdir()) == files_before
+
+
+def chunk(kind, content):
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png(path, width, height, data, *more):
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + b"".join(more) + chunk(b"IDAT", data)
+                     + chunk(b"IEND", b""))
+    return path
+
+
+def test_gzip_bombs(tmp_path):
+    good = nib.Nifti1Image(noise("i2"), np.diag([-1.0, -1, 1, 1])).to_bytes()
+    members = gzip.compress(good) + gzip.compress(bytes(BOMB // 2)) * 2
+    (tmp_path / "members.nii.gz").write_bytes(members)
+    (tmp_path / "one.nii").write_bytes(gzip.compress(good + bytes(BOMB)))
+    (tmp_path / "zeros.nii.gz").write_bytes(gzip.compress(bytes(BOMB)))
+    for name, message in (("members.nii.gz", "far more than"), ("one.nii", "far more than"),
+                          ("zeros.nii.gz", "truncated or corrupt|not a readable NIfTI")):
+        refused_within_limit(tmp_path / name, message)
+    claims = bytearray(good)
+    claims[40:48] = struct.pack("<4h", 3, 32767, 32767, 32767)
+    (tmp_path / "claims.nii.gz").write_bytes(gzip.compress(claims))
+    refused_within_limit(tmp_path / "claims.nii.gz", "truncated")
+
+
+def test_picture_bombs(tmp_path):
+    bomb = zlib.compress(bytes(BOMB))
+    image = io.BytesIO()
+    tifffile.imwrite(image, np.zeros((16, 16), np.uint8), compression="zlib", metadata=None)
+    content = bytearray(image.getvalue())
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        tags = file.pages.first.tags
+        counts, offsets = tags["StripByteCounts"].valueoffset, tags["StripOffsets"].valueoffset
+    content[offsets:offsets + 4], content[counts:counts + 4] = struct.pack("<I", len(content)), struct.pack(
+        "<I", len(bomb))
+    (tmp_path / "strip.tif").write_bytes(content + bomb)
+    refused_within_limit(tmp_path / "strip.tif", "cannot be read as an image")
+    refused_within_limit(png(tmp_path / "wide.png", 20000, 20000, zlib.compress(b"0")), "more pixels than the")
+    refused_within_limit(png(tmp_path / "none.png", 0, 5, zlib.compress(b"0")), "cannot be read")
+    refused_within_limit(png(tmp_path / "text.png", 4, 4, zlib.compress(bytes(20)), chunk(b"zTXt", b"a\0\0" + bomb)),
+                         "cannot be read")
+    pixels = png(tmp_path / "more.png", 4, 4, zlib.compress(bytes(20) + bytes(BOMB)))  # more than 4 x 4 pixels
+    tracemalloc.start()
+    assert files.read(pixels).stored.shape == (1, 4, 4)
+    assert tracemalloc.get_traced_memory()[1] < LIMIT
+    tracemalloc.stop()
+
+
+def test_array_headers_that_lie(tmp_path):
+    def npy(name, header):
+        text = header.encode().ljust(117) + b"\n"
+        (tmp_path / name).write_bytes(b"\x93NUMPY\x01\0" + struct.pack("<H", len(text)) + text + bytes(64))
+        return tmp_path / name
+
+    for i, header in enumerate(("{'descr': '<f4', 'fortran_order': False, 'shape': (100000, 100000)}",
+                                "{'descr': '<f4', 'fortran_order': False, 'shape': (-4, -4)}",
+                                "{'descr': '|O', 'fortran_order': False, 'shape': (4, 4)}", "{'a':(\n ",
+                                "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3, 10**9)}", "(" * 90)):
+        refused_within_limit(npy(f"{i}.npy", header), "not a readable array|are expected")
+
+
+def test_what_is_no_file_at_all(tmp_path):
+    for ending in (".nii", ".nii.gz", ".png", ".tif", ".npy", ".jpg", ".dcm", ""):
+        os.mkfifo(tmp_path / f"pipe{ending}")
+        (tmp_path / f"loop{ending}").symlink_to(f"loop{ending}")
+        refused_within_limit(tmp_path / f"pipe{ending}", "is a pipe")
+        refused_within_limit(tmp_path / f"loop{ending}", "is a loop of symbolic links")
+    (tmp_path / "folder.nii").mkdir()
+    refused_within_limit(tmp_path / "folder.nii", "is a folder")
+
+
+def record():
+    fused = uniform(noise("u2").transpose(2, 0, 1), PIXELS, {"kind": "picture", "flat": False}, 0.5)
+    return provenance.make(fused, [fused, fused], np.stack([np.tile([0.0, 9.0], (3, 1))] * 2, 1), "0" * 16, "normal")
+
+
+def spoiled(keys, value):
+    copy = json.loads(json.dumps(record()))
+    place = copy
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    return json.dumps(copy).encode()
+
+
+@pytest.mark.parametrize("content", [
+    spoiled(["ranges"], []), spoiled(["ranges", 0], [[0, 1]]), spoiled(["ranges", 1, 0], [1, float("nan")]),
+    spoiled(["ranges", 1, 0], [2, 1]), spoiled(["ranges", 0, 0], ["0", 1]), spoiled(["ranges", 0, 0], [True, 1]),
+    spoiled(["image"], None), spoiled(["image", "slope"], 0), spoiled(["image", "slope"], 1e999),
+    spoiled(["sources"], {}), spoiled(["sources", 0], "FAMILY^GIVEN"), spoiled(["sources", 1, "dtype"], "O"),
+    spoiled(["sources", 1, "dtype"], ["<f4", [9]]), spoiled(["sources", 0, "slope"], [1, 1]),
+    spoiled(["sources", 0, "slope"], None), spoiled(["sources", 0, "origin"], {"kind": "FAMILY^GIVEN"}),
+    spoiled(["sources", 0, "origin"], {"kind": ["nifti"]}), spoiled(["sources", 0, "origin", "flat"], 1),
+    spoiled(["sources", 0, "origin"], {"kind": "nifti", "header": "AAAA"}), spoiled(["id"], 7), spoiled(["id"], "x"),
+    spoiled(["model"], "FAMILY^GIVEN"), spoiled(["prior"], {}), spoiled(["content"], "latent"),
+    spoiled(["content"], "FAMILY^GIVEN"), spoiled(["fusioninn_jax"], "1"), spoiled(["fusioninn_jax"], 0),
+    spoiled(["sources", 0, "chroma"], {"dtype": "|u1", "step": 0, "data": ""}),
+    b'{"fusioninn_jax": 1, "id": ' + b"[" * 100000, b'{"fusioninn_jax"', b'{"fusioninn_jax": 1' + b"0" * 9999 + b"}",
+    b'{"fusioninn_jax": 1e400}', b'{"fusioninn_jax": 1}', b'{"fusioninn_jax": {}}'])
+def test_a_record_that_is_none(tmp_path, content):
+    with pytest.raises(UserError, match="the record of the fusion in it is damaged|later version") as caught:
+        provenance.parse(tmp_path / "f.nii", content)
+    assert "\n" not in str(caught.value) and "FAMILY" not in str(caught.value)
+    np.save(tmp_path / "f.npy", noise())
+    with (tmp_path / "f.npy").open("ab") as file:
+        file.write(content)
+    with pytest.raises(UserError, match="record of the fusion|later version"):
+        files.read(tmp_path / "f.npy")
+
+
+def test_a_record_that_is_whole(tmp_path):
+    whole = record()
+    assert provenance.parse(tmp_path / "f.nii", provenance.text(whole)) == whole
+    with pytest.raises(UserError, match="tells of 3 slices, there are 2"):
+        provenance.sources(whole, uniform(noise("u2", 2).transpose(2, 0, 1), PIXELS, {"kind": "picture"}))

@@ -1,0 +1,132 @@
+"""Colour studies: luma fused, colours beside it and back; grey that is stored as colour stays grey."""
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from fusioninn_jax import report
+from fusioninn_jax.formats import colour, files, image_io
+from fusioninn_jax.studies import study_page
+from tests.studies.test_nifti_round_trip import run_decompose, run_fuse
+
+SIZE = (18, 14)
+WHITE = 65535
+
+
+def grey(seed, dtype="u1"):
+    x, y = np.meshgrid(np.linspace(0, 1, SIZE[1]), np.linspace(0, 1, SIZE[0]))
+    picture = 0.2 + 0.5 * x * y + 0.2 * np.random.default_rng(seed).random(SIZE)
+    return (picture * np.iinfo(dtype).max).astype(dtype)
+
+
+def coloured(seed, dtype="u1"):
+    """Hot colours, as PET is shown in."""
+    luma = grey(seed, dtype).astype(float)
+    return np.stack([np.minimum(luma * 1.4, np.iinfo(dtype).max), luma, luma * 0.3], -1).astype(dtype)
+
+
+def save(path, pixels):
+    if path.suffix == ".tif":
+        tifffile.imwrite(path, pixels, photometric="rgb" if pixels.ndim == 3 else "minisblack")
+    elif pixels.dtype == np.uint16 and pixels.ndim == 3:
+        path.write_bytes(image_io.encode_deep_png(pixels, {}))
+    else:
+        Image.fromarray(pixels).save(path)
+    return path
+
+
+def chroma_of(path):
+    pixels = image_io.read_image(path).astype(float)
+    return image_io.luma_chroma(pixels / np.iinfo(image_io.read_image(path).dtype).max)[1]
+
+
+@pytest.mark.parametrize("ending, dtype", [(".png", "u1"), (".png", "u2"), (".tif", "u2")])
+def test_one_coloured_source(tmp_path, model_folder, ending, dtype):
+    pet, mri = coloured(1, dtype), grey(2, dtype)
+    sources = [save(tmp_path / f"pet{ending}", pet), save(tmp_path / f"mri{ending}", mri)]
+    fused, latent = tmp_path / f"fused{ending}", tmp_path / "z.nii"
+    run_fuse(model_folder, *sources, "-o", fused, "--latent", latent)
+    assert image_io.read_image(fused).dtype == np.uint16 and image_io.read_image(fused).shape == (*SIZE, 3)
+    of_fused, of_pet = chroma_of(fused), chroma_of(sources[0])
+    share = (of_fused * of_pet).sum(-1, keepdims=True) / (of_pet**2).sum(-1, keepdims=True)
+    np.testing.assert_allclose(of_fused, share * of_pet, atol=1e-4)  # the hue of the source everywhere
+    rgb = image_io.read_image(fused)
+    at_limit = (rgb.min(-1) <= 1) | (rgb.max(-1) >= WHITE - 1)
+    assert (np.abs(share[..., 0] - 1) < 1e-3)[~at_limit].all() and share.max() < 1.001 and (~at_limit).any()
+    with_latent, alone = ([tmp_path / f"{name}{i}{ending}" for i in (1, 2)] for name in ("with", "alone"))
+    run_decompose(model_folder, fused, "--latent", latent, "-o", *with_latent)
+    np.testing.assert_array_equal(image_io.read_image(with_latent[0]), pet)
+    np.testing.assert_array_equal(image_io.read_image(with_latent[1]), mri)
+    run_decompose(model_folder, fused, "-o", *alone)
+    assert image_io.read_image(alone[0]).dtype == pet.dtype and image_io.read_image(alone[1]).ndim == 2
+    inside = (image_io.read_image(alone[0]) > 0).all(-1) & (image_io.read_image(alone[0]) < np.iinfo(dtype).max).all(-1)
+    np.testing.assert_allclose(chroma_of(alone[0])[inside], chroma_of(sources[0])[inside], atol=0.005)
+
+
+def test_the_luma_of_a_painted_image_is_that_of_the_fused_one():
+    rng = np.random.default_rng(0)
+    luma, chroma = rng.random(SIZE), rng.uniform(-0.5, 0.5, (*SIZE, 2))
+    painted = image_io.luma_chroma(colour.paint(luma, chroma))[0]
+    np.testing.assert_allclose(painted / WHITE, luma, atol=1 / WHITE)
+
+
+def test_two_coloured_sources_share_by_the_weighted_rule(tmp_path, model_folder):
+    one = colour.split(coloured(1))[1]
+    other = colour.Chroma(-0.5 * one.values, one.dtype)
+    none = colour.Chroma(0 * one.values, one.dtype)
+    lumas = [grey(1).astype("f4")] * 2
+    a, b = one.values / 255, other.values / 255
+    np.testing.assert_allclose(colour.of_fused([one, other], lumas),
+                               (a * abs(a) + b * abs(b)) / np.maximum(abs(a) + abs(b), 1e-9), atol=1e-6)
+    np.testing.assert_allclose(colour.of_fused([one, none], lumas), a, atol=1e-6)
+    np.testing.assert_array_equal(colour.of_fused([none, none], lumas), 0)
+    assert colour.of_fused([None, None], lumas) is None
+    sources = [save(tmp_path / "a.png", coloured(1)), save(tmp_path / "b.jpg", coloured(2)[..., ::-1])]
+    run_fuse(model_folder, *sources, "-o", tmp_path / "f.png", "--latent", tmp_path / "z.nii")
+    run_decompose(model_folder, tmp_path / "f.png", "--latent", tmp_path / "z.nii", "-o", tmp_path / "c.png",
+                  tmp_path / "d.png")
+    for source, copy in zip(sources, ("c.png", "d.png"), strict=True):
+        np.testing.assert_array_equal(image_io.read_image(tmp_path / copy), image_io.read_image(source))
+
+
+@pytest.mark.parametrize("way", ["RGB", "RGBA", "P", "palette", "CMYK.jpg", "RGB.jpg", "tif"])
+def test_grey_that_is_stored_as_colour_is_grey(tmp_path, way):
+    pixels, path = grey(3), tmp_path / f"g.{way.rpartition('.')[2] if '.' in way else 'png'}"
+    image = Image.fromarray(pixels)
+    if way == "tif":
+        path = save(tmp_path / "g.tif", np.repeat(pixels[..., None], 3, -1))
+    elif way == "palette":
+        image = image.convert("P")
+        image.putpalette([level for level in range(256) for _ in range(3)])
+        image.save(path)
+    else:
+        image.convert(way.partition(".")[0]).save(path, **({"quality": 100} if path.suffix == ".jpg" else {}))
+    read = image_io.read_image(path)
+    assert read.ndim == 2
+    np.testing.assert_allclose(read.astype(int), pixels, atol=2 if path.suffix == ".jpg" else 0)
+    assert files.read(path).chroma is None
+
+
+def test_formats_of_grey_alone_say_so_and_the_record_keeps_the_colours(tmp_path, model_folder, capsys):
+    sources = [save(tmp_path / "pet.png", coloured(1)), save(tmp_path / "mri.bmp", grey(2))]
+    run_fuse(model_folder, *sources, "-o", tmp_path / "f.nii.gz", "--latent", tmp_path / "z.nii")
+    run_decompose(model_folder, tmp_path / "f.nii.gz", "--latent", tmp_path / "z.nii", "-o", tmp_path / "a.png",
+                  tmp_path / "b.npy")
+    np.testing.assert_array_equal(image_io.read_image(tmp_path / "a.png"), coloured(1))
+    np.testing.assert_array_equal(np.load(tmp_path / "b.npy"), grey(2))
+    capsys.readouterr()
+    run_decompose(model_folder, tmp_path / "f.nii.gz", "--latent", tmp_path / "z.nii", "-o", tmp_path / "c.npy",
+                  tmp_path / "d.npy")
+    assert "c.npy: holds grey alone; for colours write .png or .tif" in capsys.readouterr().err
+
+
+def test_the_study_page_shows_colours(tmp_path, model_folder, monkeypatch):
+    monkeypatch.setattr(study_page, "TABLE1", ())
+    shown = []
+    keep = study_page._data_uri
+    monkeypatch.setattr(study_page, "_data_uri", lambda pixels: shown.append(pixels) or keep(pixels))
+    sources = [save(tmp_path / "pet.png", coloured(1)), save(tmp_path / "mri.png", grey(2))]
+    assert report.main(["study", *map(str, sources), "--samples", "2", "-o", str(tmp_path / "p.html"), "--checkpoint",
+                        str(model_folder)]) == 0
+    is_coloured = [image.ndim == 3 and bool((image != image[..., :1]).any()) for image in shown[:5]]
+    assert is_coloured == [True, False, True, True, False]  # PET, MRI, fused, PET back, MRI back

@@ -1,0 +1,32 @@
+"""Seeded damage to a checkpoint and to prepared examples: what was saved comes back, or one line."""
+import collections
+import time
+
+import pytest
+
+from fusioninn_jax import train
+from tests import fuzzing, training_case
+
+SECONDS, LEAST = 8.0, 12
+
+
+@pytest.fixture(scope="module", name="workdir")
+def workdir_fixture(data_dir, tmp_path_factory):
+    config = training_case.config(data_dir)
+    config.model.fusioninn.blocks, config.train.steps = 1, 2
+    workdir = tmp_path_factory.mktemp("finished") / "run"
+    train.train_and_evaluate(config, str(workdir))
+    return workdir
+
+
+@pytest.mark.parametrize("kind", ["checkpoint"])
+def test_damage_is_found_or_does_no_harm(kind, data_dir, workdir, tmp_path, capsys):
+    every = [subject for subject in fuzzing.training_subjects(data_dir, workdir) if subject.name == kind]
+    counts: collections.Counter = collections.Counter()
+    start = time.monotonic()
+    for outcome in fuzzing.rounds(tmp_path, 0, every):
+        counts[outcome] += 1
+        capsys.readouterr()
+        if time.monotonic() - start > SECONDS and counts.total() >= LEAST:
+            break
+    assert sum(count for (_, outcome), count in counts.items() if outcome == "error") > counts.total() / 10, counts
