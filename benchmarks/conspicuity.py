@@ -141,7 +141,7 @@ def systems(args):
 
 def find_patients(args, modalities):
     """The patients asked for that have an annotation and all modalities."""
-    found, _ = layouts.find_subjects(pathlib.Path(args.folder))
+    found = layouts.find_subjects(pathlib.Path(args.folder)).subjects
     wanted = [name for name in args.patients.split(",") if name]
     missing = set(wanted) - {subject.name for subject in found}
     if missing:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import pathlib
+import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from fusioninn_jax import input_pipeline, models, settings
 from fusioninn_jax.runtime import processes
 from fusioninn_jax.runtime.command_line import one_line
 from fusioninn_jax.runtime.errors import Parser, UserError
-from fusioninn_jax.scoring import image_scores, score_table
+from fusioninn_jax.scoring import image_scores, score_table, terminal_table
 from fusioninn_jax.scoring.fused_images import Range, parse_range
 from fusioninn_jax.scoring.score_split import Scoring, score_folder, score_model
 from fusioninn_jax.trained_model import TrainedModel, training_free
@@ -37,7 +38,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--split", default="validation")
     parser.add_argument("--dataset", help="name/config of a prepared dataset")
     parser.add_argument("--data-dir", help="where datasets are prepared; default: as in training, or runs/data")
-    parser.add_argument("--metrics", choices=sorted(image_scores.METRIC_SETS), default="all")
+    parser.add_argument("--metrics", choices=sorted(image_scores.METRIC_SETS),
+                        help="all (the default; given, every score is printed), ssim, table1: the paper's five, "
+                        "or evaluator: the numbers of the evaluator published with CDDFuse")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--limit", type=int, default=0, help="score no more than about this many slices, evenly spread")
     parser.add_argument("--sampling-steps", type=int, help="of a trained DDFM; default: as its configuration says")
@@ -115,13 +118,16 @@ def _load(args: argparse.Namespace) -> tuple[dict[str, TrainedModel], ml_collect
     return systems, config
 
 
-def _write(out: epath.Path, rows: list[score_table.Row], report: dict[str, Any]) -> None:
+def _write(out: epath.Path, rows: list[score_table.Row], report: dict[str, Any], everything: bool) -> None:
+    """Writes the tables, and prints everything or what fits a terminal."""
     text = score_table.markdown(report)
     score_table.write_csv(out / "scores.csv", rows)
     score_table.write_patients(out / "patients.csv", report["systems"])
     score_table.write_json(out / "summary.json", report)
     score_table.write_atomically(out / "summary.md", lambda file: file.write(text))
-    print(f"{text}\nwritten: {out}/scores.csv, patients.csv, summary.json, summary.md")
+    told = text if everything else terminal_table.text(report, shutil.get_terminal_size((100, 24)).columns)
+    print(f"{told}\nwritten: {out}/scores.csv, patients.csv, summary.json, summary.md"
+          + ("" if everything else " (every score; --metrics=all prints them)"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -136,7 +142,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     systems, config = _load(args)
     folders = _folders(args, list(systems))
     prepared = input_pipeline.open_dataset(config.data)
-    scoring = Scoring(args.split, args.metrics, args.batch_size, args.limit,
+    scoring = Scoring(args.split, args.metrics or "all", args.batch_size, args.limit,
                       pathlib.Path(args.save_fused) if args.save_fused else None, _ranges(args, folders))
     rows: list[score_table.Row] = []
     report: dict[str, Any] = {"dataset": config.data.dataset, "split": args.split,
@@ -150,7 +156,8 @@ def _evaluate(args: argparse.Namespace) -> int:
         report["systems"][name] = score_table.summarise(of_system) | further
         rows += of_system
     if processes.is_first():
-        _write(epath.Path(args.out or os.path.join(args.workdir, "evaluation", args.split)), rows, report)
+        _write(epath.Path(args.out or os.path.join(args.workdir, "evaluation", args.split)), rows, report,
+               everything=args.metrics == "all")
     return 0
 
 

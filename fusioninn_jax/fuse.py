@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import pathlib
+import sys
 import time
 from collections.abc import Sequence
 
@@ -20,8 +21,6 @@ from fusioninn_jax.runtime import outputs, processes
 from fusioninn_jax.runtime.errors import Parser, UserError
 from fusioninn_jax.studies import archive, batch, fusing, reading, study_background
 from fusioninn_jax.trained_model import TrainedModel
-
-FUSED_NAME, LATENT_NAME = "fused.nii.gz", "latent.nii.gz"  # of a batch, in the folder of each study
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -37,6 +36,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
                         "already: auto: "
                         "the value of the border, where parts of the brain lie below it; minimum; or the value; one "
                         "for all series, or one for each with commas between")
+    parser.add_argument("--preview", type=int, default=archive.GREY_LEVELS, metavar="LEVELS",
+                        help="with --lossless: grey levels of the archive's picture, 1 to 255; fewer make a smaller "
+                        "file. With --checkpoint the picture is the model's, in 255")
     parser.add_argument("--keep-phi", action="store_true", help="keep what may name the patient in exported headers")
     parser.add_argument("--studies", type=pathlib.Path, help="fuse every study below this folder, into -o FOLDER")
     parser.add_argument("--match", nargs="+", metavar="PATTERN", help="with --studies: one for each series")
@@ -52,6 +54,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--lossless keeps every voxel as it is: leave out --fill-value")
     if args.lossless and (args.latent or args.with_latents or not (args.studies or files.is_nifti(args.output))):
         parser.error("--lossless writes one NIfTI file, latent included: -o NAME.nii.gz, without --latent")
+    if not 1 <= args.preview <= 255:
+        parser.error("--preview takes 1 to 255 grey levels")
     return args
 
 
@@ -64,31 +68,41 @@ def write_fusion(result: fusing.Fusion, output: pathlib.Path, latent: pathlib.Pa
         if latent:
             channels, remainder = fusing.latent_channels(result)
             header = nifti.header_like(result.image, np.dtype(np.float32))
-            nifti.write(temporaries[1], header, channels.astype(np.float32),
-                        [(nifti.COMMENT, provenance.text(provenance.of_latent(result.record, remainder)))])
+            channels = channels.astype(np.float32)
+            of_latent = provenance.of_latent(result.record, channels, remainder)
+            nifti.write(temporaries[1], header, channels, [(nifti.COMMENT, provenance.text(of_latent))])
 
 
-def write_archive(trained: TrainedModel, sources: Sequence[Series], output: pathlib.Path, *,
-                  asked: Sequence[str | float] = ("auto",), names: Sequence[str] = (), overwrite: bool) -> None:
+def write_archive(trained: TrainedModel | None, sources: Sequence[Series], output: pathlib.Path, *,
+                  asked: Sequence[str | float], names: Sequence[str], grey_levels: int, overwrite: bool) -> None:
     """Writes the lossless archive after reading it back and comparing every voxel.
+
+    Args:
+      trained: a model whose picture is kept; None for the mean in so many grey levels.
 
     Raises:
       UserError: what comes back differs from what went in.
     """
-    image, found = archive.encode(trained, sources, asked=asked, names=names)
     with outputs.new_files(output, overwrite=overwrite) as (temporary,):
-        nifti.write_series(temporary, image, found)
-        written = nifti.read(temporary)
-        content = archive.payload(temporary)
-        assert content is not None
-        restored = archive.decode(temporary, written, provenance.check(written.record, output, "fused"), content)
+        archive.write(temporary, sources, trained, grey_levels, asked=asked, names=names)
+        archive.check_seal(temporary)
+        image = nifti.read(temporary)
+        record = provenance.check(image.record, output, "fused")
+        block = archive.payload(temporary, record)
+        assert block is not None
+        restored = archive.decode(temporary, image, record, block)
         for i, (source, copy) in enumerate(zip(sources, restored, strict=True), 1):
             if archive.checksum(source.stored) != archive.checksum(copy.stored):
                 raise UserError(f"{output}: series {i} did not come back bit for bit; nothing was written, please "
                                 "report this")
 
 
-def fuse_study(trained: TrainedModel, paths: Sequence[pathlib.Path], output: pathlib.Path,
+def _model(args: argparse.Namespace) -> TrainedModel | None:
+    """The model that fuses; None for an archive whose picture is the mean."""
+    return None if args.lossless and args.checkpoint is None else fusing.load(args.checkpoint)
+
+
+def fuse_study(trained: TrainedModel | None, paths: Sequence[pathlib.Path], output: pathlib.Path,
                latent: pathlib.Path | None, args: argparse.Namespace, *, overwrite: bool) -> Series:
     """Fuses one study from files to files; returns its first series."""
     outputs.check([output] + ([latent] if latent else []), inputs=paths, overwrite=overwrite,
@@ -96,8 +110,11 @@ def fuse_study(trained: TrainedModel, paths: Sequence[pathlib.Path], output: pat
     sources = reading.read_sources(paths, keep_phi=args.keep_phi, resample=args.resample, fill_value=args.fill_value)
     asked, names = study_background.parse_all(args.background), [str(path) for path in paths]
     if args.lossless:
-        write_archive(trained, sources, output, asked=asked, names=names, overwrite=overwrite)
+        write_archive(trained, sources, output, asked=asked, names=names, grey_levels=args.preview, overwrite=overwrite)
         return sources[0]
+    assert trained is not None
+    if latent and not args.studies:
+        print(f"{latent}: will take about {latent_bytes(sources) / 1e6:.0f} MB", flush=True)
     result = fusing.fuse(trained, sources, files.storage(output, sources[0]), asked=asked, names=names)
     if latent and result.volume.latent is None:
         raise UserError(f"{latent}: the model of this checkpoint has no latent; leave it out")
@@ -105,10 +122,32 @@ def fuse_study(trained: TrainedModel, paths: Sequence[pathlib.Path], output: pat
     return sources[0]
 
 
+def latent_bytes(sources: Sequence[Series]) -> int:
+    """About what the file of a latent takes: noise, which hardly compresses, and the rounding of the fused image."""
+    return len(sources) * sources[0].stored.size * np.dtype(np.float32).itemsize * 9 // 10
+
+
+def _ask_about_twins(paths: Sequence[pathlib.Path]) -> None:
+    """Asks, where someone sits at a terminal, whether one file is meant to be fused with itself; else warns.
+
+    Raises:
+      UserError: it was not meant.
+    """
+    places = [path.resolve() for path in paths]
+    twice = [path for i, path in enumerate(paths) if places.index(path.resolve()) < i]
+    if not twice:
+        return
+    if not sys.stdin.isatty():
+        print(f"warning: {twice[0]}: is named twice; it is fused with itself", file=sys.stderr)
+    elif input(f"{twice[0]}: is named twice; fuse it with itself? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise UserError(f"{twice[0]}: is named twice; name each series once")
+
+
 def _fuse_one(args: argparse.Namespace) -> int:
     started = time.time()
     files.check_output(args.output)
-    first = fuse_study(fusing.load(args.checkpoint), args.sources, args.output, args.latent, args,
+    _ask_about_twins(args.sources)
+    first = fuse_study(_model(args), args.sources, args.output, args.latent, args,
                        overwrite=args.overwrite)
     count, height, width = first.stored.shape
     print(f"written: {args.output}{f' and {args.latent}' if args.latent else ''}; {len(args.sources)} series, {count} "
@@ -119,11 +158,13 @@ def _fuse_one(args: argparse.Namespace) -> int:
 
 
 def _fuse_all(args: argparse.Namespace) -> int:
-    trained = fusing.load(args.checkpoint)
+    trained = _model(args)
 
     def names(study: batch.Study) -> tuple[pathlib.Path, pathlib.Path | None]:
         folder = args.output / study.folder
-        return folder / FUSED_NAME, folder / LATENT_NAME if args.with_latents else None
+        in_dicom = not args.lossless and any(files.is_dicom(path) for path in study.found[0])
+        return (folder / (batch.FUSED_DICOM if in_dicom else batch.FUSED),
+                folder / batch.LATENT if args.with_latents else None)
 
     def is_done(study: batch.Study) -> bool:
         return not args.overwrite and all(name.exists() for name in names(study) if name)

@@ -5,6 +5,7 @@ Order is a pure function of (seed, epoch), so training resumes by position alone
 """
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 from collections.abc import Iterator, Mapping
@@ -15,15 +16,22 @@ from fusioninn_jax.runtime import quiet_tensorflow  # noqa: F401  isort: skip  b
 
 import ml_collections
 import numpy as np
-import tensorflow as tf
-import tensorflow_datasets as tfds
-from etils import epath
+from etils import epath, epy
 
 from fusioninn_jax import prepared_data, regions
 from fusioninn_jax.runtime.errors import UserError, first_line
 
 logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS warns of its own deprecated calls
-tf.config.set_visible_devices([], "GPU")  # the accelerator belongs to JAX
+
+
+def _leave_accelerator(_: str) -> None:
+    """Keeps TensorFlow off the accelerator, which belongs to JAX; before it, or TFDS through it, does anything."""
+    importlib.import_module("tensorflow").config.set_visible_devices([], "GPU")  # not `tf`: that is what loads just now
+
+
+with epy.lazy_imports(success_callback=_leave_accelerator):  # they take seconds, which a command's help would wait for
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
 
 Batch = dict[str, np.ndarray]
 NORMALISATIONS = ("minmax", "percentile")

@@ -3,7 +3,7 @@
 `python -m fusioninn_jax.report run --workdir=runs/x` writes runs/x/report.html, a self-contained page: curves of the
 training, a panel of images with error maps, and a table of scores. `table1`, `table2`, `sweep` and `figures` are the
 paper's tables and figures, from runs that they train where they are missing; `--config.KEY=VALUE` changes a setting of
-all those runs. `study T1GD FLAIR -o study.html` shows one study (`study_report`).
+all those runs. `study T1GD FLAIR -o study.html` shows one study (`studies.study_page`).
 """
 from __future__ import annotations
 
@@ -232,12 +232,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if overrides:
             raise UserError(f"{overrides[0]}: run takes no --config, what it reports is trained already")
         path = write_run_report(pathlib.Path(args.workdir), args.split, args.slices)
-    elif args.command == "study":
-        study_page.write(args)
-        path = args.output
     else:
         path = args.run(args, overrides)
-    print(f"written: {path}")
+    print(f"written: {path}{f', {path.stat().st_size / 1e6:.1f} MB' if path.is_file() else ''}")
     return 0
 
 

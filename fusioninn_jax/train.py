@@ -15,15 +15,14 @@ import jax
 import ml_collections
 import numpy as np
 from absl import flags
-from tqdm import tqdm
 
-from fusioninn_jax import config_check, input_pipeline, limits, models, objective, salts, settings
+from fusioninn_jax import config_check, input_pipeline, limits, models, objective, salts, settings, train_help
 from fusioninn_jax.models.fusioninn import settled
-from fusioninn_jax.runtime import interrupts, processes
+from fusioninn_jax.runtime import interrupts, processes, progress
 from fusioninn_jax.runtime.command_line import run_with_config
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.scoring.target_pictures import with_targets
-from fusioninn_jax.training import checkpoint, parallel, run_lock, train_state, validation
+from fusioninn_jax.training import checkpoint, parallel, run_lock, talk, train_state, validation
 from fusioninn_jax.training.train_log import TrainLog
 from fusioninn_jax.training.validation import validate
 
@@ -142,6 +141,9 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> Outcome:
     optimizer = train_state.make_optimizer(config.optimizer, config.train.steps)
     with run_lock.hold(workdir) if processes.is_first() else contextlib.nullcontext():
         state, evaluated = _start(workdir, model, optimizer, config, prepared)
+        if processes.is_first():
+            print(*talk.opening(devices, prepared, config, state.variables, int(state.step), workdir), sep="\n",
+                  flush=True)
         return _train(config, workdir, model, optimizer, prepared, devices, state, evaluated)
 
 
@@ -155,8 +157,8 @@ def _train(config: ml_collections.ConfigDict, workdir: str, model: models.Fusion
                                            first_step=step, process_index=jax.process_index(),
                                            process_count=jax.process_count())
     log = TrainLog(workdir, config, prepared.modalities, step, evaluated)
-    bar = tqdm(total=config.train.steps * config.train.batch_size, initial=step * config.train.batch_size,
-               unit=" images", unit_scale=True, desc="training", dynamic_ncols=True, disable=not processes.is_first())
+    bar, begun, at = progress.bar(config.train.steps, "training", "steps", initial=step), step, time.monotonic()
+    say = bar.write if processes.is_first() else lambda line: None
     with checkpoint.managed(workdir, config.checkpoint) as manager, processes.Stop() as stop, bar, log:
         while True:
             due = step > 0 and (step % config.train.eval_every == 0 or step == config.train.steps)
@@ -168,20 +170,24 @@ def _train(config: ml_collections.ConfigDict, workdir: str, model: models.Fusion
                 state = train_state.after_evaluation(state, results.means["loss"], config.optimizer)
                 log.evaluation(step, results, time.time() - started)
                 checkpoint.save(manager, state, config, results.means["loss"])
+                say(talk.scores(step, results.means, prepared.modalities))
             if step >= config.train.steps or stop.requested():
                 break
             batch = next(batches)
             slices = objective.slices_of(batch)
-            state, metrics = train_step(state, parallel.split_batch(slices, own), key)
+            with talk.compiling(say) if step == begun else contextlib.nullcontext():
+                state, metrics = train_step(state, parallel.split_batch(slices, own), key)
             step, evaluated = step + 1, False
             _check_finite(metrics, step, batch["number"])
-            bar.update(config.train.batch_size)
+            bar.update()
             log.step(step, metrics, bar)
         if stop.requested():
             checkpoint.save(manager, state, config)
             assert stop.number is not None
-            bar.write(f"stopped by {signal.Signals(stop.number).name} at step {step}; the same command resumes there")
+            say(f"stopped by {signal.Signals(stop.number).name} at step {step}; the same command resumes there")
     checkpoint.check_written(workdir, step)
+    if step >= config.train.steps:
+        say(talk.closing(workdir, prepared, step, time.monotonic() - at))
     return Outcome(state, stop.number)
 
 
@@ -196,4 +202,4 @@ def _command(config: ml_collections.ConfigDict, workdir: str) -> int:
 
 if __name__ == "__main__":
     flags.DEFINE_bool("preempt_ok", False, "exit code 0 also where SIGTERM or Ctrl-C ended the run, after saving")
-    run_with_config(_command)
+    run_with_config(_command, train_help.text)

@@ -28,3 +28,6 @@ ROUNDING_F64 = 1e-12
 SUM_F64 = 1e-10
 LONG_F64 = 1e-9
 COARSE = 1e-3  # finite differences and approximations
+CUT_TO_BRAIN = 1e-3  # a study cut to the box of its brain, 16 pixels wider, against whole slices: images and scores
+HELP_SECONDS = 3.0  # of CPU time, until a command has printed its help
+EVALUATOR = 2e-4  # of its value, a number of another program computed in float64

@@ -37,6 +37,11 @@ def is_nifti(path: pathlib.Path) -> bool:
     return path.name.lower().endswith(NIFTI_ENDINGS)
 
 
+def is_dicom(path: pathlib.Path) -> bool:
+    """Whether a path is the folder, or a file, of a DICOM series, by its name."""
+    return not is_nifti(path) and (path.is_dir() or path.suffix.lower() in (".dcm", ".ima"))
+
+
 def _format(path: pathlib.Path) -> str:
     """`nifti`, a picture's ending, or `dicom` for a folder or a name without ending or with .dcm."""
     if is_nifti(path):

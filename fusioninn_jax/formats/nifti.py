@@ -161,6 +161,15 @@ def write_series(path: pathlib.Path, series: Series, found: list[Extension] | No
     """Writes a series: with its own header where it came from NIfTI, else with a fresh one.
 
     Raises:
+      UserError: as `series_bytes`.
+    """
+    _write_bytes(path, series_bytes(path, series, found or []))
+
+
+def series_bytes(path: pathlib.Path, series: Series, found: list[Extension]) -> bytes:
+    """What `write_series` writes, before it is gzipped; the voxels come last.
+
+    Raises:
       UserError: slices of different slopes, which a NIfTI file cannot hold.
     """
     if np.ptp(series.slope) or np.ptp(series.intercept):
@@ -168,7 +177,7 @@ def write_series(path: pathlib.Path, series: Series, found: list[Extension] | No
                         "DICOM: give a folder")
     header = (_header(series.origin["header"]) if series.origin["kind"] == KIND else
               header_like(series, series.stored.dtype, series.slope[0], series.intercept[0]))
-    write(path, header, series.stored, found or [])
+    return _bytes(path, header, series.stored, found)
 
 
 def write(path: pathlib.Path, header: Any, voxels: np.ndarray, found: list[Extension]) -> None:
@@ -180,6 +189,10 @@ def write(path: pathlib.Path, header: Any, voxels: np.ndarray, found: list[Exten
       voxels: stored values.
       found: header extensions.
     """
+    _write_bytes(path, _bytes(path, header, voxels, found))
+
+
+def _bytes(path: pathlib.Path, header: Any, voxels: np.ndarray, found: list[Extension]) -> bytes:
     order = nib.orientations.ornt_transform(image_io.LPS, nib.io_orientation(header.get_best_affine()))
     turned = nib.orientations.apply_orientation(np.swapaxes(voxels, 0, 2), order)
     scale = float(header["scl_slope"]), float(header["scl_inter"])
@@ -192,8 +205,11 @@ def write(path: pathlib.Path, header: Any, voxels: np.ndarray, found: list[Exten
         raise UserError(f"{path}: {offset / 1e6:.0f} MB before the voxels are more than NIfTI can hold; archive parts")
     header["vox_offset"] = offset
     header["magic"] = header.single_magic
-    content = b"".join([header.binaryblock, bytes([bool(block), 0, 0, 0]), block,
-                        turned.astype(header.get_data_dtype()).tobytes(order="F")])
+    return b"".join([header.binaryblock, bytes([bool(block), 0, 0, 0]), block,
+                     turned.astype(header.get_data_dtype()).tobytes(order="F")])
+
+
+def _write_bytes(path: pathlib.Path, content: bytes) -> None:
     path.write_bytes(gzip.compress(content, 6, mtime=0) if path.name.lower().endswith(".gz") else content)
 
 

@@ -1,4 +1,4 @@
-"""What `fuse` notes in the file of a fused image so that the file alone can be decomposed: JSON, version 1.
+"""What `fuse` notes in the file of a fused image so that the file alone can be decomposed: JSON, version 2.
 
 | key | holds |
 |---|---|
@@ -9,6 +9,9 @@
 | `image` | slope and intercept of the fused image, for formats that cannot hold them |
 | `sources` | for each source: type, slope, intercept, format and, without patient data, its header; chroma |
 | `ranges` | (Z, m, 2) minimum and maximum of each slice of each source, in its units |
+| `affine` | of the fused image, voxel indices to millimetres |
+| `sha256` | of a latent's channels |
+| `seal` | SHA-256 of the text without it; version 1 had none |
 """
 from __future__ import annotations
 
@@ -24,8 +27,10 @@ from fusioninn_jax.formats.series import Series
 from fusioninn_jax.runtime import guarded
 from fusioninn_jax.runtime.errors import UserError
 
-VERSION = 1
+VERSION = 2
 START = b'{"fusioninn_jax"'  # of the JSON text
+SEAL = "seal"
+MOVED = 0.01  # voxel; how far a corner may lie from where it was: formats round
 Provenance = dict[str, Any]
 
 
@@ -34,7 +39,7 @@ def make(fused: Series, sources: list[Series], ranges: np.ndarray, model: str, p
     return {"fusioninn_jax": VERSION, "content": "fused", "id": identity(fused.stored, ranges), "model": model,
             "prior": prior, "image": {"slope": float(fused.slope[0]), "intercept": float(fused.intercept[0])},
             "sources": [_described(source) for source in sources],
-            "ranges": np.asarray(ranges, np.float64).tolist()}
+            "ranges": np.asarray(ranges, np.float64).tolist(), "affine": np.asarray(fused.affine, np.float64).tolist()}
 
 
 def parse(path: pathlib.Path, content: bytes) -> Provenance:
@@ -48,15 +53,29 @@ def parse(path: pathlib.Path, content: bytes) -> Provenance:
         version = record.get("fusioninn_jax")
         if isinstance(version, int) and not isinstance(version, bool) and version > VERSION:
             raise UserError(f"{path}: written by a later version of fusioninn_jax; update it")
-        if version != VERSION:
+        if version not in (1, VERSION):
             raise guarded.Damaged("its version is none")
         provenance_schema.check(record)
         return record
 
 
-def of_latent(fused: Provenance, remainder: bool) -> Provenance:
-    """The record of the latent of a fused image; `remainder`: its last channel is not latent, see `fusion`."""
-    return {"fusioninn_jax": VERSION, "content": "latent", "id": fused["id"], "remainder": remainder}
+def of_latent(fused: Provenance, channels: np.ndarray, remainder: bool) -> Provenance:
+    """The record of the latent of a fused image.
+
+    Args:
+      fused: that of the fused image.
+      channels: (Z, Y, X, C) as they are written.
+      remainder: whether the last channel is not latent, see `studies.fusing`.
+    """
+    return {"fusioninn_jax": VERSION, "content": "latent", "id": fused["id"], "remainder": remainder,
+            "sha256": digest(channels)}
+
+
+def digest(channels: np.ndarray) -> str:
+    """SHA-256 over the shape and the voxels as float32 of axial slices, in hexadecimal digits."""
+    result = hashlib.sha256(str(channels.shape).encode())
+    result.update(np.ascontiguousarray(channels, "<f4").data)
+    return result.hexdigest()
 
 
 def identity(stored: np.ndarray, ranges: np.ndarray) -> str:
@@ -68,8 +87,30 @@ def identity(stored: np.ndarray, ranges: np.ndarray) -> str:
 
 
 def text(record: Provenance) -> bytes:
-    """As it is written."""
-    return json.dumps(record, separators=(",", ":")).encode()
+    """As it is written: the record and its seal."""
+    body = _body(record)
+    return body[:-1] + f',"{SEAL}":"{hashlib.sha256(body).hexdigest()}"}}'.encode()
+
+
+def _body(record: Provenance) -> bytes:
+    return json.dumps({key: value for key, value in record.items() if key != SEAL}, separators=(",", ":")).encode()
+
+
+def _is_whole(record: Provenance) -> bool:
+    """Whether nothing of the record was changed; those of version 1 cannot tell."""
+    return record["fusioninn_jax"] == 1 or record.get(SEAL) == hashlib.sha256(_body(record)).hexdigest()
+
+
+def check_affine(record: Provenance, image: Series, path: pathlib.Path) -> None:
+    """Raises UserError where the fused image lies elsewhere than when it was fused."""
+    if "affine" not in record:
+        return
+    moved = image.affine - np.asarray(record["affine"])
+    corners = np.array([(*index, 1.0) for index in np.ndindex(2, 2, 2)]) * (*image.stored.shape[::-1], 1)
+    spacing = np.linalg.norm(image.affine[:3, :3], axis=0).min()
+    if not np.abs(corners @ moved.T).max() <= MOVED * spacing:
+        raise UserError(f"{path}: its affine was changed after fusing, so its sources would come back elsewhere; give "
+                        "the file as `fuse` wrote it")
 
 
 def _described(source: Series) -> dict[str, Any]:
@@ -89,8 +130,12 @@ def check(record: Provenance | None, path: pathlib.Path, content: str) -> Proven
     if record is None:
         raise UserError(f"{path}: holds no record of its sources; give the file as `fuse` wrote it, not a copy that "
                         "another program saved")
+    if type(record["fusioninn_jax"]) is not int or record["fusioninn_jax"] < 1:
+        raise UserError(f"{path}: the record of its sources is damaged; fetch the file anew")
     if record["fusioninn_jax"] > VERSION:
         raise UserError(f"{path}: written by a later version of fusioninn_jax; update it")
+    if not _is_whole(record):
+        raise UserError(f"{path}: the record of its sources was changed after fusing; give the file as `fuse` wrote it")
     if record["content"] != content:
         raise UserError(f"{path}: is a {record['content']} image where the {content} one is expected; swap them")
     return record

@@ -43,7 +43,7 @@ def check(record: dict[str, object]) -> None:
         _require(isinstance(record.get("remainder"), bool), "remainder")
         return
     _require(record.get("content") == "fused", "content")
-    _match(record.get("model"), "model", r"[0-9a-f]{1,64}")
+    _match(record.get("model"), "model", r"[0-9a-f]{1,64}|mean")
     _match(record.get("prior"), "prior", r"[a-z_]{1,32}")
     image = _object(record.get("image"), "image")
     _scale(image)

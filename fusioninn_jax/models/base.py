@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from fusioninn_jax.bijections import Bijection
 
@@ -30,7 +31,8 @@ def checked_fuse(fuse: Callable[..., Any], variables: Variables, *sources: jax.A
     """
     for i, source in enumerate(sources, 1):
         if not isinstance(source, jax.core.Tracer) and source.size:
-            low, high = float(source.min()), float(source.max())
+            values = np.asarray(source)  # of a constant too, inside somebody's jit
+            low, high = float(values.min()), float(values.max())
             if not (-RANGE_SLACK <= low and high <= 1 + RANGE_SLACK):
                 raise ValueError(f"source {i} has values in [{low:.4g}, {high:.4g}]; scale it to [0, 1] first")
     return fuse(variables, *sources)

@@ -55,7 +55,7 @@ def random_scanner(rng: np.random.Generator) -> Scanner:
     flair_tr, train = rng.uniform(8500, 11000), rng.uniform(200, 320)
     fluid_t1 = _RELAXATION[2, 0 if field == 1.5 else 1]
     return Scanner(field, spin_echo, tr, te, flip, flair_tr, rng.uniform(85, 110),
-                   nulling_ti(fluid_t1, flair_tr, train), train, snr=_pair(rng, 15, 60, 12, 45),
+                   nulling_ti(fluid_t1, flair_tr, train), train, snr=_pair(rng, 25, 60, 20, 45),
                    gain=_pair(rng, 350, 900, 200, 600), blur=_pair(rng, 0.35, 1.0, 0.5, 1.4),
                    bias=_pair(rng, 0.02, 0.12, 0.02, 0.12))
 

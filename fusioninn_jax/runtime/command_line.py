@@ -1,6 +1,8 @@
 """Flags of the entry points that take --config and --workdir."""
 from __future__ import annotations
 
+import difflib
+import importlib.util
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
@@ -16,22 +18,30 @@ from fusioninn_jax.runtime.host_memory import keep_freed_memory
 _PROGRAM_DOC = "python -m fusioninn_jax.train --config=configs/phantom.py --workdir=runs/x [--config.key=value ...]"
 
 
-def run_with_config(run: Callable[[ml_collections.ConfigDict, str], int]) -> None:
-    """Parses the flags and calls `run(config, workdir)` for the exit code.
+HELP = ("-h", "-help", "--help", "--helpshort", "--helpfull")
 
-    A user's mistake becomes one line and exit code 2.
+
+def run_with_config(run: Callable[[ml_collections.ConfigDict, str], int], help_text: Callable[[], str]) -> None:
+    """Parses the flags and calls `run(config, workdir)` for the exit code; a user's mistake is one line and code 2.
+
+    Args:
+      run: the command.
+      help_text: what `--help` prints.
     """
+    if set(HELP) & set(sys.argv[1:]):
+        print(help_text())
+        sys.exit(0)
     config_flag = config_flags.DEFINE_config_file("config", None, "the configuration file", lock_config=True)
     workdir_flag = flags.DEFINE_string("workdir", None, "the folder that the run writes to, and resumes from")
 
     def main(arguments: Sequence[str]) -> int:
         keep_freed_memory()
-        _parse([sys.argv[0], *arguments])
+        _parse([sys.argv[0], *map(_by_name, arguments)])
         if config_flag.value is None or workdir_flag.value is None:
             raise UserError(f"--config and --workdir are needed: {_PROGRAM_DOC}")
         file = config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")[0]  # FILE:ARGUMENT
         if not pathlib.Path(file).exists():
-            raise UserError(f"{file}: there is no such configuration file; choose one of those in configs/")
+            raise UserError(_no_such_config(file))
         logging.set_verbosity(logging.ERROR)
         try:
             return run(config_flag.value, workdir_flag.value)
@@ -39,6 +49,43 @@ def run_with_config(run: Callable[[ml_collections.ConfigDict, str], int]) -> Non
             raise UserError(one_line(error)) from error
 
     processes.cli(main)
+
+
+def config_file(given: str) -> str:
+    """The file of a configuration given by its path or, where there is no such file, by its name: `brats`.
+
+    Names are of the files in `configs/` of the working directory or, installed, of the distribution.
+    """
+    path, colon, argument = given.partition(":")
+    if pathlib.Path(path).exists() or "/" in path:
+        return given
+    name = path.removesuffix(".py") + ".py"
+    for folder in _config_folders():
+        if (folder / name).exists():
+            return f"{folder / name}{colon}{argument}"
+    return given
+
+
+def _config_folders() -> list[pathlib.Path]:
+    spec = importlib.util.find_spec("configs")
+    return [pathlib.Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
+
+
+def config_names() -> list[str]:
+    """Names that `config_file` knows."""
+    return sorted({file.stem for folder in _config_folders() for file in folder.glob("*.py")} - {"__init__"})
+
+
+def _by_name(argument: str) -> str:
+    flag, equals, value = argument.partition("=")
+    return f"{flag}={config_file(value)}" if flag in ("--config", "-config") and equals else argument
+
+
+def _no_such_config(file: str) -> str:
+    name = pathlib.Path(file).stem
+    close = difflib.get_close_matches(name, config_names(), n=1)
+    hint = f"did you mean {close[0]}?" if close else f"choose one of {', '.join(config_names()) or 'those in configs/'}"
+    return f"{file}: there is no such configuration file; {hint}"
 
 
 def one_line(error: BaseException) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 
 from fusioninn_jax import metrics, objective
 from fusioninn_jax.brain import brain_mask
+from fusioninn_jax.metrics import cddfuse
 from fusioninn_jax.models import FusionModel
 from fusioninn_jax.score_names import BRAIN, FAIRNESS, STORAGE_BITS, of_decomposed, of_fused
 from fusioninn_jax.scoring.lesion_scores import count_levels
@@ -23,7 +24,9 @@ TABLE1 = ("q_ssim", "q_fmi", "q_ncie", "q_xy", "q_p")
 PUBLISHED = {"q_xy_fusioninn": "q_xy", "q_p_fusioninn": "q_p"}  # variant='fusioninn': what the paper's table holds
 FURTHER = ("q_abf", "mutual_information", "vif", "scd", "correlation", "ssim_sum", "psnr", "mse")
 OF_FUSED = ("entropy", "standard_deviation", "spatial_frequency", "average_gradient")
-METRIC_SETS = {"ssim": ("q_ssim",), "table1": (*TABLE1, *PUBLISHED), "all": (*TABLE1, *PUBLISHED, *FURTHER, *OF_FUSED)}
+EVALUATOR = "cddfuse"  # whose numbers `--metrics=evaluator` gives, metrics/cddfuse.py
+METRIC_SETS = {"ssim": ("q_ssim",), "table1": (*TABLE1, *PUBLISHED), "evaluator": (EVALUATOR,),
+               "all": (*TABLE1, *PUBLISHED, *FURTHER, *OF_FUSED)}
 Scores = dict[str, jax.Array]
 
 
@@ -45,8 +48,10 @@ def fusion_scores(sources: tuple[jax.Array, ...], fused: jax.Array, names: tuple
             scores[of_fused(i + 1) + ending] = metrics.decomposition_ssim(source, fused, mask=mask)
         each = [scores[of_fused(i + 1) + ending] for i in range(len(sources))]
         scores[FAIRNESS + ending] = jnp.stack(each).min(0)
-        for name in names if len(sources) == 2 else ():
+        for name in names if len(sources) == 2 and names != (EVALUATOR,) else ():
             scores[name + ending] = _metric(name, sources, fused if name == "q_ssim" else clipped, mask)
+    if names == (EVALUATOR,) and len(sources) == 2:
+        scores |= {f"{EVALUATOR}_{name}": value for name, value in cddfuse.cddfuse(*sources, clipped).items()}
     # the published cut-outs lie in the image's centre, whatever the mask
     return {name: value for name, value in scores.items() if name.removesuffix(BRAIN) not in PUBLISHED
             or not name.endswith(BRAIN)}

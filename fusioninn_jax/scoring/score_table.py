@@ -108,9 +108,12 @@ def write_json(path: pathlib.Path, content: Any) -> None:
     write_atomically(path, lambda file: file.write(json.dumps(content, indent=2) + "\n"))
 
 
-def _cell(interval: dict[str, float] | None) -> str:
+def _cell(interval: dict[str, Any] | None, patients: int) -> str:
+    """Mean and interval; the mean alone of one patient, whose slices say nothing of other patients."""
     if interval is None:
         return ""
+    if patients == 1:
+        return f"{interval['mean']:.4f}"
     return f"{interval['mean']:.4f} [{interval['low']:.4f}, {interval['high']:.4f}]"
 
 
@@ -130,7 +133,8 @@ def _fusion_tables(systems: dict[str, Any], modalities: list[str]) -> list[str]:
     for title, ending in (("Fusion, whole slice", ""), ("Fusion, inside the brain", BRAIN)):
         chosen = [name for name in names if name.endswith(BRAIN) == bool(ending)]
         lines = [[label(name.removesuffix(ending) if ending else name),
-                  *[_cell(summary["overall"].get(name)) for summary in systems.values()]] for name in chosen]
+                  *[_cell(summary["overall"].get(name), len(summary["subjects"]))
+                    for summary in systems.values()]] for name in chosen]
         parts.append(f"## {title}\n\n{markdown_table(['score', *systems], lines)}\n")
     return parts
 
@@ -142,17 +146,18 @@ def _conspicuity_table(systems: dict[str, Any], modalities: list[str]) -> str:
     if not found:
         return ("The dataset's annotation tells no parts of a tumour apart, so how conspicuous they are in the fused "
                 "images is not measured.\n")
-    overall = next(iter(found.values()))
+    overall, patients = next(iter(found.values())), len(next(iter(systems.values()))["subjects"])
     others: dict[int | str, str] = {**dict(enumerate(modalities, 1)), MEAN: "plain mean"}
     lines = []
     for part in parts_in(overall):
         for measure, title in CONSPICUITY.items():
             given = [overall[of_part(measure, part, other)] for other in others]
             fused = [of.get(of_part(measure, part)) for of in found.values()]
-            lines.append([f"{part}, {title}", *[f"{of['mean']:.4f}" for of in given], *[_cell(of) for of in fused]])
+            lines.append([f"{part}, {title}", *[f"{of['mean']:.4f}" for of in given],
+                          *[_cell(of, patients) for of in fused]])
             for label, over in (("over the best source", OVER_BEST), ("over the plain mean", OVER_MEAN)):
                 lines.append([label, *[""] * len(others),
-                              *[_cell(of.get(of_part(measure, part, over))) for of in found.values()]])
+                              *[_cell(of.get(of_part(measure, part, over)), patients) for of in found.values()]])
             lines.append(["worst patient", *[_worst(of) for of in (*given, *fused)]])
     header = ["part against other brain", *others.values(), *found]
     return ("## Conspicuity of the tumour, by patient\n\nGrey value of a part of the tumour against that of the brain "
@@ -170,8 +175,8 @@ def _decomposition_table(system: str, summary: dict[str, Any], modalities: list[
     for i, modality in enumerate(modalities, 1):
         for measure in ("ssim", "psnr", "mae"):
             for where, ending in (("whole slice", ""), ("brain", BRAIN)):
-                cells = [_cell(summary["overall"].get(of_decomposed(measure, i, storage) + ending))
-                         for storage in STORAGE_BITS]
+                cells = [_cell(summary["overall"].get(of_decomposed(measure, i, storage) + ending),
+                               len(summary["subjects"])) for storage in STORAGE_BITS]
                 lines.append([modality, measure.upper(), where, *cells])
     header = ["source", "measure", "where", *[f"fused image in {storage}" for storage in STORAGE_BITS]]
     return f"## Decomposition by {system}, with a fresh latent\n\n{markdown_table(header, lines)}\n"
@@ -203,9 +208,9 @@ def _subject_table(system: str, summary: dict[str, Any]) -> str:
 def markdown(report: dict[str, Any]) -> str:
     """The whole report as Markdown."""
     systems, modalities = report["systems"], report["modalities"]
-    images = next(iter(systems.values()))["images"]
-    parts = [f"# Evaluation on {report['dataset']}, split {report['split']}\n\n{images} images of "
-             f"{len(next(iter(systems.values()))['subjects'])} patients; mean [bootstrap 95 % interval].\n"]
+    images, patients = next(iter(systems.values()))["images"], len(next(iter(systems.values()))["subjects"])
+    of = f"{patients} patients; mean [bootstrap 95 % interval]" if patients > 1 else "1 patient; mean, no interval"
+    parts = [f"# Evaluation on {report['dataset']}, split {report['split']}\n\n{images} images of {of}.\n"]
     parts += _fusion_tables(systems, modalities)
     parts.append(_conspicuity_table(systems, modalities))
     for name, summary in systems.items():

@@ -1,200 +1,183 @@
-"""The lossless archive: a fused image that any viewer opens, and what gives its sources back bit for bit.
+"""The lossless archive: a picture that any viewer opens, and what gives its sources back bit for bit.
 
-A NIfTI file. Its voxels are the fused image in 12 bits; a header extension holds the latent in rounded steps, the
-model, and for each source the residual against what the model's inverse makes of the two, in float64 on the CPU.
-Float64 results of two machines differ in the last digits, so where the prediction lies within GUARD of the border
-between two integers the chosen one is stored too: decoding is exact as long as machines agree to GUARD of a level
-(they agree to about 1e-9). A checksum of the voxels is verified after each decoding, and once before an archive is
-called written. See docs/guide/lossless.md.
+A NIfTI file. Its voxels are the picture, a weighted mean of the sources in 7 bits or a model's in 8; a header extension
+holds each source, coded given the picture and the sources before it (`volume_codec`), in integer arithmetic alone. The
+whole file is sealed (`archive_format`), and each source has a checksum. Archives of version 1 are read by `archive_v1`.
+See docs/guide/lossless.md.
 """
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 import pathlib
-from collections.abc import Sequence
+import struct
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
-import ml_collections
 import numpy as np
+import tqdm
 
-from fusioninn_jax import pretrained, volumes
 from fusioninn_jax.formats import nifti, provenance
 from fusioninn_jax.formats.files import Storage
 from fusioninn_jax.formats.provenance import Provenance
-from fusioninn_jax.formats.series import Series, to_type
+from fusioninn_jax.formats.series import Series
 from fusioninn_jax.runtime.errors import UserError
-from fusioninn_jax.studies import fusing, integer_codec
-from fusioninn_jax.studies.integer_codec import Block
+from fusioninn_jax.studies import archive_format, archive_v1, fusing, integer_codec
+from fusioninn_jax.studies.archive_format import Contents, checksum
 from fusioninn_jax.trained_model import TrainedModel
+from fusioninn_jax.volume_codec import codec, values
+from fusioninn_jax.volume_codec.codec import Given, Plane
+from fusioninn_jax.volume_codec.rule import Rule, mean_rule, picture
 
-LEVEL = 2.0**-12  # of the fused image; finer levels cost more than they save in the residuals
-GUARD = 1e-4  # of a level of the prediction
-LARGEST = 2.0**62  # levels; int64 holds them
-FLOAT_LEVELS = 2.0**16  # over the range of a float source; the residual of its bits does the rest
-PARTS = ("residual", "places", "chosen")  # of what is kept for each source
-TRIAL_SLICES = 6
-TRIAL_STEPS = [2.0**k for k in range(-8, 2)]  # of the latent, in its standard deviations over 8
+GREY_LEVELS = 127  # of the mean; docs/guide/lossless.md says what others cost
+MODEL_LEVELS = 255  # of a model's picture
+MEAN = "mean"  # what stands in the record for a model's fingerprint
+DAMAGED = (ValueError, KeyError, TypeError, IndexError, OverflowError, AttributeError, struct.error)
 
 
-def encode(trained: TrainedModel, sources: Sequence[Series], *, asked: Sequence[str | float] = ("auto",),
-           names: Sequence[str] = ()) -> tuple[Series, list[nifti.Extension]]:
-    """The fused image of an archive and the extensions of its header.
+def write(path: pathlib.Path, sources: Sequence[Series], trained: TrainedModel | None = None,
+          grey_levels: int = GREY_LEVELS, *, asked: Sequence[str | float] = ("auto",),
+          names: Sequence[str] = ()) -> None:
+    """Writes an archive.
+
+    Args:
+      path: .nii or .nii.gz.
+      sources: on one grid.
+      trained: a model whose picture is kept; None for the mean.
+      grey_levels: of the mean, 1 to 255, beside black.
+      asked: the backgrounds, for a model's picture, see `fusing.fuse`.
+      names: of the series, for messages.
 
     Raises:
-      UserError: another number of series than the model takes, or a model that cannot decompose.
+      UserError: another number of series than the model takes.
     """
-    if trained.model.decompose is None:
-        raise UserError("--lossless needs a model that can decompose; give a FusionINN --checkpoint")
-    image, record, volume = fusing.fuse(trained, sources, Storage(np.dtype(np.int16), LEVEL), asked=asked, names=names)
-    ranges = _stored_ranges(sources)
-    config, weights = pretrained.to_bytes(trained.variables, trained.config)
-    predictor = _predictor(config, weights)
-    step = _choose_step(predictor, image, volume.latent, sources, ranges)
-    latent = np.rint(np.asarray(volume.latent, np.float64) / step).astype(np.int64)
-    prediction = predictor(image, latent * step, ranges)
-    levels = [_level(source.stored) for source in sources]
-    arrays = {"latent": np.moveaxis(latent, -1, 0)}
-    for i, source in enumerate(sources):
-        arrays |= {f"{name}{i}": array for name, array in _residual(source.stored, prediction[i], levels[i]).items()}
-    meta = {"step": step, "levels": levels, "ranges": ranges.tolist(),
-            "sha256": [checksum(source.stored) for source in sources]}
-    strings = {"config": config.encode(), "weights": weights}
-    payload = integer_codec.pack(Block(meta, arrays, strings))
-    return image, [(nifti.COMMENT, provenance.text(record)), (nifti.PRIVATE, payload)]
+    coded = [values.to_plane(source.stored) for source in sources]
+    planes = [c.plane for c in coded]
+    rule = None
+    if trained is None:
+        image, record, rule = _mean_image(sources, coded, grey_levels)
+    else:
+        image, record, _ = fusing.fuse(trained, sources, Storage(np.dtype(np.uint8), 1 / MODEL_LEVELS),
+                                       asked=asked, names=names)
+    record = record | {"archive": 2}
+    steps = sum(codec.slab_count(plane) for plane in planes)
+    with _bar("archiving", steps) as progress:
+        pieces = [codec.encode(plane, _given(image, planes[:i], rule if i == len(planes) - 1 else None), progress)
+                  for i, plane in enumerate(planes)]
+    head = {"rule": rule and {"coefficients": rule.coefficients, "most": rule.most},
+            "facts": [c.facts for c in coded], "sha256": [checksum(source.stored) for source in sources]}
+    block = archive_format.pack(Contents(head, [*pieces, *(c.beside for c in coded)]))
+    extensions = [(nifti.COMMENT, provenance.text(record)), (nifti.PRIVATE, block)]
+    content = archive_format.seal(nifti.series_bytes(path, image, extensions))
+    archive_format.write(path, content, image.stored.size)
 
 
-def payload(path: pathlib.Path) -> bytes | None:
-    """What an archive hides in its header, None where a file is no archive."""
-    found = [content for code, content in nifti.extensions(path) if code == nifti.PRIVATE]
-    return next((content for content in found if content.startswith(integer_codec.MAGIC)), None)
+def check_seal(path: pathlib.Path) -> bool:
+    """Whether a file is an archive of version 2; all of it as it was written.
+
+    Raises:
+      UserError: an archive that was damaged or changed.
+    """
+    return archive_format.check_seal(path, archive_format.read(path))
 
 
-def decode(path: pathlib.Path, image: Series, record: Provenance, content: bytes) -> list[Series]:
+def payload(path: pathlib.Path, record: Provenance) -> bytes | None:
+    """What an archive hides in its header, None where a file is no archive.
+
+    Raises:
+      UserError: the record says that it is one, but nothing is there.
+    """
+    found, magic = nifti.extensions(path), (integer_codec.MAGIC, archive_format.MAGIC)
+    block = next((content for code, content in found if code == nifti.PRIVATE and content.startswith(magic)), None)
+    if block is None and "archive" in record:
+        raise UserError(f"{path}: the archive in its header is damaged or was taken out; fetch the file anew")
+    return block
+
+
+def decode(path: pathlib.Path, image: Series, record: Provenance, block: bytes) -> list[Series]:
     """The sources of an archive, bit for bit.
 
     Args:
-      path: of the archive, for messages.
-      image, record: its fused image and record.
-      content: from `payload`.
+      path: of the archive, for messages; its seal was checked.
+      image, record: its picture and record.
+      block: from `payload`.
 
     Raises:
       UserError: a damaged archive, or one whose checksum is not met.
     """
+    if block.startswith(integer_codec.MAGIC):
+        return archive_v1.decode(path, image, record, block)
     sources = provenance.sources(record, image)
     try:
-        block = integer_codec.unpack(content)
-        predictor = _predictor(block.strings["config"].decode(), block.strings["weights"])
-        latent = np.moveaxis(block.arrays["latent"], 0, -1) * block.meta["step"]
-        prediction = predictor(image, latent, np.asarray(block.meta["ranges"]))
-        parts = [{name: block.arrays[f"{name}{i}"] for name in PARTS} for i in range(len(sources))]
-        stored = [_restore(parts[i], prediction[i], block.meta["levels"][i], source.stored.dtype)
-                  for i, source in enumerate(sources)]
-    except (ValueError, KeyError, OSError, EOFError, UserError) as error:
+        contents = archive_format.unpack(block)
+        stored = _decode_sources(contents, image, [source.stored.dtype for source in sources])
+        met = [checksum(voxels) for voxels in stored] == contents.head["sha256"]
+    except DAMAGED as error:
         raise UserError(f"{path}: the archive in its header is damaged ({error}); fetch the file anew") from error
-    for i, voxels in enumerate(stored):
-        if checksum(voxels) != block.meta["sha256"][i]:
-            raise UserError(f"{path}: the checksum of series {i + 1} is not met: the file was changed, or this machine "
-                            "computes too differently; fetch it anew or decode it elsewhere")
+    if not met:
+        raise UserError(f"{path}: the checksum of its series is not met; fetch the file anew")
     return [source._replace(stored=voxels) for source, voxels in zip(sources, stored, strict=True)]
 
 
-def checksum(stored: np.ndarray) -> str:
-    """SHA-256 over type, shape and little-endian voxels of axial slices, 64 hexadecimal digits."""
-    little = stored.dtype.newbyteorder("<")
-    digest = hashlib.sha256(f"{little.str} {stored.shape}".encode())
-    digest.update(np.ascontiguousarray(stored, little).tobytes())
-    return digest.hexdigest()
+def _mean_image(sources: Sequence[Series], coded: Sequence[values.Coded],
+                grey_levels: int) -> tuple[Series, Provenance, Rule | None]:
+    """The weighted mean as a series on the first source's grid, its record, and the rule where levels follow it."""
+    content = [c.plane.content for c in coded]
+    direct = all(c.facts["form"] == "offset" and _is_plain(source) for c, source in zip(coded, sources, strict=True))
+    levels = [c.plane.levels for c in coded] if direct else [_proportional(source) for source in sources]
+    rule = mean_rule(levels, content, grey_levels)
+    stored = picture(rule, levels, content)
+    slope, count = 1 / rule.most, len(stored)
+    image = Series(stored, np.full(count, slope), np.zeros(count), sources[0].affine,
+                   nifti.adopt(sources[0].origin, stored.dtype, slope))
+    return image, provenance.make(image, list(sources), np.zeros(0), MEAN, "normal"), rule if direct else None
 
 
-def _stored_ranges(sources: Sequence[Series]) -> np.ndarray:
-    """(Z, m, 2) float64 minimum and maximum of each slice, in stored levels."""
-    return np.stack([np.stack([source.stored.min((1, 2)), source.stored.max((1, 2))], -1).astype(np.float64)
-                     for source in sources], 1)
+def _is_plain(source: Series) -> bool:
+    """Whether larger stored voxels are brighter everywhere, and by as much."""
+    return bool(source.slope[0] > 0 and not np.ptp(source.slope) and not np.ptp(source.intercept))
 
 
-def _predictor(config_text: str, weights: bytes) -> Any:
-    """A function (image, latent, ranges) -> (m, Z, H, W) of the model's inverse, all in float64 on the CPU."""
-    config = ml_collections.ConfigDict(json.loads(config_text))
-    with config.unlocked():
-        if "dtype" in config.model[config.model.name]:
-            config.model[config.model.name].dtype = "float32"  # else convolutions are rounded to 8 bits
-    model, variables, *_ = pretrained.from_bytes(config.to_json(), weights)
-
-    def predict(image: Series, latent: np.ndarray, ranges: np.ndarray) -> np.ndarray:
-        with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
-            precise = jax.tree.map(lambda x: np.asarray(x, np.float64), variables)
-            values = image.stored.astype(np.float64) * LEVEL
-            volume = dataclasses.replace(volumes.from_fused(values, ranges, model.multiple), latent=latent)
-            return np.asarray(volumes.decompose_volume(model, precise, volume, batch_size=1))
-
-    return predict
+def _proportional(source: Series) -> np.ndarray:
+    """Integers 0 to 65535 in proportion to a source's values, for the picture alone."""
+    scaled = source.stored * source.slope[:, None, None] + source.intercept[:, None, None]
+    scaled = scaled / max(float(np.abs(scaled).max()), np.finfo(np.float64).tiny)
+    low, high = float(scaled.min()), float(scaled.max())
+    return np.rint((scaled - low) * (65535 / max(high - low, 1e-300))).astype(np.int32)
 
 
-def _choose_step(predictor: Any, image: Series, latent: Any, sources: Sequence[Series], ranges: np.ndarray) -> float:
-    """The rounding step of the latent that makes an archive of some slices with content smallest."""
-    latent = np.asarray(latent, np.float64)
-    content = np.flatnonzero((ranges[..., 1] > ranges[..., 0]).any(-1))
-    if not len(content):
-        return 1.0
-    some = content[np.unique(np.linspace(0, len(content) - 1, TRIAL_SLICES).round().astype(int))]
-    some = np.resize(some, min(TRIAL_SLICES, len(latent)))  # one shape, one compilation
-    image = image._replace(stored=image.stored[some], slope=image.slope[some], intercept=image.intercept[some])
-    latent, ranges, unit = latent[some], ranges[some], 2.0 ** np.round(np.log2(latent[some].std() or 1.0) - 3)
-
-    def size(step: float) -> int:
-        rounded = np.rint(latent / step).astype(np.int64)
-        prediction = predictor(image, rounded * step, ranges)
-        residuals = [_residual(source.stored[some], prediction[i], _level(source.stored))["residual"]
-                     for i, source in enumerate(sources)]
-        return len(integer_codec.pack(Block({}, {str(i): a for i, a in enumerate([rounded[..., 0], *residuals])}, {})))
-
-    return min((unit * step for step in TRIAL_STEPS), key=size)
+def _given(image: Series, planes: Sequence[Plane], rule: Rule | None) -> Given:
+    """What is known of a source when those before it are."""
+    grey = image.stored.astype(np.int32)
+    return Given([Plane(grey, (grey > 0).astype(np.uint8), int(grey.max()), 0), *planes], rule)
 
 
-def _level(stored: np.ndarray) -> float:
-    """What the prediction is rounded to: 1 for integers; for floats a power of 2, 2⁻¹⁶ to 2⁻¹⁷ of their range."""
-    if stored.dtype.kind != "f":
-        return 1.0
-    span = float(stored.max()) - float(stored.min())
-    return 2.0 ** max(-1000, np.floor(np.log2(span / FLOAT_LEVELS))) if span > 0 else 1.0
+def _decode_sources(contents: Contents, image: Series, dtypes: Sequence[np.dtype]) -> list[np.ndarray]:
+    """The stored voxels of each source."""
+    head, count = contents.head, len(dtypes)
+    rule = head["rule"] and Rule(tuple(map(int, head["rule"]["coefficients"])), int(head["rule"]["most"]))
+    if len(contents.pieces) != 2 * count or len(head["facts"]) != count:
+        raise ValueError("another number of series than its record says")
+    if rule and (len(rule.coefficients) != count or not all(0 < c < 2**33 for c in rule.coefficients)):
+        raise ValueError("its rule does not fit")
+    planes: list[Plane] = []
+    stored = []
+    shape = image.stored.shape
+    with _bar("decoding", sum(codec.slab_number(piece) for piece in contents.pieces[:count])) as progress:
+        for i, dtype in enumerate(dtypes):
+            given = _given(image, planes, rule if i == count - 1 else None)
+            planes.append(codec.decode(contents.pieces[i], (shape[0], shape[1], shape[2]), given, progress))
+            stored.append(values.from_plane(planes[i], head["facts"][i], contents.pieces[count + i], dtype))
+    return stored
 
 
-def _residual(stored: np.ndarray, prediction: np.ndarray, level: float) -> dict[str, np.ndarray]:
-    """What `_restore` needs beside the prediction: the residual, and the choices where rounding is uncertain."""
-    scaled = prediction / level
-    chosen = _rounded(scaled)
-    uncertain = np.flatnonzero(np.abs(scaled - chosen) > 0.5 - GUARD)
-    return {"residual": _ordered(stored) - _ordered(to_type(chosen * level, stored.dtype)),
-            "places": np.diff(uncertain, prepend=0), "chosen": chosen.ravel()[uncertain].astype(np.int64)}
+class _bar:
+    """A progress bar on a terminal; gives the function that moves it."""
 
+    def __init__(self, what: str, steps: int) -> None:
+        self._bar = tqdm.tqdm(total=steps, desc=what, leave=False, disable=None, file=sys.stderr)
 
-def _restore(parts: dict[str, np.ndarray], prediction: np.ndarray, level: float, dtype: np.dtype) -> np.ndarray:
-    """The stored voxels."""
-    chosen = _rounded(prediction / level)
-    chosen.ravel()[np.cumsum(parts["places"])] = parts["chosen"]
-    return _unordered(parts["residual"] + _ordered(to_type(chosen * level, dtype)), dtype)
+    def __enter__(self) -> Callable[[], Any]:
+        return self._bar.update
 
-
-def _rounded(scaled: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint(scaled), -LARGEST, LARGEST)
-
-
-def _ordered(stored: np.ndarray) -> np.ndarray:
-    """Values of any type as int64, one to one; the bits of floats in the order of their values."""
-    if stored.dtype.kind != "f":
-        return stored.astype(np.int64)
-    width = stored.dtype.itemsize * 8
-    bits = stored.view(f"i{width // 8}").astype(np.int64)
-    return np.where(bits < 0, bits ^ (2 ** (width - 1) - 1), bits)
-
-
-def _unordered(ordered: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Undoes `_ordered`."""
-    if dtype.kind != "f":
-        return ordered.astype(dtype)
-    width = dtype.itemsize * 8
-    bits = np.where(ordered < 0, ordered ^ (2 ** (width - 1) - 1), ordered)
-    return bits.astype(f"i{width // 8}").view(dtype)
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()

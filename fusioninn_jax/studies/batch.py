@@ -11,6 +11,9 @@ from tqdm import tqdm
 from fusioninn_jax.runtime import guarded, processes
 from fusioninn_jax.runtime.errors import UserError
 
+# names in the folder of each study; a DICOM series is a folder
+FUSED, FUSED_DICOM, LATENT = "fused.nii.gz", "fused", "latent.nii.gz"
+
 
 class Study(NamedTuple):
     """The folder of a study, relative to the root of the batch, and what matches each pattern in it."""
@@ -48,10 +51,17 @@ def sources(study: Study, patterns: Sequence[str]) -> list[pathlib.Path]:
     return [found[0] for found in study.found]
 
 
-def run(studies: Sequence[Study], is_done: Callable[[Study], bool], process: Callable[[Study], None]) -> int:
+def run(studies: Sequence[Study], is_done: Callable[[Study], bool], process: Callable[[Study], None],
+        done: str = "fused") -> int:
     """Processes the studies that are not done; prints what failed and a summary.
 
     Several processes deal them out; each says what failed of its own, and the first the summary of all.
+
+    Args:
+      studies: all of them.
+      is_done: whether a study needs nothing more.
+      process: does one study.
+      done: what was done, for the summary.
 
     Returns:
       the exit code: 1 where a study failed, else 0.
@@ -69,8 +79,8 @@ def run(studies: Sequence[Study], is_done: Callable[[Study], bool], process: Cal
         except Exception as error:  # whatever one study does, the others go on
             failed += 1
             bar.write(f"failed: {study.folder}: {type(error).__name__} ({guarded.why(error)})")
-    fused, there, failed = (sum(of) for of in zip(*processes.gather([len(left) - failed, len(own) - len(left),
+    finished, there, failed = (sum(of) for of in zip(*processes.gather([len(left) - failed, len(own) - len(left),
                                                                        failed]), strict=True))
     if processes.is_first():
-        print(f"{fused} studies fused, {there} were there already, {failed} failed")
+        print(f"{finished} studies {done}, {there} were there already, {failed} failed")
     return 1 if failed else 0

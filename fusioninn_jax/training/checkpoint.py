@@ -18,14 +18,16 @@ from typing import Any, NamedTuple
 import jax
 import ml_collections
 import numpy as np
-import orbax.checkpoint as ocp
-from etils import epath
+from etils import epath, epy
 
 from fusioninn_jax import models
 from fusioninn_jax.runtime.errors import UserError, first_line
 from fusioninn_jax.trained_model import TrainedModel
 from fusioninn_jax.training import integrity
 from fusioninn_jax.training.train_state import TrainState
+
+with epy.lazy_imports():  # it takes seconds, which a command's help would wait for
+    import orbax.checkpoint as ocp
 
 FOLDER = "checkpoints"
 BEST_METRIC = "validation_loss"

@@ -13,17 +13,24 @@ from fusioninn_jax.runtime import quiet_tensorflow  # noqa: F401  isort: skip  b
 
 import jax
 import ml_collections
-from etils import epath
-from flax.metrics import tensorboard
+from etils import epath, epy
 
 from fusioninn_jax.runtime import processes
 from fusioninn_jax.runtime.errors import UserError, first_line
 from fusioninn_jax.training.panel import panel
 from fusioninn_jax.training.validation import Results
 
+with epy.lazy_imports():  # TensorFlow takes seconds, which a command's help would wait for
+    import flax.metrics.tensorboard as tensorboard
+    import tensorboard.compat.proto.event_pb2 as event_pb2
+    import tensorboard.summary.writer.event_file_writer as event_file_writer
+
 METRICS_FILE = "metrics.jsonl"
 TRAIN_FILE = "train_log.jsonl"
-WRITE_ERRORS = (OSError, tensorboard.tf.errors.OpError)
+
+
+def _write_errors() -> tuple[type[Exception], ...]:
+    return (OSError, tensorboard.tf.errors.OpError)
 
 
 def read_lines(path: Any) -> list[dict[str, Any]]:
@@ -41,6 +48,14 @@ def _keep_until(path: epath.Path, step: int) -> None:
     temporary = path.with_suffix(".tmp")
     temporary.write_text("".join(json.dumps(record) + "\n" for record in kept))
     temporary.replace(path)
+
+
+def _tell_restart(folder: epath.Path, step: int) -> None:
+    """Has TensorBoard forget the steps after `step`, which a resumed run does again."""
+    writer = event_file_writer.EventFileWriter(os.fspath(folder))
+    writer.add_event(event_pb2.Event(wall_time=time.time(), step=step + 1, session_log=event_pb2.SessionLog(
+        status=event_pb2.SessionLog.START)))
+    writer.close()
 
 
 class TrainLog:
@@ -74,8 +89,11 @@ class TrainLog:
             _keep_until(folder / TRAIN_FILE, step)
             (folder / "config.json").write_text(config.to_json(indent=2) + "\n")
             self._metrics, self._train = (folder / METRICS_FILE).open("a"), (folder / TRAIN_FILE).open("a")
+            if self._local and step:
+                _tell_restart(folder / "tensorboard", step)
             self._board = tensorboard.SummaryWriter(os.fspath(folder / "tensorboard"), auto_flush=False)
-        except WRITE_ERRORS as error:
+            self._board.text("config", f"```\n{config.to_json(indent=2)}\n```", step)
+        except _write_errors() as error:
             raise UserError(f"{folder}: cannot be written ({first_line(error)}); make room there, or choose another "
                             "--workdir") from error
 
@@ -92,7 +110,7 @@ class TrainLog:
         """What fails to be written inside is told once; lines stay in the file's buffer and are tried again."""
         try:
             yield
-        except WRITE_ERRORS as error:
+        except _write_errors() as error:
             if not self._told:
                 print(f"warning: the run's records cannot be written ({first_line(error)}); training goes on",
                       file=sys.stderr)

@@ -98,7 +98,7 @@ def test_blocks_at_any_levels(levels, multiple, squeeze):
 
 
 def test_bad_levels_are_named():
-    with pytest.raises(ValueError, match="levels ≥ 0"):
+    with pytest.raises(ValueError, match="levels.*from 0 to"):
         models.get("fusioninn", {"levels": (0, -1)})
 
 
@@ -241,7 +241,7 @@ def test_memory_of_a_rebuilt_step_does_not_grow_with_depth(monkeypatch):
 
 @pytest.mark.parametrize("settings,match", [
     ({"formulation": "logits"}, "must be one of linear, logit, official"),
-    ({"blocks": 0}, "blocks ≥ 1"),
+    ({"blocks": -1}, "blocks"),
     ({"permutations": ((0, 1, 2),)}, "permutations"),
     ({"block": 3}, "did you mean 'blocks'"),
 ])

@@ -1,94 +1,187 @@
-"""`report study`: a self-contained page without names; what it draws and counts."""
+"""`report study`: a self-contained page without names; what it holds, scores and draws."""
+import base64
 import json
 import re
+import zlib
 
+import jax
 import numpy as np
 import pytest
-import scipy.stats
 from PIL import Image
 
-from fusioninn_jax import report
+from fusioninn_jax import metrics, report
+from fusioninn_jax.formats import files
 from fusioninn_jax.runtime.errors import UserError
-from fusioninn_jax.studies import study_page
+from fusioninn_jax.studies import examination, fusing, packed_volume, page_content, reading, slice_scores
+from fusioninn_jax.volumes import decompose_samples, from_fused
 from tests import tolerances
 from tests.studies import cases
 
+SIZE = (80, 72, 6)
+
 
 def big(seed):
-    return cases.voxels(seed, (24, 20, 4))
+    """Voxels with much background around the brain."""
+    content = np.zeros(SIZE, np.int16)
+    content[12:44, 10:38] = np.maximum(cases.voxels(seed, (32, 28, 6)), 0)
+    return content
 
 
-def test_the_page_shows_the_study_and_names_nobody(tmp_path, model_folder, monkeypatch):
-    monkeypatch.setattr(study_page, "TABLE1", ("q_ssim", "q_ncie"))  # the others take half a minute to compile
+@pytest.fixture
+def study(tmp_path):
+    """Paths of two series and of a mask, in a folder that names a patient."""
     folder = tmp_path / "DOE_JANE"
     folder.mkdir()
-    sources = [cases.save(folder / f"{i}.nii.gz", big(i), descrip=b"DOE^JANE") for i in (1, 2)]
-    mask = np.zeros((24, 20, 4), np.uint8)
-    mask[10:14, 8:12, 1:3] = 2
-    cases.save(folder / "seg.nii.gz", mask)
-    command = ["study", *map(str, sources), "--mask", str(folder / "seg.nii.gz"), "--samples", "2",
-               "-o", str(tmp_path / "page.html"), "--figure", str(tmp_path / "figure.png"), "--checkpoint",
-               str(model_folder)]
+    mask = np.zeros(SIZE, np.uint8)
+    mask[20:30, 18:28, 1:4] = 2
+    mask[23:26, 20:24, 2:4] = 4
+    return [*[cases.save(folder / f"{i}.nii.gz", big(i), descrip=b"DOE^JANE") for i in (1, 2)],
+            cases.save(folder / "seg.nii.gz", mask)]
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Two fusion metrics only: the others take half a minute to compile."""
+    monkeypatch.setattr(slice_scores, "TABLE1", ("q_ssim", "q_ncie"))
+
+
+def zero_prior(trained):
+    """The same model decomposing from a latent of zeros: noise is drawn by shape, zeros are not."""
+    config = trained.config.copy_and_resolve_references()
+    config.prior = "zeros"
+    return trained._replace(config=config)
+
+
+def unpacked(page, key, shape, reference=None):
+    """The bytes of a volume of the page, read independently of the page's own code."""
+    residuals = np.frombuffer(zlib.decompress(base64.b64decode(
+        re.search(rf'id="voxels-{key}">([^<]*)<', page)[1])), np.uint8).reshape(shape)
+    if reference is not None:
+        return residuals + reference
+    result = np.zeros((shape[0], shape[1] + 1, shape[2] + 1), int)
+    for z, y, x in np.ndindex(*shape):
+        left, above, corner = result[z, y + 1, x], result[z, y, x + 1], result[z, y, x]
+        guess = (min(left, above) if corner >= max(left, above) else max(left, above) if corner <= min(left, above)
+                 else left + above - corner)
+        result[z, y + 1, x + 1] = (residuals[z, y, x] + guess) % 256
+    return result[:, 1:, 1:].astype(np.uint8)
+
+
+def data_of(page):
+    return json.loads(re.search(r'id="study">(.*?)</script>', page)[1])
+
+
+def without_voxels(page):
+    return re.sub(r'(id="voxels-[\w-]+">)[^<]*<', r"\1<", page)
+
+
+def test_the_page_shows_the_study_and_names_nobody(tmp_path, study, model_folder, quick):
+    command = ["study", *map(str, study[:2]), "--mask", str(study[2]), "--samples", "2", "-o",
+               str(tmp_path / "page.html"), "--figure", str(tmp_path / "figure.png"), "--checkpoint", str(model_folder)]
     assert report.main(command) == 0
     page = (tmp_path / "page.html").read_text()
-    assert "DOE" not in page and not re.search(r"(src|href)=\"http|url\(", page)
-    images = json.loads(re.search(r"const images = (.*?), outlines = ", page)[1])
-    assert len(images) == 3 and len(images[0]) == 9  # the all-zero slice is not shown
-    assert all(uri.startswith("data:image/png;base64,") for row in images for uri in row)
-    for name in ("Q SSIM", "Q NCIE", "source 1 and fused", "source 2 and decomposed",
-                 "the worse of the sources and fused", "How the annotation stands out", "contrast-to-noise",
-                 "whole annotation"):
-        assert name in page, name
-    assert "nan" not in page.lower().replace("nand", "")[:page.index("const images")]
+    data, text = data_of(page), without_voxels(page)
+    assert "DOE" not in text and not re.search(r"(src|href)=|url\(|@import|fetch\(|import\(", text)
+    assert "default-src 'none'" in page  # a browser enforces it
+    assert data["numbers"] == [1, 2, 3, 4, 5]  # the all-zero slice is not shown
+    assert [volume["title"] for volume in data["volumes"]] == [
+        "source 1", "source 2", "fused", "source 1, decomposed", "source 2, decomposed", "source 1, |error|",
+        "source 2, |error|", "source 1, uncertainty", "source 2, uncertainty"]
+    assert list(data["scores"]) == ["Q SSIM", "Q NCIE", "SSIM, source 1 and fused", "SSIM, source 2 and fused",
+                                    "SSIM, source 1 and decomposed", "SSIM, source 2 and decomposed",
+                                    "SSIM, the worse of the sources and fused"]
+    assert all(name in page for name in [*data["scores"], "How the annotation stands out", "contrast-to-noise",
+                                         "whole annotation"])
+    assert data["tumour"]["labels"] == [2, 4] and data["axes"] == ["S", "P", "L"]
+    np.testing.assert_allclose(data["tumour"]["areas"], [0, 100, 100, 100, 0], rtol=1e-4)
+    assert "NaN" not in json.dumps(data)
     assert Image.open(tmp_path / "figure.png").size[0] > 500
     with pytest.raises(UserError, match="page.html: exists already"):
         report.main(command)
     with pytest.raises(UserError, match="moved.nii: its affine puts"):
-        moved = cases.save(folder / "moved.nii", mask, cases.AFFINE
+        moved = cases.save(tmp_path / "moved.nii", big(1), cases.AFFINE
                            + np.array([[0, 0, 0, 9.0]] + [[0, 0, 0, 0]] * 3))
-        report.main(["study", *map(str, sources), "--mask", str(moved), "-o", str(tmp_path / "b.html")])
+        report.main(["study", *map(str, study[:2]), "--mask", str(moved), "-o", str(tmp_path / "b.html")])
 
 
-@pytest.mark.parametrize("name, labels, parts", [
-    ("seg.nii.gz", (1, 2, 4), {"core": 1, "oedema": 2, "enhancing": 4}),
-    ("a-seg.nii.gz", (1, 2, 3), {"core": 1, "oedema": 2, "enhancing": 3}),
-    ("BRATS_007.nii.gz", (1, 2), {"core": 2, "oedema": 1}),
-    ("lesion.nii.gz", (1,), {}),
-    ("lesion.nii.gz", (1, 9), {}),
-    ("lesion.nii.gz", (0.25, 1), {}),
-])
-def test_a_mask_is_read_as_parts_where_its_labels_are_a_tumour_s(name, labels, parts):
-    annotation = np.zeros((2, 6, 8))
-    annotation[1, 2, :len(labels)] = labels
-    found = study_page.tumour_parts(annotation, name)
-    np.testing.assert_array_equal(found.pop("whole annotation"), annotation > 0)
-    assert set(found) == set(parts)
-    for part, label in parts.items():
-        np.testing.assert_array_equal(found[part], annotation == label, err_msg=part)
+def test_the_voxels_of_the_page_are_those_of_the_study(study, model_folder, quick):
+    sources = reading.read_sources(study[:2])
+    trained = fusing.load(str(model_folder))
+    found = examination.examine(trained, sources, np.zeros(sources[0].stored.shape), ["a", "b"], samples=2, seed=3)
+    page = page_content.render(found)
+    data = data_of(page)
+    (z, y, x), shape = found.corner, tuple(data["shape"])
+    assert data["tumour"] is None and shape == found.fused.shape
+    for i, source in enumerate(sources, 1):
+        volume = data["volumes"][i - 1]
+        low, high = (np.array(volume[bound])[:, None, None] for bound in ("low", "high"))
+        stored = unpacked(page, f"source-{i}", shape)
+        shown = low + stored / 255 * (high - low)
+        wanted = source.values[z:z + shape[0], y:y + shape[1], x:x + shape[2]]
+        assert np.abs(shown - wanted).max() <= (high - low).max() / 255 * 0.501
+        back = unpacked(page, f"decomposed-{i}", shape, stored)
+        assert np.abs(back / 255 - found.decomposed[i - 1].clip(0, 1)).max() <= 0.501 / 255
 
 
-def test_conspicuity_pools_the_annotated_slices_of_the_study():
+def test_cutting_to_the_brain_changes_neither_scores_nor_images(study, model_folder, quick):
+    """What is decomposed and scored inside the box is what the whole slices give there."""
+    sources = reading.read_sources(study[:2])
+    trained = zero_prior(fusing.load(None))  # the small one multiplies rounding errors
+    found = examination.examine(trained, sources, np.zeros(sources[0].stored.shape), ["a", "b"], samples=2, seed=0)
+    assert found.fused.shape[1:] < sources[0].stored.shape[1:]
+    whole = fusing.fuse(trained, sources, files.FLOAT).volume
+    numbers = np.arange(6)
+    unit = np.tile(np.array([0, 1], np.float32), (6, 2, 1))
+    mean, _ = decompose_samples(trained.model, trained.variables, from_fused(whole.fused, unit, trained.model.multiple),
+                                key=jax.random.key(0), samples=2, prior="zeros", numbers=numbers)
+    box = tuple(slice(a, a + n) for a, n in zip(found.corner, found.fused.shape, strict=True))
+    values = np.stack([source.values for source in sources])
+    brain = (values > 0).any(0)
+    low, high = np.moveaxis(np.asarray(whole.ranges), -1, 0)[..., None, None].transpose(0, 2, 1, 3, 4)
+    images = ((values - low) / np.where(high > low, high - low, 1)).astype(np.float32)[..., None]
+    for i in (0, 1):
+        assert np.abs(np.asarray(mean)[i][box] - found.decomposed[i])[found.brain].max() < tolerances.CUT_TO_BRAIN
+    for z in range(5):
+        score = metrics.q_ssim(images[0, z:z + 1], images[1, z:z + 1], np.asarray(whole.fused)[z:z + 1, ..., None],
+                               mask=brain[z:z + 1])
+        np.testing.assert_allclose(found.scores["Q SSIM"][z], score[0], atol=tolerances.CUT_TO_BRAIN)
+
+
+def test_a_page_that_would_be_too_large_shows_fewer_slices(study, model_folder, quick, monkeypatch):
+    sources = reading.read_sources(study[:2])
+    found = examination.examine(fusing.load(str(model_folder)), sources, np.zeros(sources[0].stored.shape),
+                                ["a", "b"], samples=2, seed=3)
+    whole = len(page_content.render(found))
+    bare = len(without_voxels(page_content.render(found)))
+    monkeypatch.setattr(page_content, "LARGEST", (whole + bare) // 2)
+    page = page_content.render(found)
+    kept = data_of(page)["numbers"]
+    assert len(page) <= page_content.LARGEST and 1 <= len(kept) < 5 and f"{len(kept)} of them, spread evenly" in page
+    monkeypatch.setattr(page_content, "COARSE_SIDE", 8)
+    page = page_content.render(found)
+    assert data_of(page)["shrink"] == 2 and "mean of 2x2" in page and len(data_of(page)["numbers"]) == 5
+
+
+def test_a_mask_of_fractions_is_one_label():
+    assert examination.labels_of(np.array([0, 1, 4])).tolist() == [0, 1, 4]
+    assert examination.labels_of(np.array([0, 0.25, 1])).tolist() == [0, 1, 1]
+    assert examination.labels_of(np.array([0, 300, -2])).tolist() == [0, 1, 0]
+
+
+def test_packing_keeps_every_byte():
     rng = np.random.default_rng(0)
-    sources = np.float32(np.round(255 * rng.random((2, 4, 20, 22))) / 255)
-    brain = np.zeros((4, 20, 22), bool)
-    brain[:, 3:] = True
-    lesion = np.zeros_like(brain)
-    lesion[1:3, 8:12, 5:9] = True
-    sources[1, lesion] = np.float32(np.round(255 * (0.5 + sources[1, lesion] / 2)) / 255)
-    found = study_page.conspicuity(sources, sources[1], brain, {"whole annotation": lesion}, ["T1-Gd", "FLAIR"])
-    fused, _, first, second, over_best, over_mean = found["AUC"]["whole annotation"]
-    other = brain & ~lesion & lesion.any((1, 2), keepdims=True)
-    for value, image in ((first, sources[0]), (second, sources[1])):
-        pairs = scipy.stats.mannwhitneyu(image[lesion].astype(float), image[other].astype(float))
-        assert value == pytest.approx(pairs.statistic / (lesion.sum() * other.sum()), abs=tolerances.METRIC_F32)
-    assert fused == second > 0.7 and over_best == 0 < over_mean
-    nothing = study_page.conspicuity(sources, sources[1], brain, {"whole annotation": np.zeros_like(brain)}, ["a", "b"])
-    assert nothing == {}
+    noise, smooth = rng.integers(0, 256, (2, 5, 7)).astype(np.uint8), np.full((1, 4, 4), 255, np.uint8)
+    for volume in (noise, smooth):
+        packed = packed_volume.pack(volume)
+        page = f'<script id="voxels-x">{packed.text}</script>'
+        assert packed.coding == "median" and (unpacked(page, "x", volume.shape) == volume).all()
+    other = packed_volume.pack(noise, noise[::-1])
+    assert (unpacked(f'id="voxels-x">{other.text}<', "x", noise.shape, noise[::-1]) == noise).all()
 
 
-def test_the_outline_is_the_rim_of_the_mask():
-    mask = np.zeros((6, 7), bool)
-    mask[1:5, 2:6] = True
-    rim = study_page.outline(mask)
-    assert rim.sum() == 12 and not rim[2:4, 3:5].any() and not rim[~mask].any()
-    assert study_page.outline(np.ones((3, 3), bool)).sum() == 8  # the image's edge counts as outside
+def test_where_no_slice_has_brain_enough_there_are_no_scores():
+    brain = np.zeros((3, 10, 10), bool)
+    brain[1, :2, :2] = True
+    assert not slice_scores.is_scored(brain).any()
+    assert slice_scores.means({"Q SSIM": np.full(3, np.nan)}) == {}
+    assert examination.brain_box(np.zeros((3, 10, 10), bool), 4) == (slice(0, 3), slice(0, 10), slice(0, 10))

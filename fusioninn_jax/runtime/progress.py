@@ -1,0 +1,24 @@
+"""Bars of long work: what is done, how fast, and when it will be over; on stderr, of the first process alone."""
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+from fusioninn_jax.runtime import processes
+
+LOG_SECONDS = 10.0  # between two lines where stderr is a file
+
+
+def bar(total: int, what: str, unit: str, *, initial: int = 0) -> tqdm[Any]:
+    """A bar over `total` units of work; a file gets a line every ten seconds instead of ten a second.
+
+    Args:
+      total: units of work.
+      what: is done, in a word or two: stands in front of the bar.
+      unit: of the work, e.g. "slices".
+      initial: units done already.
+    """
+    return tqdm(total=total, desc=what, unit=f" {unit}", initial=initial, dynamic_ncols=True,
+                mininterval=0.1 if sys.stderr.isatty() else LOG_SECONDS, disable=not processes.is_first())

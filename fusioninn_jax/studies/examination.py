@@ -1,0 +1,182 @@
+"""A study fused, decomposed from the fused image alone and scored, slice by slice, cut to the box of its brain."""
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fusioninn_jax import volumes
+from fusioninn_jax.brain import inside
+from fusioninn_jax.formats import files
+from fusioninn_jax.formats.series import Series
+from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.runtime.progress import bar
+from fusioninn_jax.studies import annotation, fusing, slice_scores
+from fusioninn_jax.trained_model import TrainedModel
+
+CHUNK = 16  # slices at a time
+MARGIN = 16  # pixels kept around the brain: what lies farther off changes a decomposed image by under 1/1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Examination:
+    """A study with everything that a page shows, cut to the box of its brain, (Z, Y, X) each.
+
+    Attributes:
+      labels: what the sources are.
+      sources, decomposed, deviation: (m, Z, Y, X), 0 … 1 in the range of each slice; mean and standard deviation over
+        the samples of the latent.
+      fused: (Z, Y, X), about [0, 1].
+      low, high: (m, Z) range of each slice of each source, in its units.
+      brain: bool.
+      tumour: uint8, labels of the mask, 0 outside and where there is no mask.
+      scores: title -> (Z,), NaN where a slice is not scored.
+      corner: voxel (z, y, x) of the whole volume where the box begins.
+      whole: (Z, Y, X) shape of the whole volume.
+      affine: (4, 4) of the whole volume.
+      geometry: whether the affine is the file's; False for images without one.
+      samples, seed: of the latent.
+      conspicuity: how the tumour stands out, `annotation.conspicuity`.
+    """
+    labels: tuple[str, ...]
+    sources: np.ndarray
+    fused: np.ndarray
+    decomposed: np.ndarray
+    deviation: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    brain: np.ndarray
+    tumour: np.ndarray
+    scores: dict[str, np.ndarray]
+    corner: tuple[int, int, int]
+    whole: tuple[int, int, int]
+    affine: np.ndarray
+    geometry: bool
+    samples: int
+    seed: int
+    conspicuity: dict[str, dict[str, list[float]]]
+
+
+def examine(trained: TrainedModel, sources: Sequence[Series], tumour: np.ndarray, labels: Sequence[str], *,
+            samples: int, seed: int, annotation_name: str = "") -> Examination:
+    """Fuses and decomposes a study and scores every slice.
+
+    Args:
+      trained: a model that can decompose.
+      sources: m series on one grid.
+      tumour: (Z, H, W) labels of a mask on their grid, 0 where there is none.
+      labels: m names.
+      samples: fresh latents per slice.
+      seed: of the latents.
+      annotation_name: of the mask's file, which may tell whose labels it holds.
+
+    Raises:
+      UserError: a model that cannot decompose, or another number of sources than it takes.
+    """
+    if trained.model.decompose is None:
+        raise UserError("the model of this checkpoint cannot decompose; give a FusionINN --checkpoint")
+    values = np.stack([source.values for source in sources])
+    brain = inside(values, 0)[0]
+    box = brain_box(brain, trained.model.multiple)
+    with bar(len(brain) + len(range(*box[0].indices(len(brain)))), "fusing", "slices") as progress:
+        with ThreadPoolExecutor(1) as pool:  # compiles while the other core fuses
+            work = pool.submit(_compiled, trained, labels, _chunked(brain[box].shape), samples, seed)
+            volume = fusing.fuse(trained, sources, files.FLOAT).volume
+            progress.update(len(brain))
+            low, high = np.moveaxis(np.asarray(volume.ranges)[box[0]], -1, 0).transpose(0, 2, 1)
+            scale = np.where(high > low, high - low, 1)[..., None, None]
+            unit = (values[:, *box] - low[..., None, None]) / scale
+            fused = np.asarray(volume.fused)[box]
+            progress.set_description(f"decomposing {samples} times, scoring")
+            decomposed, deviation, scores = _in_chunks(work, unit, fused, brain[box], progress.update)
+    scored = slice_scores.is_scored(brain)[box[0]]
+    scores = {title: np.where(scored, scores[title], np.nan) for title in slice_scores.titles(labels) if scores}
+    return Examination(
+        tuple(labels), unit, fused, decomposed, deviation, low, high, brain[box], labels_of(tumour[box]), scores,
+        (box[0].start, box[1].start, box[2].start), brain.shape, sources[0].affine,
+        sources[0].origin["kind"] in ("nifti", "dicom"), samples, seed,
+        annotation.conspicuity(unit, fused, brain[box], annotation.tumour_parts(tumour[box], annotation_name),
+                               list(labels)))
+
+
+def brain_box(brain: np.ndarray, multiple: int) -> tuple[slice, slice, slice]:
+    """The places (z, y, x) of a (Z, H, W) mask that hold it, `MARGIN` pixels wider in y and x; all where it is empty.
+
+    It begins and ends at multiples of `multiple` in y and x (or at the edge): the flow sees blocks of so many pixels.
+    """
+    if not brain.any():
+        return (slice(0, brain.shape[0]), slice(0, brain.shape[1]), slice(0, brain.shape[2]))
+    result = []
+    for axis, margin, step in ((0, 0, 1), (1, MARGIN, multiple), (2, MARGIN, multiple)):
+        there = np.flatnonzero(brain.any(tuple(other for other in range(3) if other != axis)))
+        first, last = max(int(there[0]) - margin, 0) // step * step, -(-(int(there[-1]) + 1 + margin) // step) * step
+        result.append(slice(first, min(last, brain.shape[axis])))
+    return (result[0], result[1], result[2])
+
+
+def labels_of(mask: np.ndarray) -> np.ndarray:
+    """A mask as uint8: its labels where all are whole numbers below 256, else 1 where it is above 0."""
+    inside = mask[mask > 0]
+    if inside.size and inside.max() < 256 and (inside == np.rint(inside)).all():
+        return np.where(mask > 0, mask, 0).astype(np.uint8)
+    return (mask > 0).astype(np.uint8)
+
+
+Parts = tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]
+Work = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], Parts]
+
+
+def _chunked(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of the slices that are worked on at a time."""
+    return (min(CHUNK, shape[0]), *shape[1:])
+
+
+def _compiled(trained: TrainedModel, labels: Sequence[str], size: tuple[int, ...], samples: int, seed: int) -> Work:
+    """What is done to some slices, of one shape: mean and deviation of their decompositions, and their scores."""
+    count, key = len(labels), jax.random.key(seed)
+    ranges = np.tile(np.array([0, 1], np.float32), (size[0], count, 1))
+
+    def decompose(fused: jax.Array, numbers: jax.Array) -> tuple[jax.Array, jax.Array]:
+        volume = volumes.from_fused(fused, ranges, trained.model.multiple)
+        return volumes.decompose_samples(trained.model, trained.variables, volume, key=key, samples=samples,
+                                         prior=trained.prior, numbers=numbers)
+
+    image, stack = (jax.ShapeDtypeStruct(shape, np.float32) for shape in ((*size, 1), (count, *size, 1)))
+    flat, numbers = jax.ShapeDtypeStruct(size, np.float32), jax.ShapeDtypeStruct(size[:1], np.int32)
+    decomposed = jax.jit(decompose).lower(flat, numbers).compile()
+    mask = jax.ShapeDtypeStruct(image.shape, bool)
+    score = (slice_scores.make_score(labels).lower(stack, image, stack, mask).compile()
+             if min(size[1:]) >= slice_scores.SMALLEST else None)
+
+    def run(sources: np.ndarray, fused: np.ndarray, brain: np.ndarray, numbers: np.ndarray) -> Parts:
+        mean, deviation = decomposed(fused, numbers)
+        scores = {} if score is None else score(sources[..., None], fused[..., None], jnp.expand_dims(mean, -1),
+                                                brain[..., None])
+        return np.asarray(mean), np.asarray(deviation), {title: np.asarray(value) for title, value in scores.items()}
+
+    return run
+
+
+def _in_chunks(work: Future[Work], sources: np.ndarray, fused: np.ndarray, brain: np.ndarray,
+               done: Callable[[int], object]) -> Parts:
+    """Decomposed images, their deviation and the scores of every slice, some at a time, two at once."""
+    run, count, size = work.result(), len(fused), _chunked(fused.shape)[0]
+
+    def one(start: int) -> Parts:
+        z = np.minimum(np.arange(start, start + size), count - 1).astype(np.int32)  # one shape, one compilation
+        mean, deviation, scores = run(sources[:, z], fused[z], brain[z], z)
+        own = min(size, count - start)
+        done(own)
+        return mean[:, :own], deviation[:, :own], {title: value[:own] for title, value in scores.items()}
+
+    with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
+        parts = list(pool.map(one, range(0, count, size)))
+    join = functools.partial(np.concatenate, axis=1)
+    return (join([part[0] for part in parts]), join([part[1] for part in parts]),
+            {title: np.concatenate([part[2][title] for part in parts]) for title in parts[0][2]})

@@ -1,0 +1,50 @@
+// Starts the page.
+
+async function start() {
+  const study = JSON.parse(byId("study").textContent), status = byId("status");
+  if (typeof DecompressionStream === "undefined") {
+    status.textContent = "This browser is too old for the page (it lacks DecompressionStream): use one from 2023 or later.";
+    return;
+  }
+  const volumes = await readVolumes(study), viewer = new Viewer(study, volumes);
+  if (study.tumour) viewer.mask = await inflate(byId("voxels-tumour").textContent);
+  byId("outlining").hidden = !study.tumour;
+  document.body.style.setProperty("--colours", colourGradient(viewer.colours));
+  const stage = byId("stage");
+  viewer.build = () => layOut(viewer, stage);
+  bindControls(viewer);
+  const curve = Object.keys(study.scores).length ? new Curve(viewer, byId("curve")) : null;
+  const details = byId("every");
+  if (details) details.addEventListener("toggle", () => details.children.length < 2 && fillTable(viewer, details));
+  let spoken = 0;
+  viewer.onChange(() => {
+    viewer.updatePanels();
+    showControls(viewer);
+    if (curve) curve.mark();
+    clearTimeout(spoken);
+    spoken = setTimeout(() => { status.textContent = situation(viewer); }, 300);
+  });
+  viewer.lay({});
+  new ResizeObserver(() => viewer.changed()).observe(stage);
+  window.viewer = viewer; // for a console, and for tests
+  document.body.dataset.ready = "yes";
+}
+
+function colourGradient(colours) {
+  const stops = [0, 32, 64, 96, 128, 160, 192, 224, 255].map((k) => `rgb(${colours.slice(3 * k, 3 * k + 3).join(" ")})`);
+  return `linear-gradient(to right, ${stops.join(", ")})`;
+}
+
+/** The place on the screen in words, for the line under the controls and for screen readers. */
+function situation(viewer) {
+  const { study, state } = viewer;
+  const place = viewer.shownPlanes.map((plane) => `${plane.name} ${viewer.sliceName(plane)}`).join(", ");
+  const index = study.numbers[state.cursor[0]] - study.firstScored;
+  const area = study.tumour ? study.tumour.areas[index] : 0;
+  return place + (study.tumour ? (area ? `; tumour ${Math.round(area)} ${study.areaUnit} in this slice` : "; no tumour in this slice") : "");
+}
+
+start().catch((error) => {
+  byId("status").textContent = `The page could not be opened: ${error.message}`;
+  throw error;
+});

@@ -1,0 +1,94 @@
+"""What a training tells a person: what it works on, how it goes, what came of it and what comes next."""
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import jax
+import ml_collections
+
+from fusioninn_jax.input_pipeline import Prepared
+from fusioninn_jax.models import Variables
+from fusioninn_jax.score_names import BRAIN, of_fused
+
+
+def of_devices(devices: Sequence[jax.Device]) -> str:
+    """How many devices of what kind."""
+    kinds = sorted({f"{device.platform.upper()} ({device.device_kind})" if device.platform != "cpu" else "CPU"
+                    for device in devices})
+    cores = f" with {os.cpu_count()} cores" if kinds == ["CPU"] else ""
+    return f"{counted(len(devices), 'device')}: {', '.join(kinds)}{cores}"
+
+
+def opening(devices: Sequence[jax.Device], prepared: Prepared, config: ml_collections.ConfigDict,
+            variables: Variables, step: int, workdir: str) -> list[str]:
+    """Devices, data, model and plan, a line each.
+
+    Args:
+      devices: of all processes.
+      prepared: the dataset.
+      config: `settings.TRAINING`, as training records it.
+      variables: of the model.
+      step: from which it goes on.
+      workdir: where it writes.
+    """
+    train, every = prepared.sizes.get("train", 0), config.train.eval_every
+    validation = prepared.sizes.get("validation")
+    size = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+    passes = config.train.steps * config.train.batch_size / max(train, 1)
+    return [
+        of_devices(devices),
+        f"data: {config.data.dataset} ({', '.join(prepared.modalities)}), {counted(train, 'slice')} to train on, "
+        + (f"{counted(validation, 'slice')} to validate" if validation else "and to validate, as there are no others"),
+        f"model: {config.model.name}, {size:,} parameters",
+        f"plan: {counted(config.train.steps, 'step')} of {counted(config.train.batch_size, 'slice')}, "
+        f"{passes:.3g} times through the data; scores and a checkpoint every {counted(every, 'step')}, in {workdir}",
+        f"resuming at step {step} of {config.train.steps}" if step else "starting anew"]
+
+
+def scores(step: int, means: dict[str, float], modalities: Sequence[str]) -> str:
+    """One line for an evaluation: loss, and similarity inside the brain."""
+    parts = [f"loss {means['loss']:.4f}"] if "loss" in means else []
+    sources = range(1, len(modalities) + 1)
+    for title, names in (("fused", [of_fused(i) + BRAIN for i in sources]),
+                         ("decomposed", [_decomposed(means, i) for i in sources])):
+        if all(name in means for name in names):
+            parts.append(f"{title} " + " / ".join(f"{means[name]:.3f}" for name in names))
+    where = f" (SSIM inside the brain, {' / '.join(modalities)})" if len(parts) > 1 else ""
+    return f"step {step}: validation {'; '.join(parts)}{where}"
+
+
+def _decomposed(means: dict[str, float], source: int) -> str:
+    """The name of the decomposed source's SSIM, however training kept the fused image."""
+    found = [name for name in means if name.startswith(f"ssim_decomposed_{source}_") and name.endswith(BRAIN)]
+    return found[0] if found else ""
+
+
+@contextlib.contextmanager
+def compiling(say: Callable[[str], object]) -> Iterator[None]:
+    """Tells that the training step is compiled, and how long that took."""
+    say("compiling the training step ...")
+    started = time.monotonic()
+    yield
+    say(f"compiled in {duration(time.monotonic() - started)}")
+
+
+def closing(workdir: str, prepared: Prepared, step: int, seconds: float) -> str:
+    """Where the checkpoint lies and what comes next."""
+    split = "test" if "test" in prepared.sizes else "validation"
+    return (f"trained to step {step} in {duration(seconds)}; checkpoints, log and TensorBoard files in {workdir}\n"
+            f"next: python -m fusioninn_jax.evaluate --workdir={workdir} --split={split}")
+
+
+def counted(number: int, what: str) -> str:
+    """`1 slice`, `1,153 slices`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3.2 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,236 @@
+"""Planes of integers to bytes and back, given what is known already; slabs of slices in threads.
+
+The bytes do not depend on how many threads there are: the slabs are chosen by their content.
+"""
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+
+from fusioninn_jax.volume_codec import fitting, kernel, layout, numbers, rule
+from fusioninn_jax.volume_codec.coder import new_coder
+from fusioninn_jax.volume_codec.layout import BEFORE, BEHIND, KNOWN_MOST, MARGIN
+from fusioninn_jax.volume_codec.prediction import WIDEST, Fit, new_adaptive
+from fusioninn_jax.volume_codec.residual import new_learned
+
+SLAB_CONTENT = 350_000  # voxels that a thread of its own is worth
+SLABS_MOST = 16
+HEAD, ENTRY = struct.Struct("<IIBB"), struct.Struct("<III")
+Progress = Callable[[], object]
+
+
+class Plane(NamedTuple):
+    """Levels (Z, H, W) int32 from 0 to `top`; `content` uint8 flags, 0 where the level is `background`."""
+    levels: np.ndarray
+    content: np.ndarray
+    top: int
+    background: int
+
+
+class Given(NamedTuple):
+    """What is known when a plane is coded: planes, and for the last source the rule that the first plane follows."""
+    planes: Sequence[Plane]
+    rule: rule.Rule | None = None
+
+
+def encode(plane: Plane, given: Given, progress: Progress = lambda: None) -> bytes:
+    """A plane as bytes.
+
+    Args:
+      plane: to be coded; top below 2²⁰.
+      given: the picture first, then the sources before this one.
+      progress: called as each slab is done.
+    """
+    margined = _Margined(plane, given)
+    borders = _borders(plane.content)
+    spans = list(zip(borders[:-1], borders[1:], strict=True))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        fitted = list(pool.map(lambda span: margined.fit(*span), spans))
+        triangle = fitting.decorrelation(np.sum([f[1] for f in fitted], 0), sum(f[2] for f in fitted))
+
+        def code(span: tuple[int, int], coefficients: np.ndarray) -> bytes:
+            data = _encode_slab(margined, span, coefficients, triangle)
+            progress()
+            return data
+
+        streams = list(pool.map(code, spans, [f[0] for f in fitted]))
+    tables = [numbers.pack(_differences(f[0])) for f in fitted]
+    packed = numbers.pack_triangle(triangle)
+    entries = [ENTRY.pack(first, len(number), len(stream))
+               for (first, _), number, stream in zip(spans, tables, streams, strict=True)]
+    head = HEAD.pack(plane.top, plane.background, len(spans), bool((plane.content == 0).any()))
+    return b"".join([head, *entries, struct.pack("<I", len(packed)), packed, *tables, *streams])
+
+
+def decode(data: bytes, shape: tuple[int, int, int], given: Given, progress: Progress = lambda: None) -> Plane:
+    """Undoes `encode`.
+
+    Raises:
+      ValueError: data that no encoder wrote.
+    """
+    (top, background, count, masked), firsts, packed, pieces = _parse(data, shape)
+    empty = np.zeros(shape, np.int32)
+    margined = _Margined(Plane(empty, np.full(shape, 0 if masked else 1, np.uint8), top, background), given)
+    near = margined.near(1)
+    triangle = numbers.unpack_triangle(packed, len(near.adapted))
+
+    def code(i: int) -> None:
+        first, last = firsts[i], firsts[i + 1]
+        size = fitting.groups(last - first + BEFORE + BEHIND).max() + 1
+        table = numbers.unpack(pieces[i], size * (len(near.own) + len(near.known) + 1))
+        coefficients = _sums(table.reshape(size, -1))
+        _decode_slab(margined, (first, last), coefficients, triangle, pieces[count + i])
+        progress()
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(code, range(count)))
+    return margined.plane()
+
+
+def _parse(data: bytes,
+           shape: tuple[int, int, int]) -> tuple[tuple[int, int, int, bool], list[int], bytes, list[bytes]]:
+    """(top, background, slabs, whether masked), first slices and their end, the triangle, tables and streams."""
+    try:
+        top, background, count, masked = HEAD.unpack_from(data)
+        entries = [ENTRY.unpack_from(data, HEAD.size + i * ENTRY.size) for i in range(count)]
+        place = HEAD.size + count * ENTRY.size
+        sizes = [struct.unpack_from("<I", data, place)[0], *(e[1] for e in entries), *(e[2] for e in entries)]
+    except struct.error as error:
+        raise ValueError("its table is cut off") from error
+    firsts, places = [entry[0] for entry in entries] + [shape[0]], np.cumsum([place + 4, *sizes])
+    if places[-1] != len(data) or not count or firsts[0] or (np.diff(firsts) <= 0).any():
+        raise ValueError("its table does not fit")
+    if not 0 <= background <= top < WIDEST:
+        raise ValueError("levels out of range")
+    pieces = [data[a:b] for a, b in zip(places[:-1], places[1:], strict=True)]
+    return (top, background, count, bool(masked)), firsts, pieces[0], pieces[1:]
+
+
+def _differences(coefficients: np.ndarray) -> np.ndarray:
+    """Coefficients against those of the group before."""
+    return np.diff(coefficients, axis=0, prepend=0)
+
+
+def _sums(differences: np.ndarray) -> np.ndarray:
+    """Undoes `_differences`.
+
+    Raises:
+      ValueError: larger coefficients than an encoder writes.
+    """
+    coefficients = np.cumsum(differences, 0)
+    if max(np.abs(differences).max(), np.abs(coefficients).max()) > 2 * fitting.STEEPEST:
+        raise ValueError("coefficients out of range")
+    return coefficients
+
+
+def slab_count(plane: Plane) -> int:
+    """How often `encode` calls its `progress`."""
+    return len(_borders(plane.content)) - 1
+
+
+def slab_number(data: bytes) -> int:
+    """How often `decode` calls its `progress`."""
+    return data[8] if len(data) > 8 else 0
+
+
+def _borders(content: np.ndarray) -> list[int]:
+    """First slices of slabs of like content, and the number of slices."""
+    sums = np.cumsum(np.count_nonzero(content, axis=(1, 2)))
+    count = int(np.clip(round(int(sums[-1]) / SLAB_CONTENT), 1, min(SLABS_MOST, len(sums))))
+    inner = np.searchsorted(sums, sums[-1] * np.arange(1, count) / count) + 1
+    return sorted({0, len(sums), *inner.tolist()})
+
+
+class _Margined:
+    """A plane and what is known, with margins; the slabs are views or copies of these."""
+
+    def __init__(self, plane: Plane, given: Given) -> None:
+        chosen = [*given.planes[:1], *given.planes[1:][-(KNOWN_MOST - 1):]]
+        self._shape, self._top, self._background = plane.levels.shape, plane.top, plane.background
+        self._own = layout.padded(plane.levels)
+        self._own[BEFORE:len(self._own) - BEHIND, MARGIN:-MARGIN, MARGIN:-MARGIN][plane.content == 0] = plane.background
+        self._content = layout.padded(plane.content, np.uint8)
+        self._masked = bool((plane.content == 0).any())
+        self._known = [_filled(known, plane.top) for known in chosen]
+        self._known_content = [layout.padded(known.content > 0, np.uint8) for known in chosen]
+        self._given = given
+        self._ruled: list[np.ndarray] = []  # the picture, and what of it the sources before give
+        if given.rule:
+            partial = rule.weigh(given.rule, [known.levels for known in given.planes[1:]])
+            self._ruled = [layout.padded(given.planes[0].levels), layout.padded(partial, np.int64)]
+
+    def near(self, slices: int) -> layout.Neighbours:
+        """Neighbours in a slab of so many slices."""
+        return layout.neighbours((slices + BEFORE + BEHIND, *self._own.shape[1:]), len(self._known))
+
+    def slab(self, first: int, last: int) -> kernel.Slab:
+        """The slices first ... last - 1, copied; no slice of the plane before them is seen."""
+        def flat(parts: list[np.ndarray], dtype: type) -> np.ndarray:
+            return np.concatenate([layout.slab(part, first, last).ravel() for part in parts] or [np.zeros(0, dtype)])
+        own, content = (layout.slab(part, first, last).copy() for part in (self._own, self._content))
+        for part in (own, content):
+            part[:BEFORE] = part[len(part) - BEHIND:] = 0
+        ruled = self._given.rule
+        picture, partial = flat(self._ruled[:1], np.int32), flat(self._ruled[1:], np.int64)
+        bounds = np.array([self._top, self._masked, ruled.coefficients[-1] if ruled else 0, rule.SHIFT], np.int64)
+        return kernel.Slab(np.array(own.shape, np.int64), own.ravel(), content.ravel(), flat(self._known, np.int32),
+                           flat(self._known_content, np.uint8), bounds, picture, partial,
+                           np.array([1, ruled.most if ruled else 0], np.int64))
+
+    def fit(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray, float]:
+        """As `fitting.fit`, for a slab."""
+        slab = self.slab(first, last)
+        own = slab.own.reshape(slab.shape)
+        layout.fill(own, slab.content.reshape(slab.shape))
+        return fitting.fit(slab.own, slab.known, slab.content, int(np.prod(slab.shape[1:])), self.near(last - first))
+
+    def take(self, first: int, slab: kernel.Slab) -> None:
+        """Keeps what a slab was decoded to."""
+        last = first + int(slab.shape[0]) - BEFORE - BEHIND
+        for part, flat in ((self._own, slab.own), (self._content, slab.content)):
+            inside = flat.reshape(slab.shape)[BEFORE:-BEHIND]
+            part[first + BEFORE:last + BEFORE] = inside
+
+    def plane(self) -> Plane:
+        """The plane, without margins."""
+        own, content = (part[BEFORE:-BEHIND, MARGIN:-MARGIN, MARGIN:-MARGIN] for part in (self._own, self._content))
+        return Plane(np.where(content > 0, own, np.int32(self._background)), np.ascontiguousarray(content), self._top,
+                     self._background)
+
+
+def _filled(known: Plane, top: int) -> np.ndarray:
+    """A known plane with margins, filled in, its levels brought to the size of those to be coded."""
+    levels = layout.padded(known.levels << max(0, top.bit_length() - known.top.bit_length()))
+    layout.fill(levels, layout.padded(known.content > 0, np.uint8))
+    return levels
+
+
+def _encode_slab(margined: _Margined, span: tuple[int, int], coefficients: np.ndarray, triangle: np.ndarray) -> bytes:
+    near, room = margined.near(span[1] - span[0]), 1 << 20
+    while True:
+        slab = margined.slab(*span)
+        coder = new_coder(np.zeros(room + kernel.SPARE * int(slab.shape[2]), np.uint8), 0, False)
+        size = _run(slab, coefficients, triangle, near, coder)
+        if size != kernel.FULL:
+            return coder.data[:size].tobytes()
+        room *= 4
+
+
+def _decode_slab(margined: _Margined, span: tuple[int, int], coefficients: np.ndarray, triangle: np.ndarray,
+                 data: bytes) -> None:
+    slab = margined.slab(*span)
+    _run(slab, coefficients, triangle, margined.near(span[1] - span[0]),
+         new_coder(np.frombuffer(data, np.uint8).copy(), len(data), True))
+    margined.take(span[0], slab)
+
+
+def _run(slab: kernel.Slab, coefficients: np.ndarray, triangle: np.ndarray, near: layout.Neighbours,
+         coder: kernel.Coder) -> int:
+    area, inputs = int(np.prod(slab.shape[1:])), coefficients.shape[1] - 1
+    fit = Fit(coefficients, fitting.groups(int(slab.shape[0])), np.ascontiguousarray(triangle.T, np.float64))
+    return int(kernel.code_slab(slab, fit, near, new_adaptive(area, inputs, len(near.adapted)), new_learned(), coder))

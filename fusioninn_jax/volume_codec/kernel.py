@@ -1,0 +1,235 @@
+"""The loop over a slab's voxels: predict, code what the prediction lacks, learn. Integers alone, so decoding repeats
+exactly what encoding did.
+
+Each voxel: (1) is it background? (2) A linear prediction with coefficients that travel, and two with weights that
+follow the voxels (normalised LMS on the decorrelated differences of neighbours), blended by how well each did beside
+it; two more add a correction learned from the errors beside it; the blend of these is moved by the mean errors of two
+contexts.
+(3) Up or down, how many steps of a width that follows the errors beside it, and the rest within the step, decision by
+decision. Where the picture is a known function of the sources, the last source must lie in an interval (`Rule`), and
+decisions that it settles are not coded.
+
+The parts are known from the literature: blends of predictors (Meyer and Tischer, TMW, 1997), cancelled biases (Wu and
+Memon, CALIC, 1997), cascades of LMS as in lossless audio (MPEG-4 RLS-LMS), mixed contexts (Mahoney, 2005).
+"""
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from fusioninn_jax.volume_codec import prediction
+from fusioninn_jax.volume_codec.coder import SPARE, Coder, code_learned, finish
+from fusioninn_jax.volume_codec.layout import BEFORE, BEHIND, MARGIN, Neighbours, fill_voxel
+from fusioninn_jax.volume_codec.prediction import ERROR_TOP, EXPERTS, SHIFTS, SUB, Adaptive, Fit, clip
+from fusioninn_jax.volume_codec.residual import (
+    COARSE,
+    INPUTS,
+    MASK_LIMIT,
+    SCALES,
+    Learned,
+    Surroundings,
+    code_level,
+    logarithm,
+    room,
+    signed_part,
+)
+
+FULL = -1  # returned where the room for the result is too small
+
+
+class Slab(NamedTuple):
+    """What is coded and what is known; flat arrays of one padded shape.
+
+    Attributes:
+      shape: int64 (3,), of the slab with its margins.
+      own, content: int32 levels from 0 and uint8 flags; `own` is filled in on the way, both are written in decoding.
+      known, known_content: planes one behind another, filled in; which of their voxels are content.
+      bounds: int64 (4,): the largest level, whether there is a background; coefficient of the rule (0: none), shift.
+      picture, partial: int32 and int64, see `rule.Rule`; empty without a rule.
+      limits: int64 (2,): the picture's least and largest level under the rule; beyond them it was cut.
+    """
+    shape: np.ndarray
+    own: np.ndarray
+    content: np.ndarray
+    known: np.ndarray
+    known_content: np.ndarray
+    bounds: np.ndarray
+    picture: np.ndarray
+    partial: np.ndarray
+    limits: np.ndarray
+
+
+@numba.njit(cache=True)
+def code_content(slab: Slab, place, row, area, learned: Learned, coder: Coder):  # type: ignore[no-untyped-def]
+    """Codes whether a voxel is content."""
+    m, size = slab.content, len(slab.own)
+    context = (m[place - 1] + 2 * m[place - row] + 4 * m[place - row - 1] + 8 * m[place - row + 1]
+               + 16 * m[place - area] + 32 * m[place - area + row] + 64 * m[place - area + 1])
+    planes = len(slab.known) // size
+    there = 0
+    for k in range(planes):
+        there += slab.known_content[k * size + place]
+    agreed = 0 if there == 0 else (2 if there == planes else 1)
+    first = slab.known_content[place] if planes > 0 else 0
+    flag = code_learned(m[place], learned.mask, ((context * 3 + agreed) << 1) | first, MASK_LIMIT, coder)
+    m[place] = flag
+    return flag
+
+
+@numba.njit(cache=True)
+def possible(slab: Slab, place):  # type: ignore[no-untyped-def]
+    """The lowest and highest level that the picture allows at a voxel."""
+    lowest, highest, coefficient, shift = np.int64(0), slab.bounds[0], slab.bounds[2], slab.bounds[3]
+    if coefficient > 0:
+        grey, partial = np.int64(slab.picture[place]), slab.partial[place]
+        if grey > slab.limits[0]:
+            lowest = max(lowest, -((partial - (grey << shift)) // coefficient))
+        if grey < slab.limits[1]:
+            highest = min(highest, (((grey + 1) << shift) - 1 - partial) // coefficient)
+        if lowest > highest:
+            return np.int64(0), slab.bounds[0]
+    return lowest, highest
+
+
+@numba.njit(cache=True)
+def weigh_errors(errors, content, place, here, below, row, area):  # type: ignore[no-untyped-def]
+    """The usual error in 1/16: around the voxel, in its slice alone, in the slice before alone."""
+    own = (3 * abs(errors[here - 1]) + 3 * abs(errors[here - row]) + 2 * abs(errors[here - row - 1])
+           + 2 * abs(errors[here - row + 1]) + abs(errors[here - 2]) + abs(errors[here - 2 * row]))
+    count = (3 * content[place - 1] + 3 * content[place - row] + 2 * content[place - row - 1]
+             + 2 * content[place - row + 1] + content[place - 2] + content[place - 2 * row])
+    p = place - area
+    before = (2 * abs(errors[below]) + abs(errors[below + 1]) + abs(errors[below - 1]) + abs(errors[below + row])
+              + abs(errors[below - row]))
+    count_before = 2 * content[p] + content[p + 1] + content[p - 1] + content[p + row] + content[p - row]
+    together = 4 * count + 3 * count_before
+    scale = (8 * own + 6 * before) // together if together > 0 else np.int64(64)
+    return (scale, 2 * own // count if count > 0 else scale,
+            2 * before // count_before if count_before > 0 else scale)
+
+
+@numba.njit(cache=True)
+def activity(slab: Slab, place, row):  # type: ignore[no-untyped-def]
+    """How busy the known planes are at a voxel, or without any the voxels before it; 0 to 19."""
+    size, busiest = len(slab.own), np.int64(0)
+    for k in range(len(slab.known) // size):
+        i = k * size + place
+        v = slab.known[i]
+        busiest = max(busiest, abs(v - slab.known[i - 1]) + abs(v - slab.known[i + 1]) + abs(v - slab.known[i - row])
+                      + abs(v - slab.known[i + row]))
+    if len(slab.known) == 0:
+        corner = slab.own[place - row - 1]
+        busiest = (abs(slab.own[place - 1] - corner) + abs(slab.own[place - row] - corner)
+                   + abs(slab.own[place - row] - slab.own[place - row + 1]))
+    return min(COARSE - 1, logarithm(busiest * 4) // 3)
+
+
+@numba.njit(cache=True)
+def texture(own, place, row, area, level):  # type: ignore[no-untyped-def]
+    """Which neighbours lie above a level, as 8 bits."""
+    left, up = own[place - 1], own[place - row]
+    return ((left > level) + 2 * (up > level) + 4 * (own[place - row - 1] > level) + 8 * (own[place - row + 1] > level)
+            + 16 * (own[place - area] > level) + 32 * (own[place - 2] > level) + 64 * (own[place - 2 * row] > level)
+            + 128 * (2 * left - own[place - 2] > level))
+
+
+@numba.njit(cache=True, forceinline=True)
+def predict(slab: Slab, fit: Fit, near: Neighbours, a: Adaptive, place, z, here, below, row):  # type: ignore[no-untyped-def]
+    """Fills `a.guesses`; returns the first blend, the last one, and the squares of both adapted stages' inputs."""
+    top = slab.bounds[0] << SUB
+    coefficients = fit.coefficients[fit.group[z]]
+    base = from_top(prediction.from_coefficients(slab.own, slab.known, place, near, coefficients, a), top)
+    squares = prediction.decorrelate(slab.known, place, near, base, fit.decorrelation, a)
+    a.guesses[0] = base
+    for k in range(2):
+        a.guesses[1 + k] = from_top(base + (prediction.weighted(a.weights[k], a.decorrelated) >> 10), top)
+    first = prediction.blend(a, 0, 3, here, below, row, base)
+    error_squares = prediction.gather_errors(a.raw, here, below, row, a.beside)
+    for k in range(2):
+        a.guesses[3 + k] = from_top(first + (prediction.weighted(a.feedback[k], a.beside) >> 13), top)
+    return first, prediction.blend(a, 3, 5, here, below, row, first), squares, error_squares
+
+
+@numba.njit(cache=True, forceinline=True)
+def from_top(value, top):  # type: ignore[no-untyped-def]
+    """A prediction brought into 0 ... top."""
+    return min(top, max(0, value))
+
+
+@numba.njit(cache=True, forceinline=True)
+def learn_from(level, a: Adaptive, first, last, squares, error_squares, scale, here, adapts):  # type: ignore[no-untyped-def]
+    """Moves weights towards what would have been right; notes the errors."""
+    exact, most = level << SUB, scale * 16
+    for k in range(EXPERTS):
+        a.misses[here, k] = min(ERROR_TOP, abs(exact - a.guesses[k]) >> 2)
+    a.raw[here] = clip((exact - first) >> 3, ERROR_TOP)
+    for k in range(2):
+        prediction.follow(a.feedback[k], a.beside, clip(exact - a.guesses[3 + k], most), error_squares, SHIFTS[2 + k])
+        if adapts:
+            prediction.follow(a.weights[k], a.decorrelated, clip(exact - a.guesses[1 + k], most), squares, SHIFTS[k])
+
+
+@numba.njit(cache=True, forceinline=True)
+def code_content_level(slab: Slab, fit: Fit, near: Neighbours, a: Adaptive, learned: Learned, contexts, coder: Coder,
+                       place, z, here, below, row, area):  # type: ignore[no-untyped-def]
+    """Codes the level of a voxel that is content."""
+    first, last, squares, error_squares = predict(slab, fit, near, a, place, z, here, below, row)
+    scale, scale_here, scale_before = weigh_errors(a.errors, slab.content, place, here, below, row, area)
+    level = min(SCALES - 1, logarithm(scale + 1))
+    level_here, level_before = min(39, logarithm(scale_here + 1)) >> 1, min(39, logarithm(scale_before + 1)) >> 1
+    pattern = texture(slab.own, place, row, area, last >> SUB)
+    shift = a.guesses[1] - a.guesses[0]
+    trend = a.errors[here - 1] + a.errors[here - row]
+    lean = 1 if trend > scale // 4 else (2 if trend < -(scale // 4) else 0)
+    one = pattern * 8 + min(7, level >> 3)
+    two = ((min(7, logarithm(abs(shift) + 1) >> 2) * 2 + (1 if shift < 0 else 0)) * COARSE + level_here) * 3 + lean
+    lowest, highest = possible(slab, place)
+    middle = last + (prediction.bias(a.biases, 0, one) + prediction.bias(a.biases, 1, two)) // 2
+    middle = min(highest << SUB, max(lowest << SUB, middle))
+    left = min(11, logarithm(abs(a.errors[here - 1]) * 2 + 1) >> 2)
+    up = min(11, logarithm(abs(a.errors[here - row]) * 2 + 1) >> 2)
+    contexts[0], contexts[1] = level, level_here * COARSE + level_before
+    contexts[2] = (level >> 2) * 15 + signed_part(a.guesses[4] - middle, scale, 7) + 7
+    contexts[3] = (left * 12 + up) * COARSE + (level >> 2)
+    contexts[4] = ((middle & 63) >> 3 if level < 28 else 0) * SCALES + level
+    contexts[5] = pattern * COARSE + (level >> 2)
+    contexts[6] = (signed_part(shift, scale, 9) + 9) * COARSE + activity(slab, place, row)
+    s = Surroundings(middle, lowest, highest, level, room((highest << SUB) - middle, scale),
+                     room(middle - (lowest << SUB), scale))
+    value = code_level(np.int64(slab.own[place]), s, contexts, learned, coder)
+    slab.own[place] = value
+    learn_from(value, a, first, last, squares, error_squares, scale, here, z > BEFORE)
+    a.errors[here] = clip(((value << SUB) - middle) >> 3, ERROR_TOP)
+    error = clip((value << SUB) - last, scale * 16)
+    prediction.learn_bias(a.biases, 0, one, error)
+    prediction.learn_bias(a.biases, 1, two, error)
+
+
+@numba.njit(nogil=True, cache=True)
+def code_slab(slab: Slab, fit: Fit, near: Neighbours, a: Adaptive, learned: Learned, coder: Coder):  # type: ignore[no-untyped-def]
+    """Encodes or decodes a slab; returns the bytes written or read, or FULL."""
+    depth, height, row = slab.shape[0], slab.shape[1], slab.shape[2]
+    area = height * row
+    standing, contexts = np.zeros(len(slab.own), np.uint8), np.zeros(INPUTS, np.int64)
+    for z in range(BEFORE, depth - BEHIND):
+        for y in range(MARGIN, height - MARGIN):
+            for x in range(MARGIN, row - MARGIN):
+                inside = y * row + x
+                place, here, below = z * area + inside, (z & 1) * area + inside, ((z + 1) & 1) * area + inside
+                content = 1
+                if slab.bounds[1]:
+                    content = code_content(slab, place, row, area, learned, coder)
+                else:
+                    slab.content[place] = 1
+                if content:
+                    code_content_level(slab, fit, near, a, learned, contexts, coder, place, z, here, below, row, area)
+                    standing[place] = 1
+                else:
+                    a.misses[here] = 0
+                    a.errors[here] = a.raw[here] = 0
+                    fill_voxel(slab.own, standing, place, row, area)
+            if coder.state[5] == 0 and coder.state[3] > len(coder.data) - SPARE * row:
+                return FULL
+    return finish(coder) if coder.state[5] == 0 else coder.state[3]

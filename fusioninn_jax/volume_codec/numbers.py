@@ -1,0 +1,67 @@
+"""The numbers that travel beside a stream, as bytes: int64 in byte planes, deflated."""
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+
+LARGEST = 2**31  # of a triangle's numbers
+
+
+def pack(values: np.ndarray) -> bytes:
+    """Integers as bytes: sign folded into the lowest bit, then byte planes."""
+    values = np.ascontiguousarray(values, np.int64).ravel()
+    folded = (values << 1) ^ (values >> 63)
+    return zlib.compress(np.ascontiguousarray(folded.view(np.uint8).reshape(-1, 8).T).tobytes(), 9)
+
+
+def unpack(data: bytes, count: int) -> np.ndarray:
+    """Undoes `pack`: `count` integers.
+
+    Raises:
+      ValueError: another number of them, or no such data.
+    """
+    planes = np.frombuffer(inflate(data, 8 * count), np.uint8).reshape(8, count)
+    folded = np.ascontiguousarray(planes.T).view(np.uint64).ravel()
+    return (folded >> np.uint64(1)).view(np.int64) ^ -(folded & np.uint64(1)).view(np.int64)
+
+
+def inflate(data: bytes, size: int) -> bytes:
+    """Deflated data of exactly `size` bytes; more is never made.
+
+    Raises:
+      ValueError: another size, or no such data.
+    """
+    stream = zlib.decompressobj()
+    try:
+        result = stream.decompress(data, size + 1)
+    except zlib.error as error:
+        raise ValueError("its numbers cannot be inflated") from error
+    if len(result) != size:
+        raise ValueError("another count of numbers than expected")
+    return result
+
+
+def pack_triangle(triangle: np.ndarray) -> bytes:
+    """A lower triangle whose numbers have few significant bits: these, and how far they are shifted."""
+    values = triangle[np.tril_indices(len(triangle))]
+    lowest = values & -values
+    shift = np.where(values == 0, 0, np.frexp(lowest.astype(np.float64))[1] - 1).astype(np.int64)
+    return pack(np.concatenate([values >> shift, shift]))
+
+
+def unpack_triangle(data: bytes, size: int) -> np.ndarray:
+    """Undoes `pack_triangle`.
+
+    Raises:
+      ValueError: damaged data, or larger numbers than an encoder writes.
+    """
+    count = size * (size + 1) // 2
+    values, shift = unpack(data, 2 * count).reshape(2, count)
+    if shift.min(initial=0) < 0 or shift.max(initial=0) > 31 or np.abs(values).max(initial=0) > 2**20:
+        raise ValueError("numbers out of range")
+    triangle = np.zeros((size, size), np.int64)
+    triangle[np.tril_indices(size)] = values << shift
+    if np.abs(triangle).max(initial=0) > LARGEST:
+        raise ValueError("numbers out of range")
+    return triangle

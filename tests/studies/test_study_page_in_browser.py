@@ -1,0 +1,211 @@
+"""The study page driven in headless Chromium: slider, keys, comparison, narrow windows; skipped without a browser."""
+import io
+import os
+import pathlib
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fusioninn_jax import report
+from tests.studies import browser, cases
+
+pytestmark = pytest.mark.skipif(bool(browser.missing()), reason=browser.missing())
+SHOTS = os.environ.get("FUSIONINN_SCREENSHOTS")  # a folder that keeps what the tests saw
+SHAPE = (64, 56, 7)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory) -> pathlib.Path:
+    """A page of a small study whose slices, sources and label differ from one another."""
+    from fusioninn_jax.studies import slice_scores
+    folder = tmp_path_factory.mktemp("page")
+    paths = []
+    for seed in (1, 2):
+        content = np.zeros(SHAPE, np.int16)
+        content[8:56, 8:48] = np.maximum(cases.voxels(seed, (48, 40, 7)), 0)
+        paths.append(str(cases.save(folder / f"{seed}.nii.gz", content * (np.arange(7) + 3) // 3)))
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[20:34, 16:32, 1:5], mask[24:28, 20:26, 2:4] = 2, 4
+    seg, model = cases.save(folder / "seg.nii.gz", mask), cases.save_model(folder / "model")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slice_scores, "TABLE1", ("q_ssim", "q_ncie"))
+        report.main(["study", *paths, "--mask", str(seg), "--labels", "T1-Gd", "T2-FLAIR", "--samples", "2", "-o",
+                     str(folder / "page.html"), "--checkpoint", str(model)])
+    return folder / "page.html"
+
+
+def canvases(driver):
+    return driver.find_elements("css selector", "#stage canvas")
+
+
+def settle(driver) -> None:
+    """Waits until what was asked for is drawn."""
+    driver.execute_async_script("const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(done));")
+
+
+def press(driver, key: str) -> None:
+    driver.find_element("tag name", "body").send_keys(key)
+    settle(driver)
+
+
+def pixels(driver, index: int = 0) -> np.ndarray:
+    """A canvas as the screen shows it, (H, W, 3)."""
+    canvas = canvases(driver)[index]
+    return np.asarray(Image.open(io.BytesIO(canvas.screenshot_as_png)).convert("RGB")).astype(int)
+
+
+def keep(driver, name: str) -> None:
+    if SHOTS:
+        pathlib.Path(SHOTS).mkdir(parents=True, exist_ok=True)
+        driver.save_screenshot(f"{SHOTS}/{name}.png")
+
+
+def state(driver, name: str):
+    return driver.execute_script(f"return viewer.state.{name}")
+
+
+def slide(driver, control: str, value: int) -> None:
+    driver.execute_script("const control = document.getElementById(arguments[0]); control.value = arguments[1];"
+                          "control.dispatchEvent(new Event('input', {bubbles: true}))", control, value)
+    settle(driver)
+
+
+def choose(driver, control: str, value: str) -> None:
+    driver.execute_script("const control = document.getElementById(arguments[0]); control.value = arguments[1];"
+                          "control.dispatchEvent(new Event('change', {bubbles: true}))", control, value)
+    settle(driver)
+
+
+def test_slider_and_keys_scroll_all_panels(page):
+    from selenium.webdriver.common.keys import Keys
+    with browser.opened(page, 1400, 900) as driver:
+        settle(driver)
+        keep(driver, "grid")
+        assert len(canvases(driver)) == 9
+        before = [pixels(driver, i) for i in (0, 2, 5)]
+        slide(driver, "slice", 0)
+        assert driver.find_element("id", "where").text == "1 of 7"
+        after = [pixels(driver, i) for i in (0, 2, 5)]
+        assert all(np.abs(a - b).max() > 20 for a, b in zip(before, after, strict=True))
+        press(driver, Keys.ARROW_UP)
+        assert driver.find_element("id", "where").text == "2 of 7"
+        press(driver, Keys.END)
+        assert driver.find_element("id", "where").text == "6 of 7"  # the last slice is blank
+        labels = [canvas.get_attribute("aria-label") for canvas in canvases(driver)]
+        assert labels[0] == "T1-Gd, axial, slice 6 of 7, tumour outlined" and len(set(labels)) == 9
+        assert browser.complaints(driver) == []
+
+
+def test_windows_zoom_outline_and_overlay_change_the_picture(page):
+    with browser.opened(page, 1400, 900) as driver:
+        press(driver, "1")
+        keep(driver, "one")
+        canvas = driver.find_element("css selector", "#stage canvas")
+        assert canvas.size["height"] > 600  # a slice fills the window
+        whole = pixels(driver)
+        press(driver, "o")
+        assert (np.abs(pixels(driver) - whole).max(-1) > 30).sum() > 50, "the outline was there and is gone"
+        press(driver, "o")
+        press(driver, "]")
+        wider = driver.execute_script("return viewer.windows['source-1']")
+        before = driver.execute_script("return viewer.volumes[0].window")
+        assert wider[1] - wider[0] > 1.05 * (before[1] - before[0])
+        press(driver, "+")
+        assert state(driver, "zoom") > 1
+        press(driver, "r")
+        assert state(driver, "zoom") == 1 and (pixels(driver) == whole).all()
+        choose(driver, "overlay", "5")
+        keep(driver, "overlay")
+        coloured = pixels(driver)
+        assert (np.ptp(coloured, -1) > 40).sum() > (np.ptp(whole, -1) > 40).sum() + 100
+        slide(driver, "opacity", 0)
+        assert (pixels(driver) == whole).all()
+        assert browser.complaints(driver) == []
+
+
+def test_crosshair_is_linked_over_planes_and_panels(page):
+    from selenium.webdriver import ActionChains
+    with browser.opened(page, 1400, 900) as driver:
+        press(driver, "t")
+        keep(driver, "three")
+        assert len(canvases(driver)) == 27
+        sagittal = canvases(driver)[2]
+        assert "sagittal" in sagittal.get_attribute("aria-label")
+        before = state(driver, "cursor")
+        values = [cell.text for cell in driver.find_elements("css selector", ".value")]
+        ActionChains(driver).move_to_element_with_offset(sagittal, 30, 6).click().perform()
+        settle(driver)
+        after = state(driver, "cursor")
+        assert after[2] == before[2] and after[:2] != before[:2]  # a sagittal plane keeps its x
+        assert [cell.text for cell in driver.find_elements("css selector", ".value")] != values
+        assert browser.complaints(driver) == []
+
+
+def test_any_two_panels_compared_by_slider_and_blink(page):
+    with browser.opened(page, 1400, 900) as driver:
+        press(driver, "h")
+        press(driver, "o")
+        press(driver, "w")
+        driver.execute_script("viewer.lay({a: 0, b: 6})")
+        slide(driver, "wipe", 50)
+        keep(driver, "slider")
+        half = pixels(driver)
+        middle = half.shape[1] // 2
+        slide(driver, "wipe", 100)
+        first = pixels(driver)
+        slide(driver, "wipe", 0)
+        second = pixels(driver)
+        rows = slice(40, -40)  # names stand at the top
+        assert (half[rows, :middle - 3] == first[rows, :middle - 3]).all()
+        assert (half[rows, middle + 3:] == second[rows, middle + 3:]).all()
+        assert np.abs(first[rows] - second[rows]).max() > 50
+        press(driver, "b")
+        choose(driver, "rate", "2.5")
+        seen, end = set(), time.time() + 20
+        while len(seen) < 2 and time.time() < end:
+            seen.add(driver.execute_script("return viewer.state.second"))
+            time.sleep(0.05)
+        assert seen == {False, True}
+        assert browser.complaints(driver) == []
+
+
+def test_the_curve_goes_to_a_slice_and_the_table_holds_every_one(page):
+    from selenium.webdriver import ActionChains
+    with browser.opened(page, 1400, 900) as driver:
+        curve = driver.find_element("css selector", "#curve svg")
+        driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", curve)
+        keep(driver, "curve")
+        ActionChains(driver).move_to_element_with_offset(curve, -curve.size["width"] // 2 + 70, 0).click().perform()
+        settle(driver)
+        assert driver.find_element("id", "where").text == "1 of 7"
+        assert len(driver.find_elements("css selector", "#curve rect")) == 6
+        driver.find_element("css selector", "#every summary").click()
+        settle(driver)
+        assert len(driver.find_elements("css selector", "#every tr")) == 7
+        assert browser.complaints(driver) == []
+
+
+def test_a_narrow_window_shows_everything_without_sideways_scrolling(page):
+    with browser.opened(page, 360, 740) as driver:
+        for key, name in (("g", "narrow-grid"), ("t", "narrow-three"), ("w", "narrow-slider")):
+            press(driver, key)
+            keep(driver, name)
+            assert driver.execute_script("return document.documentElement.scrollWidth") <= 360, name
+            boxes = [canvas.rect for canvas in canvases(driver)]
+            assert boxes and all(box["x"] >= 0 and box["x"] + box["width"] <= 361 for box in boxes)
+            assert min(box["width"] for box in boxes) > 100
+        bar = driver.find_element("id", "bar").rect
+        assert bar["height"] < 300
+        assert browser.complaints(driver) == []
+
+
+def test_every_control_has_a_name(page):
+    with browser.opened(page, 1000, 700) as driver:
+        nameless = driver.execute_script(
+            "return [...document.querySelectorAll('input, select, button, canvas, svg[role=img]')]"
+            ".filter(e => !(e.labels && e.labels.length) && !e.textContent.trim() && !e.getAttribute('aria-label'))"
+            ".map(e => e.outerHTML)")
+        assert nameless == []
+        assert driver.execute_script("return document.documentElement.lang") == "en"

@@ -1,0 +1,88 @@
+"""What every command says of itself: the list, help texts, names of configurations, the doctor."""
+import pathlib
+import resource
+import subprocess
+import sys
+
+import pytest
+
+import fusioninn_jax
+from fusioninn_jax import __main__ as commands
+from fusioninn_jax import doctor, settings, train_help
+from fusioninn_jax.runtime import command_line
+from tests import tolerances
+
+ROOT = pathlib.Path(fusioninn_jax.__file__).parent.parent
+HEAVY = ("tensorflow", "tensorflow_datasets", "orbax", "keras")
+
+
+def run(*arguments, cwd=ROOT):
+    return subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True)
+
+
+def test_without_a_command_all_are_listed():
+    told = run("-m", "fusioninn_jax")
+    assert told.returncode == 0 and told.stderr == ""
+    for name in commands.COMMANDS:
+        assert f"\n  {name} " in told.stdout, name
+    told = run("-m", "fusioninn_jax", "evalute")
+    assert told.returncode == 2 and told.stderr == "error: evalute: there is no such command; did you mean evaluate?\n"
+
+
+@pytest.mark.parametrize("name", [name for name in commands.COMMANDS if name != "prepare"])
+def test_help_comes_soon_and_has_an_example(name):
+    """Help brings in neither TensorFlow nor Orbax, which is what made it slow."""
+    code = ("import sys, atexit; atexit.register(lambda: print('HEAVY', [m for m in %r if m in sys.modules])); "
+            "sys.argv = ['fusioninn', %r, '--help']; from fusioninn_jax.__main__ import main; main()")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    told = run("-c", code % (HEAVY, name))
+    assert told.returncode == 0 and told.stderr == "", told.stderr
+    assert told.stdout.splitlines()[-1] == "HEAVY []"
+    assert "usage:" in told.stdout and "python -m fusioninn_jax." in told.stdout
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < tolerances.HELP_SECONDS
+
+
+def test_help_of_training_tells_every_setting_with_its_default_and_meaning():
+    text = train_help.text(width=100)
+    squeezed = " ".join(text.split())
+    for setting in settings.described():
+        assert f"  {setting.name}=" in text, setting.name
+        assert " ".join(setting.meaning.split()[:3]) in squeezed, setting.name
+    assert max(map(len, text.splitlines())) <= 120
+    assert "losses.alpha=0.1 " in text and "data.cache=true " in text and "train.steps=10000 " in text
+    assert "model.ddfm.multipliers=1,1,2,2,4,4" in text
+
+
+@pytest.mark.parametrize("asked", ["--help", "-h", "--helpfull"])
+def test_training_answers_to_every_way_of_asking_for_help(asked):
+    told = run("-m", "fusioninn_jax.train", asked)
+    assert told.returncode == 0 and "losses.alpha" in told.stdout and told.stderr == ""
+
+
+def test_configurations_by_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = pathlib.Path(command_line.config_file("brats"))
+    assert found.exists() and found.name == "brats.py"
+    assert command_line.config_file("paper:x").endswith("paper.py:x")
+    (tmp_path / "mine.py").write_text("")
+    assert command_line.config_file("mine.py") == "mine.py"
+    assert command_line.config_file("nowhere/brats.py") == "nowhere/brats.py"
+    assert {"brats", "paper", "demo"} <= set(command_line.config_names())
+    told = run("-m", "fusioninn_jax.train", "--config=bratts", f"--workdir={tmp_path}/x")
+    assert told.returncode == 2 and "did you mean brats?" in told.stderr and "Traceback" not in told.stderr
+
+
+def test_the_doctor_tells_versions_places_and_that_it_works(tmp_path, capsys):
+    (tmp_path / "brats" / "mine" / "1.0.0").mkdir(parents=True)
+    (tmp_path / "brats" / "mine" / "1.0.0" / "dataset_info.json").write_text("{}")
+    assert doctor.main([f"--data_dir={tmp_path}"]) == 0
+    told = capsys.readouterr().out
+    for piece in ("jax 0", "cpu", "dicom (", f"datasets in {tmp_path}: brats/mine", ": works"):
+        assert piece in told, piece
+
+
+def test_the_doctor_says_when_the_model_does_not_work(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "round_trip", lambda: (0.1, 0.5))
+    assert doctor.main([]) == 1
+    assert "WRONG" in capsys.readouterr().err

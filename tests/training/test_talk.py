@@ -1,0 +1,57 @@
+"""What a training tells."""
+import types
+
+import jax
+import numpy as np
+
+from fusioninn_jax import settings
+from fusioninn_jax.training import talk
+
+
+def prepared(**sizes):
+    return types.SimpleNamespace(modalities=("t1gd", "flair"), sizes=sizes)
+
+
+def opening(step, **sizes):
+    config = settings.defaults()
+    config.train.steps, config.train.batch_size = 100, 8
+    variables = {"params": {"a": np.zeros((3, 4)), "b": np.zeros(1500)}}
+    return "\n".join(talk.opening(jax.local_devices()[:1], prepared(**sizes), config, variables, step, "runs/x"))
+
+
+def test_the_opening_tells_devices_data_model_and_plan():
+    text = opening(0, train=400, validation=1)
+    for piece in ("1 device: CPU", "brain_phantom/default (t1gd, flair), 400 slices to train on",
+                  "on, 1 slice to validate",
+                  "fusioninn, 1,512 parameters", "100 steps of 8 slices, 2 times through", "in runs/x",
+                  "starting anew"):
+        assert piece in text, piece
+    assert "resuming at step 40 of 100" in opening(40, train=400, validation=1)
+    assert "as there are no others" in opening(0, train=400)
+
+
+def test_scores_name_the_sources_and_leave_out_what_is_missing():
+    means = {"loss": 0.25, "ssim_fused_1_brain": 0.8, "ssim_fused_2_brain": 0.7, "ssim_decomposed_1_8bit_brain": 0.95,
+             "ssim_decomposed_2_8bit_brain": 0.94}
+    assert talk.scores(7, means, ("t1gd", "flair")) == (  # one line
+        "step 7: validation loss 0.2500; fused 0.800 / 0.700; decomposed 0.950 / 0.940 "
+        "(SSIM inside the brain, t1gd / flair)")
+    assert talk.scores(7, {"loss": 1.0}, ("t1gd",)) == "step 7: validation loss 1.0000"
+
+
+def test_the_closing_has_the_next_command():
+    text = talk.closing("runs/x", prepared(train=5, validation=2), 100, 130)
+    assert "step 100 in 2 min" in text and text.endswith("evaluate --workdir=runs/x --split=validation")
+    assert talk.closing("r", prepared(test=1), 1, 7).endswith("--split=test")
+
+
+def test_compiling_is_told_with_its_time():
+    lines = []
+    with talk.compiling(lines.append):
+        lines.append("step")
+    assert lines[0].startswith("compiling") and lines[1] == "step" and lines[2].startswith("compiled in")
+
+
+def test_times_and_numbers_for_people():
+    assert [talk.duration(s) for s in (3, 99, 120, 7200)] == ["3 s", "99 s", "2 min", "2.0 h"]
+    assert talk.counted(1, "patient") == "1 patient" and talk.counted(1153, "slice") == "1,153 slices"
