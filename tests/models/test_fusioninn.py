@@ -157,7 +157,9 @@ def test_sources_come_back_when_every_block_shrinks_as_far_as_it_may():
 
 def test_log_det_of_the_flow_is_that_of_its_jacobian():
     with jax.enable_x64(True):
-        flow, x = make_flow(models.default_config("fusioninn")), batch((1, 4, 4), dtype=jnp.float64)
+        config = models.default_config("fusioninn")
+        config.blocks = 2  # levels 1 and 2: larger images make the Jacobian slow
+        flow, x = make_flow(config), batch((1, 4, 4), dtype=jnp.float64)
         params = perturbed(jax.jit(flow.init)(jax.random.key(0), x), 0.1)
         jacobian = jax.jit(jax.jacobian(lambda row: flow.forward(params, row.reshape(x.shape))[0].ravel()))(x.ravel())
         np.testing.assert_allclose(flow.forward(params, x)[1], np.linalg.slogdet(jacobian)[1],
@@ -167,16 +169,16 @@ def test_log_det_of_the_flow_is_that_of_its_jacobian():
 @pytest.mark.parametrize("sources", [2, 3, 4])
 def test_any_number_of_sources(sources):
     model = models.get("fusioninn", {"sources": sources})
-    images = jnp.split(batch((2, 12, 12), sources), sources, -1)
+    images = jnp.split(batch((2, 16, 16), sources), sources, -1)
     variables = {"params": perturbed(jax.jit(model.init)(jax.random.key(0), *images)["params"], TRAINED)}
     fused, latent = model.fuse(variables, *images)
-    assert fused.shape == (2, 12, 12, 1) and latent.shape == (2, 12, 12, sources - 1)
+    assert fused.shape == (2, 16, 16, 1) and latent.shape == (2, 16, 16, sources - 1)
     for source, image in zip(images, model.decompose(variables, fused, latent), strict=True):
         np.testing.assert_allclose(image, source, atol=tolerances.ROUND_TRIP_F32)
 
 
 def test_logit_model_starts_as_a_permutation():
-    model = models.get("fusioninn")
+    model = models.get("fusioninn", {"formulation": "logit"})
     sources = jnp.split(batch((2, 12, 12)), 2, -1)
     fused, _ = model.fuse(jax.jit(model.init)(jax.random.key(0), *sources), *sources)
     errors = [float(jnp.abs(fused - source).max()) for source in sources]
@@ -193,7 +195,7 @@ def test_a_source_thrown_out_of_the_range_is_pulled_back_in():
 
 def test_bfloat16_conditioners_keep_the_flow_invertible():
     model = models.get("fusioninn", {"dtype": "bfloat16"})
-    sources = jnp.split(batch((2, 12, 12)), 2, -1)
+    sources = jnp.split(batch((2, 16, 16)), 2, -1)
     variables = {"params": perturbed(jax.jit(model.init)(jax.random.key(0), *sources)["params"], TRAINED)}
     fused, latent = model.fuse(variables, *sources)
     assert fused.dtype == jnp.float32
@@ -204,6 +206,10 @@ def test_bfloat16_conditioners_keep_the_flow_invertible():
 
 def test_permutations_follow_the_config():
     config = models.default_config("fusioninn")
+    assert [len(order) for order in make_permutations(config)] == [8, 32, 128, 512, 128, 32]
+    config.sources, config.blocks = 3, 2
+    assert make_permutations(config) == ((4, 5, 6, 7, 8, 9, 10, 11, 0, 1, 2, 3),)  # the first source's to the end
+    config.sources, config.blocks, config.formulation = 2, 3, "logit"
     assert [len(order) for order in make_permutations(config)] == [8, 32]
     config.levels = (0, 1)
     assert make_permutations(config) == ((1, 0), (4, 5, 6, 7, 0, 1, 2, 3))
@@ -224,7 +230,7 @@ def test_memory_of_a_rebuilt_step_does_not_grow_with_depth(monkeypatch):
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 2))
 
     def planned(blocks):
-        model = models.get("fusioninn", {"blocks": blocks, "widths": (4,), "backward": "rebuilt"})
+        model = models.get("fusioninn", {"blocks": blocks, "levels": (1, 2, 1), "widths": (4,), "backward": "rebuilt"})
         def loss(variables, *sources_and_keys):
             *sources, keys = sources_and_keys
             slices = objective.Slices(jnp.concatenate(sources, -1))
