@@ -13,6 +13,7 @@ FLAGS = (
     ("--workdir", "the folder that the run writes to; the same command again resumes there"),
     ("--coordinator_address, --num_processes, --process_id", "of training on several machines (docs/SCALING.md); TPU "
                                                              "pods and Slurm need none of them"),
+    ("--preempt_ok", "exit code 0 also where SIGTERM or Ctrl-C ended the run, after saving (for schedulers)"),
     ("-h, --help", "this text"),
 )
 EXAMPLES = """\

@@ -11,7 +11,8 @@ from configs import sweeps
 
 AUTHORS = {"model.fusioninn.formulation": "official", "model.fusioninn.actnorm": "batch",
            "model.fusioninn.permutation": "random", "losses.alpha": 0.5, "losses.latent": "mmd_official",
-           "losses.latent_weight": 1.0, "losses.background_weight": 0.0, "losses.storage.kind": "float"}
+           "losses.latent_weight": 1.0, "losses.background_weight": 0.0, "losses.storage.kind": "float",
+           "losses.fusion_target": "sources", "losses.coarse_weight": 0.0}
 RUNS = {
     "ours": {},
     **{f"authors_{rate}": AUTHORS | {"optimizer.learning_rate": rate} for rate in (3e-4, 1e-3, 2e-3)},
@@ -20,12 +21,15 @@ RUNS = {
     **{f"storage_{kind}": {"losses.storage.kind": kind} for kind in ("float", "dither", "jpeg")},
     **{f"storage_{bits}bit": {"losses.storage.bits": bits} for bits in (10, 12, 16)},
     "squeeze_pixel": {"model.fusioninn.squeeze": "pixel"},
-    "levels_paper": {"model.fusioninn.levels": (0, 1, 0), "model.fusioninn.widths": (32, 64, 32)},
-    "levels_101": {"model.fusioninn.levels": (1, 0, 1), "model.fusioninn.widths": (64, 32, 64)},
-    "widths_96": {"model.fusioninn.widths": (96, 128, 96)},
-    "blocks_5": {"model.fusioninn.blocks": 5},
-    **{f"alpha_{alpha}": {"losses.alpha": alpha, "losses.latent_weight": 0.1 / alpha} for alpha in (0.2, 0.5)},
-    "latent_weight_0.3": {"losses.latent_weight": 0.3},
+    "formulation_logit": {"model.fusioninn.formulation": "logit"},
+    "levels_12221": {"model.fusioninn.blocks": 5, "model.fusioninn.levels": (1, 2, 2, 2, 1),
+                     "model.fusioninn.widths": (32, 96, 96, 96, 32)},
+    "levels_1234321_narrow": {"model.fusioninn.widths": (32, 64, 48, 24, 48, 64, 32)},
+    "target_sources": {"losses.fusion_target": "sources"},
+    "target_mean": {"losses.fusion_target": "mean"},
+    "coarse_0": {"losses.coarse_weight": 0.0},
+    **{f"alpha_{alpha}": {"losses.alpha": alpha, "losses.latent_weight": 0.025 / alpha} for alpha in (0.2, 0.3)},
+    "latent_weight_0.2": {"losses.latent_weight": 0.2},
     "background_0": {"losses.background_weight": 0.0},
     "ema": {"optimizer.ema": 0.995},
     **{f"rate_{rate}": {"optimizer.learning_rate": rate} for rate in (2e-3, 4e-3)},

@@ -41,8 +41,8 @@ class PhantomConfig(tfds.core.BuilderConfig):
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Simulated brain-tumour MRI on MNI152 anatomy."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First version."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {"1.0.0": "First version.", "1.1.0": "More kinds of scanner, noise, sharpness and tissue."}
     BUILDER_CONFIGS = [
         PhantomConfig(name="default", description="48 patients, 480 slices of 240 x 240 pixels of 1 mm."),
         PhantomConfig(name="tiny", description="8 patients, 32 slices of 96 x 96 pixels of 2.5 mm, for tests.",
