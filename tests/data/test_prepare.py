@@ -1,6 +1,7 @@
 """data.prepare: what a user can get wrong, each one line and nothing left behind; preparing twice."""
 import json
 import pathlib
+import socket
 import subprocess
 import sys
 
@@ -228,7 +229,8 @@ def test_a_failed_overwrite_keeps_what_was_there(source, tmp_path):
 
 
 def test_what_a_killed_run_left_is_removed(source, tmp_path):
-    stale = tmp_path / "out" / ".preparing-brats-t1gd_flair" / "brats" / "t1gd_flair" / "incomplete.X_1.0.0"
+    own = f".preparing-brats-t1gd_flair-{socket.gethostname()}-999999999-0123abcd"
+    stale = tmp_path / "out" / own / "brats" / "t1gd_flair" / "incomplete.X_1.0.0"
     stale.mkdir(parents=True)
     (stale / "half.tfrecord").write_bytes(b"half")
     assert prepare.main(["brats", f"--source={source}", f"--data_dir={tmp_path}/out"]) == 0
@@ -261,7 +263,7 @@ def test_the_command_prints_one_line_and_exits_with_2(source, tmp_path):
     done = _command("brats", f"--source={source}", f"--data_dir={tmp_path}/out")
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {source}/p2: p2 has no flair") and done.stderr.count("\n") == 1
-    assert done.stdout == "" and not list((tmp_path / "out").iterdir())
+    assert done.stdout == "" and not (tmp_path / "out").exists()
 
 
 def test_the_command_prints_a_summary_and_what_to_do_next(source, tmp_path):

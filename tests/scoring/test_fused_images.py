@@ -10,7 +10,10 @@ from fusioninn_jax.scoring.fused_images import FusedFolder, Range, parse_range
 
 
 def _levels(seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (12, 14), dtype=np.uint8)
+    """Noise that reaches both ends of its type."""
+    levels = np.random.default_rng(seed).integers(0, 256, (12, 14), dtype=np.uint8)
+    levels.flat[:2] = 0, 255
+    return levels
 
 
 def _write(folder, name, levels, kind):
