@@ -39,11 +39,11 @@ def test_prepared_dataset_reads_back_with_its_metadata(tmp_path):
 
 def test_prepared_twice_the_files_are_the_same(tmp_path):
     first, second = (_prepare(tmp_path / name) for name in "ab")
-    files = sorted(path.name for path in (tmp_path / "a/brain_phantom/tiny/1.0.0").iterdir() if "tfrecord" in path.name)
+    files = sorted(path.name for path in (tmp_path / "a/brain_phantom/tiny/1.1.0").iterdir() if "tfrecord" in path.name)
     assert files
     for name in files:
-        assert (tmp_path / "a/brain_phantom/tiny/1.0.0" / name).read_bytes() == (
-            tmp_path / "b/brain_phantom/tiny/1.0.0" / name).read_bytes()
+        assert (tmp_path / "a/brain_phantom/tiny/1.1.0" / name).read_bytes() == (
+            tmp_path / "b/brain_phantom/tiny/1.1.0" / name).read_bytes()
 
 
 def test_default_config_holds_48_patients():

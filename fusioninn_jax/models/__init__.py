@@ -82,6 +82,9 @@ def _check(name: str) -> None:
 def is_training_free(name: str) -> bool:
     """Whether the system called `name` has no parameters: it is a fusion rule.
 
+    Args:
+      name: one of `names()`.
+
     Raises:
       ValueError: an unknown name.
     """

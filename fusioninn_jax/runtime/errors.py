@@ -13,7 +13,11 @@ class UserError(Exception):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, without a full stop; its type where it has none."""
+    """The first line of an error's message, without a full stop; its type where it has none.
+
+    Args:
+      error: that was raised; its message may have many lines or none.
+    """
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 

@@ -281,5 +281,5 @@ def test_the_phantom_is_prepared_by_the_same_command(tmp_path, capsys):
     with pytest.raises(UserError, match="--config=huge: unknown; choose default or tiny"):
         prepare.main(["brain_phantom", f"--data_dir={tmp_path}/out", "--config=huge"])
     assert prepare.main(["brain_phantom", f"--data_dir={tmp_path}/out", "--config=tiny"]) == 0
-    assert (tmp_path / "out" / "brain_phantom" / "tiny" / "1.0.0" / "metadata.json").exists()
+    assert (tmp_path / "out" / "brain_phantom" / "tiny" / "1.1.0" / "metadata.json").exists()
     assert "--config=configs/phantom.py --config.data.dataset=brain_phantom/tiny" in capsys.readouterr().out

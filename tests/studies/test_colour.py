@@ -4,9 +4,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from fusioninn_jax import report
 from fusioninn_jax.formats import colour, files, image_io
-from fusioninn_jax.studies import study_page
 from tests.studies.test_nifti_round_trip import run_decompose, run_fuse
 
 SIZE = (18, 14)
@@ -118,15 +116,3 @@ def test_formats_of_grey_alone_say_so_and_the_record_keeps_the_colours(tmp_path,
     run_decompose(model_folder, tmp_path / "f.nii.gz", "--latent", tmp_path / "z.nii", "-o", tmp_path / "c.npy",
                   tmp_path / "d.npy")
     assert "c.npy: holds grey alone; for colours write .png or .tif" in capsys.readouterr().err
-
-
-def test_the_study_page_shows_colours(tmp_path, model_folder, monkeypatch):
-    monkeypatch.setattr(study_page, "TABLE1", ())
-    shown = []
-    keep = study_page._data_uri
-    monkeypatch.setattr(study_page, "_data_uri", lambda pixels: shown.append(pixels) or keep(pixels))
-    sources = [save(tmp_path / "pet.png", coloured(1)), save(tmp_path / "mri.png", grey(2))]
-    assert report.main(["study", *map(str, sources), "--samples", "2", "-o", str(tmp_path / "p.html"), "--checkpoint",
-                        str(model_folder)]) == 0
-    is_coloured = [image.ndim == 3 and bool((image != image[..., :1]).any()) for image in shown[:5]]
-    assert is_coloured == [True, False, True, True, False]  # PET, MRI, fused, PET back, MRI back
