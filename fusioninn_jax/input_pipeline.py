@@ -36,6 +36,9 @@ with epy.lazy_imports(success_callback=_leave_accelerator):  # they take seconds
 Batch = dict[str, np.ndarray]
 NORMALISATIONS = ("minmax", "percentile")
 QUANTILES = (0.16, 0.5, 0.84)  # of `brain_levels`; those of models.salient
+# what TensorFlow says of images that cannot share a batch, and `_of_one_size` of those that it would mix up
+UNLIKE_SIZES = ("Cannot batch", "Cannot add tensor to the batch", "batch elements with different shapes",
+                "images differ in size")
 BRAIN_MARGIN = 8  # pixels of background that a crop may show beside the brain
 
 
@@ -122,7 +125,7 @@ def _guarded(prepared: Prepared, split: str, batches: Iterator[Batch]) -> Iterat
     try:
         yield from batches
     except tf.errors.InvalidArgumentError as error:
-        if "Cannot batch" in str(error) or "batch elements with different shapes" in str(error):
+        if any(text in str(error) for text in UNLIKE_SIZES):
             raise UserError(f"{prepared.builder.data_dir}: images differ in size; set --config.data.crop="
                             "(HEIGHT, WIDTH), to which all are cut or padded") from error
         raise _unreadable(prepared, split, error) from error
@@ -240,6 +243,15 @@ def _crop_start(where: tf.Tensor, length: tf.Tensor, size: int, draw: tf.Tensor)
     return low + tf.cast(tf.math.floor(draw * tf.cast(high - low + 1, tf.float32)), tf.int32)
 
 
+def _of_one_size(examples: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
+    """Batches of images of one size; TensorFlow itself takes 24x48 and 48x24 for alike, as many pixels as they are."""
+    def check(batch: dict[str, Any], sizes: tf.Tensor) -> dict[str, Any]:
+        tf.debugging.assert_equal(sizes, sizes[:1], message=UNLIKE_SIZES[-1])
+        return batch
+
+    return examples.map(lambda example: (example, tf.shape(example["sources"]))).batch(batch_size).map(check)
+
+
 def train_batches(prepared: Prepared, config: ml_collections.ConfigDict, *, batch_size: int, seed: int,
                   first_step: int = 0, process_index: int = 0, process_count: int = 1) -> Iterator[Batch]:
     """Endless training batches, shuffled anew each epoch; a batch may run over from one epoch into the next.
@@ -258,14 +270,14 @@ def train_batches(prepared: Prepared, config: ml_collections.ConfigDict, *, batc
       (b,), the slices' numbers in the split; where the dataset has `targets` also `target` (b, H, W, 1) in [0, 1].
 
     Raises:
-      UserError: no such split.
+      UserError: no such split, or, without a crop, images of unlike size in a batch.
     """
     encoded = _encoded(prepared, "train")
     encoded = encoded.cache() if config.cache else encoded
-    examples = prepared.sizes["train"]
+    count = prepared.sizes["train"]
     start = first_step * batch_size
-    first_epoch, offset = divmod(start, examples)
-    buffer = min(config.shuffle_buffer, examples)
+    first_epoch, offset = divmod(start, count)
+    buffer = min(config.shuffle_buffer, count)
 
     def epoch(number: tf.Tensor) -> tf.data.Dataset:
         return encoded.shuffle(buffer, seed=seed * 1_000_003 + number, reshuffle_each_iteration=False)
@@ -283,7 +295,8 @@ def train_batches(prepared: Prepared, config: ml_collections.ConfigDict, *, batc
         example = _crop(tuple(config.crop), seed, position, example) if config.crop else example
         return {name: example[name] for name in ("sources", "levels", "mask", "number", "target") if name in example}
 
-    batches = stream.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).batch(own)
+    examples = stream.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    batches = examples.batch(own) if config.crop else _of_one_size(examples, own)
     return _guarded(prepared, "train", batches.prefetch(tf.data.AUTOTUNE).as_numpy_iterator())
 
 

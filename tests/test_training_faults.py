@@ -38,12 +38,19 @@ def test_images_of_unlike_size_ask_for_a_crop(tmp_path):
     assert int(train.train_and_evaluate(config, str(tmp_path / "run2")).step) == 2
 
 
+def test_images_of_unlike_shape_and_as_many_pixels_ask_for_a_crop(tmp_path):
+    config = _pairs(tmp_path, [(24, 48), (48, 24)] * 6)
+    prepared = input_pipeline.open_dataset(config.data)
+    with pytest.raises(UserError, match="images differ in size; set --config.data.crop="):
+        next(input_pipeline.train_batches(prepared, config.data, batch_size=8, seed=0))
+
+
 def test_images_smaller_than_the_window_are_named(tmp_path):
     config = _pairs(tmp_path, [(8, 12)] * 12)
     with pytest.raises(UserError, match="training images of 8x12 are smaller than the 11x11 window of SSIM"):
         train.train_and_evaluate(config, str(tmp_path / "run"))
     config.data.crop = (16, 16)  # padded in training, but validation is of whole images
-    with pytest.raises(UserError, match="images of the split validation of 8x12 are smaller"):
+    with pytest.raises(UserError, match="split validation, padded to multiples of 8, of 8x16 are smaller"):
         train.train_and_evaluate(config, str(tmp_path / "run"))
     with pytest.raises(UserError, match="images of 8x12 are smaller than the metric's"):
         evaluate.main(["--model=mean", "--dataset=image_pairs/x", f"--data-dir={tmp_path}/out", f"--out={tmp_path}/o"])

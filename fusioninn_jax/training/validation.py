@@ -55,7 +55,9 @@ def run_over(model: FusionModel, variables: Any, prepared: input_pipeline.Prepar
     own = len(parallel.own_devices(devices))
     for batch in batches:
         height, width = batch["sources"].shape[1:3]
-        check_size(model, height, width, f"{config.data.dataset}: images of the split {split}", "leave such images out")
+        padded = f", padded to multiples of {model.multiple}," if model.multiple > 1 else ""
+        check_size(model, height, width, f"{config.data.dataset}: images of the split {split}{padded}",
+                   "leave such images out")
         slices = objective.slices_of(batch)
         slices, numbers = parallel.split_batch((slices, batch["number"].astype(np.uint32)), own)
         yield batch, parallel.merge_batch(step(variables, slices, numbers, key))
