@@ -1,6 +1,8 @@
 """One place for what every test shares: 8 fake CPU devices, quiet TensorFlow, the folder of real images."""
 import os
 import pathlib
+import signal
+import threading
 from collections.abc import Iterator
 
 # The suite is mostly compilation: without the optimiser's expensive passes it takes a third of the time.
@@ -12,6 +14,13 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest  # noqa: E402  the flags above must be set before jax is imported
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interrupts_are_heard() -> None:
+    """A suite started in the background by a shell inherits SIGINT ignored; tests, and what they start, hear it."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from fusioninn_jax.studies import annotation, fusing, slice_scores
 from fusioninn_jax.trained_model import TrainedModel
 
 CHUNK = 16  # slices at a time
-MARGIN = 16  # pixels kept around the brain: what lies farther off changes a decomposed image by under 1/1000
+MARGIN = 16  # pixels kept around the brain: farther than any score looks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,18 +83,20 @@ def examine(trained: TrainedModel, sources: Sequence[Series], tumour: np.ndarray
         raise UserError("the model of this checkpoint cannot decompose; give a FusionINN --checkpoint")
     values = np.stack([source.values for source in sources])
     brain = inside(values, 0)[0]
-    box = brain_box(brain, trained.model.multiple)
+    box = brain_box(brain)
     with bar(len(brain) + len(range(*box[0].indices(len(brain)))), "fusing", "slices") as progress:
         with ThreadPoolExecutor(1) as pool:  # compiles while the other core fuses
-            work = pool.submit(_compiled, trained, labels, _chunked(brain[box].shape), samples, seed)
+            work = pool.submit(_compiled, trained, labels, _chunked(brain[box].shape[0], brain.shape), box[1:],
+                               samples, seed)
             volume = fusing.fuse(trained, sources, files.FLOAT).volume
             progress.update(len(brain))
             low, high = np.moveaxis(np.asarray(volume.ranges)[box[0]], -1, 0).transpose(0, 2, 1)
             scale = np.where(high > low, high - low, 1)[..., None, None]
             unit = (values[:, *box] - low[..., None, None]) / scale
-            fused = np.asarray(volume.fused)[box]
+            fused = np.asarray(volume.fused)[box[0]]  # whole slices: the model sees far beyond the box
             progress.set_description(f"decomposing {samples} times, scoring")
             decomposed, deviation, scores = _in_chunks(work, unit, fused, brain[box], progress.update)
+    fused = fused[:, *box[1:]]
     scored = slice_scores.is_scored(brain)[box[0]]
     scores = {title: np.where(scored, scores[title], np.nan) for title in slice_scores.titles(labels) if scores}
     return Examination(
@@ -105,18 +107,14 @@ def examine(trained: TrainedModel, sources: Sequence[Series], tumour: np.ndarray
                                list(labels)))
 
 
-def brain_box(brain: np.ndarray, multiple: int) -> tuple[slice, slice, slice]:
-    """The places (z, y, x) of a (Z, H, W) mask that hold it, `MARGIN` pixels wider in y and x; all where it is empty.
-
-    It begins and ends at multiples of `multiple` in y and x (or at the edge): the flow sees blocks of so many pixels.
-    """
+def brain_box(brain: np.ndarray) -> tuple[slice, slice, slice]:
+    """The places (z, y, x) of a (Z, H, W) mask that hold it, `MARGIN` pixels wider in y and x; all if it is empty."""
     if not brain.any():
         return (slice(0, brain.shape[0]), slice(0, brain.shape[1]), slice(0, brain.shape[2]))
     result = []
-    for axis, margin, step in ((0, 0, 1), (1, MARGIN, multiple), (2, MARGIN, multiple)):
+    for axis, margin in ((0, 0), (1, MARGIN), (2, MARGIN)):
         there = np.flatnonzero(brain.any(tuple(other for other in range(3) if other != axis)))
-        first, last = max(int(there[0]) - margin, 0) // step * step, -(-(int(there[-1]) + 1 + margin) // step) * step
-        result.append(slice(first, min(last, brain.shape[axis])))
+        result.append(slice(max(int(there[0]) - margin, 0), min(int(there[-1]) + 1 + margin, brain.shape[axis])))
     return (result[0], result[1], result[2])
 
 
@@ -132,31 +130,34 @@ Parts = tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]
 Work = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], Parts]
 
 
-def _chunked(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape of the slices that are worked on at a time."""
-    return (min(CHUNK, shape[0]), *shape[1:])
+def _chunked(count: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of the slices that are worked on at a time: of `count` of a volume of this shape."""
+    return (min(CHUNK, count), *shape[1:])
 
 
-def _compiled(trained: TrainedModel, labels: Sequence[str], size: tuple[int, ...], samples: int, seed: int) -> Work:
-    """What is done to some slices, of one shape: mean and deviation of their decompositions, and their scores."""
+def _compiled(trained: TrainedModel, labels: Sequence[str], size: tuple[int, ...], cut: tuple[slice, slice],
+              samples: int, seed: int) -> Work:
+    """What is done to some whole slices, of one shape: decomposed, then cut to a box of y and x and scored there."""
     count, key = len(labels), jax.random.key(seed)
     ranges = np.tile(np.array([0, 1], np.float32), (size[0], count, 1))
 
     def decompose(fused: jax.Array, numbers: jax.Array) -> tuple[jax.Array, jax.Array]:
         volume = volumes.from_fused(fused, ranges, trained.model.multiple)
-        return volumes.decompose_samples(trained.model, trained.variables, volume, key=key, samples=samples,
-                                         prior=trained.prior, numbers=numbers)
+        mean, deviation = volumes.decompose_samples(trained.model, trained.variables, volume, key=key, samples=samples,
+                                                    prior=trained.prior, numbers=numbers)
+        return mean[:, :, *cut], deviation[:, :, *cut]
 
-    image, stack = (jax.ShapeDtypeStruct(shape, np.float32) for shape in ((*size, 1), (count, *size, 1)))
+    small = (size[0], *(side.stop - side.start for side in cut))
+    image, stack = (jax.ShapeDtypeStruct(shape, np.float32) for shape in ((*small, 1), (count, *small, 1)))
     flat, numbers = jax.ShapeDtypeStruct(size, np.float32), jax.ShapeDtypeStruct(size[:1], np.int32)
     decomposed = jax.jit(decompose).lower(flat, numbers).compile()
     mask = jax.ShapeDtypeStruct(image.shape, bool)
     score = (slice_scores.make_score(labels).lower(stack, image, stack, mask).compile()
-             if min(size[1:]) >= slice_scores.SMALLEST else None)
+             if min(small[1:]) >= slice_scores.SMALLEST else None)
 
     def run(sources: np.ndarray, fused: np.ndarray, brain: np.ndarray, numbers: np.ndarray) -> Parts:
         mean, deviation = decomposed(fused, numbers)
-        scores = {} if score is None else score(sources[..., None], fused[..., None], jnp.expand_dims(mean, -1),
+        scores = {} if score is None else score(sources[..., None], fused[:, *cut, None], jnp.expand_dims(mean, -1),
                                                 brain[..., None])
         return np.asarray(mean), np.asarray(deviation), {title: np.asarray(value) for title, value in scores.items()}
 
@@ -166,7 +167,7 @@ def _compiled(trained: TrainedModel, labels: Sequence[str], size: tuple[int, ...
 def _in_chunks(work: Future[Work], sources: np.ndarray, fused: np.ndarray, brain: np.ndarray,
                done: Callable[[int], object]) -> Parts:
     """Decomposed images, their deviation and the scores of every slice, some at a time, two at once."""
-    run, count, size = work.result(), len(fused), _chunked(fused.shape)[0]
+    run, count, size = work.result(), len(fused), min(CHUNK, len(fused))
 
     def one(start: int) -> Parts:
         z = np.minimum(np.arange(start, start + size), count - 1).astype(np.int32)  # one shape, one compilation
