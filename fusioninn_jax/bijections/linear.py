@@ -27,6 +27,11 @@ def _with_channels(x: jax.Array) -> jax.Array:
     return checked("mean_difference", x, "(B, ..., C) with C ≥ 2", lambda shape: len(shape) > 1 and shape[-1] > 1)
 
 
+def _in_type_of(x: jax.Array, matrix: np.ndarray) -> jax.Array:
+    """A copy of its own: a kept array that was once traced in float32 would be met in float32 under x64 too."""
+    return jnp.asarray(matrix.astype(x.dtype))
+
+
 def mean_difference_forward(x: jax.Array, *, position: int = 0) -> tuple[jax.Array, jax.Array]:
     """The mean of the channels at `position`, differences of neighbouring ones in the others.
 
@@ -42,14 +47,14 @@ def mean_difference_forward(x: jax.Array, *, position: int = 0) -> tuple[jax.Arr
       ValueError: fewer than two channels.
     """
     x = _with_channels(x)
-    return mixed(jnp.asarray(_mean_difference_matrix(x.shape[-1], position)), x), no_log_det(x)
+    return mixed(_in_type_of(x, _mean_difference_matrix(x.shape[-1], position)), x), no_log_det(x)
 
 
 def mean_difference_inverse(y: jax.Array, *, position: int = 0) -> tuple[jax.Array, jax.Array]:
     """The inverse of `mean_difference_forward`; arguments and errors as there."""
     y = _with_channels(y)
     inverse = np.linalg.inv(_mean_difference_matrix(y.shape[-1], position))
-    return mixed(jnp.asarray(inverse), y), no_log_det(y)
+    return mixed(_in_type_of(y, inverse), y), no_log_det(y)
 
 
 def mean_difference(position: int = 0) -> Bijection:
