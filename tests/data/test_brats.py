@@ -195,7 +195,8 @@ def test_hidden_doubles_links_and_strange_files_are_passed_over(three, tmp_path,
     (three / "HGG" / "up").symlink_to(three)
     builder, _ = _run(three, tmp_path / "out")
     assert builder.info.metadata["counts"]["subjects_found"] == 3
-    assert "their naming not being understood: 1" in capsys.readouterr().out
+    assert ("image files passed over: 1\n  stroke/sub-1_dwi.nii.gz: its name is of no known naming\n"
+            in capsys.readouterr().out)
 
 
 def test_the_authors_hdf5(tmp_path):
