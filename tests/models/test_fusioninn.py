@@ -87,7 +87,7 @@ def test_the_official_formulation_brings_its_own_architecture():
 @pytest.mark.parametrize("squeeze", ["haar", "pixel"])
 def test_blocks_at_any_levels(levels, multiple, squeeze):
     with jax.enable_x64(True):
-        model = models.get("fusioninn", {"levels": levels, "squeeze": squeeze, "widths": (3,)})
+        model = models.get("fusioninn", {"levels": levels, "blocks": 3, "squeeze": squeeze, "widths": (3,)})
         assert model.multiple == multiple
         sources = jnp.split(batch((2, 16, 24), dtype=jnp.float64), 2, -1)
         variables = {"params": perturbed(jax.jit(model.init)(jax.random.key(0), *sources)["params"], 0.05)}
@@ -168,7 +168,7 @@ def test_log_det_of_the_flow_is_that_of_its_jacobian():
 
 @pytest.mark.parametrize("sources", [2, 3, 4])
 def test_any_number_of_sources(sources):
-    model = models.get("fusioninn", {"sources": sources})
+    model = models.get("fusioninn", {"sources": sources, "blocks": 3})
     images = jnp.split(batch((2, 16, 16), sources), sources, -1)
     variables = {"params": perturbed(jax.jit(model.init)(jax.random.key(0), *images)["params"], TRAINED)}
     fused, latent = model.fuse(variables, *images)
@@ -194,7 +194,7 @@ def test_a_source_thrown_out_of_the_range_is_pulled_back_in():
 
 
 def test_bfloat16_conditioners_keep_the_flow_invertible():
-    model = models.get("fusioninn", {"dtype": "bfloat16"})
+    model = models.get("fusioninn", {"dtype": "bfloat16", "blocks": 3})
     sources = jnp.split(batch((2, 16, 16)), 2, -1)
     variables = {"params": perturbed(jax.jit(model.init)(jax.random.key(0), *sources)["params"], TRAINED)}
     fused, latent = model.fuse(variables, *sources)

@@ -18,7 +18,8 @@ from tests import tolerances, training_case
 
 SWEEP = """
 from tests import training_case
-RUNS = {{"deepfuse": {{"model.name": "deepfuse", "model.deepfuse.width": 2}}, "fusioninn": {{"losses.alpha": 0.5}}}}
+RUNS = {{"deepfuse": {{"model.name": "deepfuse", "model.deepfuse.width": 2}},
+        "fusioninn": {{"losses.alpha": 0.5, "model.fusioninn.blocks": 1}}}}
 TABLE = {{"α (k = 3, λ = 0.8)": {{"0.5": "fusioninn"}}}}
 
 def get_config(argument):
