@@ -8,7 +8,7 @@
 | `model`, `prior` | fingerprint of the model that fused, prior of its latent |
 | `image` | slope and intercept of the fused image, for formats that cannot hold them |
 | `sources` | for each source: type, slope, intercept, format and, without patient data, its header; chroma |
-| `ranges` | (Z, m, 2) minimum and maximum of each slice of each source, in its units |
+| `ranges` | (Z, m, 2) minimum and maximum of each slice of each source, in its units; none for a mean |
 | `affine` | of the fused image, voxel indices to millimetres |
 | `sha256` | of a latent's channels |
 | `seal` | SHA-256 of the text without it; version 1 had none |
@@ -149,7 +149,7 @@ def sources(record: Provenance, like: Series, path: pathlib.Path = pathlib.Path(
     """
     with guarded.reading(path, "the record of the fusion in it is damaged", "fuse anew"):
         count = len(like.stored)
-        if len(record["ranges"]) != count:
+        if len(record["ranges"]) != count and (record["ranges"] or "archive" not in record):
             raise guarded.Damaged(f"it tells of {len(record['ranges'])} slices, there are {count}")
         return [Series(np.zeros(like.stored.shape, np.dtype(source["dtype"])),
                        np.broadcast_to(np.asarray(source["slope"], float), count),

@@ -48,20 +48,21 @@ def check(record: dict[str, object]) -> None:
     image = _object(record.get("image"), "image")
     _scale(image)
     sources = _list(record.get("sources"), "sources", MOST_SOURCES)
-    ranges = _list(record.get("ranges"), "ranges", MOST_SLICES)
+    ranges = _list(record.get("ranges"), "ranges", MOST_SLICES, 0 if "archive" in record else 1)  # a mean has none
     for of_slice in ranges:
         for pair in _list(of_slice, "ranges", len(sources), len(sources)):
             low, high = (_number(value, "ranges") for value in _list(pair, "ranges", 2, 2))
             _require(low <= high, "ranges")
     for source in sources:
-        _check_source(_object(source, "sources"), len(ranges))
+        _check_source(_object(source, "sources"), *([len(ranges)] * 2 if ranges else [1, MOST_SLICES]))
 
 
-def _check_source(source: dict[str, object], slices: int) -> None:
+def _check_source(source: dict[str, object], least: int, most: int) -> None:
+    """A source of so many slices."""
     _require(source.get("dtype") in TYPES, "dtype")
     for key in ("slope", "intercept"):
         values = source.get(key)
-        for value in _list(values, key, slices, slices) if isinstance(values, list) else [values]:
+        for value in _list(values, key, most, least) if isinstance(values, list) else [values]:
             _require(_number(value, key) != 0 or key == "intercept", key)
     origin = _object(source.get("origin"), "origin")
     kind = origin.get("kind")
