@@ -11,7 +11,7 @@ import ml_collections
 
 from fusioninn_jax.input_pipeline import Prepared
 from fusioninn_jax.models import Variables
-from fusioninn_jax.score_names import BRAIN, of_fused
+from fusioninn_jax.score_names import BRAIN, of_decomposed, of_fused
 
 
 def of_devices(devices: Sequence[jax.Device]) -> str:
@@ -62,7 +62,7 @@ def scores(step: int, means: dict[str, float], modalities: Sequence[str]) -> str
 
 def _decomposed(means: dict[str, float], source: int) -> str:
     """The name of the decomposed source's SSIM, however training kept the fused image."""
-    found = [name for name in means if name.startswith(f"ssim_decomposed_{source}_") and name.endswith(BRAIN)]
+    found = [name for name in means if name.startswith(of_decomposed("ssim", source, "")) and name.endswith(BRAIN)]
     return found[0] if found else ""
 
 
