@@ -11,6 +11,6 @@ def get_config() -> ml_collections.ConfigDict:
     """The phantom configuration, shortened."""
     config = phantom.get_config()
     config.data.crop = (64, 64)
-    config.train.steps = 800
-    config.train.eval_every = 400
+    config.train.steps = 600
+    config.train.eval_every = 300
     return config
