@@ -25,14 +25,20 @@ def hold(folder: str | os.PathLike[str]) -> Iterator[None]:
       folder: made where it is missing.
 
     Raises:
-      UserError: another run holds it.
+      UserError: another run holds it, or something else lies in its place.
     """
     path = epath.Path(folder).expanduser() / FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if "://" in os.fspath(path):
-        yield
-        return
-    with open(path, "a+") as file:
+    remote = "://" in os.fspath(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = contextlib.nullcontext() if remote else open(path, "a+")
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written to ({error.strerror} at {error.filename}); choose another "
+                        "--workdir, or move what is in the way") from error
+    with opened as file:
+        if file is None:
+            yield
+            return
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
