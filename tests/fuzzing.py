@@ -88,7 +88,8 @@ def _series(path: pathlib.Path) -> list[np.ndarray]:
 
 def _archive(path: pathlib.Path) -> list[np.ndarray]:
     image = files.read(path)
-    content = archive.payload(path)
+    record = provenance.check(image.record, path, "fused")
+    content = archive.payload(path, record)
     if content is None:
         raise UserError("the archive is none any more")  # `decompose` goes on with the fused image alone
     sources = decompose.from_archive(path, image, provenance.check(image.record, path, "fused"), content)
