@@ -48,8 +48,10 @@ def restore(workdir, whole, data_dir):
 
 
 def flip(path, place=0.5):
+    """One bit here and there from a place on: a single one may hit bytes that a state does not use."""
     content = bytearray(path.read_bytes())
-    content[int(place * len(content))] ^= 1
+    for position in range(int(place * len(content)), len(content), 101):
+        content[position] ^= 1
     path.write_bytes(content)
 
 
