@@ -17,9 +17,9 @@ CHANGES: dict[str, dict[str, object]] = {
     # `characteristic` knows N(0, I) alone
     **{f"latent_{prior}": {"losses.prior": prior, "losses.latent": "white"} for prior in ("zeros", "uniform", "ones")},
 }
-# the paper's middle and its loss, whatever the base has; three blocks of the flow from logits to logits
+# the paper's middle and its fusion loss, whatever the base has
 PUBLISHED = {"losses.alpha": 0.5, "losses.lam": 0.8, "losses.fusion_target": "sources",
-             "model.fusioninn.formulation": "logit", "model.fusioninn.blocks": 3}
+             "model.fusioninn.blocks": 3}
 RUNS = {name: PUBLISHED | changes for name, changes in CHANGES.items()}
 # Section -> row -> run; the same names as in fusioninn_jax.tables.published.TABLE2, whose numbers stand beside ours.
 TABLE = {
