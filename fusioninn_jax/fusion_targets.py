@@ -9,12 +9,12 @@ A setting `fusion_target` is one of
   a training-free system      by its name: salient_mean, mean, max, laplacian_pyramid, wavelet, guided_filter, ...
   a blend of those            for example "0.75*mean+0.25*max"; the weights are divided by their sum,
   a folder                    of a trained system's checkpoints, or of images that any method fused; those are
-                              computed or read once, before training (`training.targets`).
+                              computed or read once, before training (`scoring.target_pictures`).
 """
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,6 @@ from fusioninn_jax import models
 from fusioninn_jax.models.salient import salient_mean
 
 SOURCES = "sources"
-Rule = Callable[..., jax.Array]
 
 
 def is_folder(setting: str) -> bool:

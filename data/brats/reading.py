@@ -10,6 +10,7 @@ import numpy as np
 from data.brats.layouts import MODALITIES, MSD_CHANNELS
 from data.brats.naming import Subject
 from fusioninn_jax import regions
+from fusioninn_jax.brain import inside
 from fusioninn_jax.formats import background, hdf5, image_io
 from fusioninn_jax.runtime.errors import UserError
 
@@ -104,7 +105,7 @@ def keep(slices: Slices, *, annotated: bool, required_labels: Sequence[int], min
     An annotated slice must hold every required label; without annotation, or with no label required, at least
     `min_brain_fraction` of its pixels must be brain (any source > 0). A slice without brain is never kept.
     """
-    brain = (slices.sources > 0).any(axis=-1).mean(axis=(1, 2))
+    brain = inside(slices.sources).mean(axis=(1, 2, 3))
     if annotated and required_labels:
         holds = [(slices.mask == label).any(axis=(1, 2, 3)) for label in required_labels]
         return np.logical_and.reduce(holds) & (brain > 0)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from fusioninn_jax.brain import inside
 from fusioninn_jax.models.classical import average, stack_sources
 
 QUANTILES = (0.16, 0.5, 0.84)
@@ -36,7 +37,7 @@ def brain_levels(sources: jax.Array) -> jax.Array:
       (B, 3, M), the values at rank floor(q · (n - 1)) of the n brain pixels for q in QUANTILES; 0 where there is no
       brain.
     """
-    brain = (sources > 0).any(-1, keepdims=True)
+    brain = inside(sources)
     count = brain.sum((1, 2))[:, None]  # (B, 1, 1)
     ordered = jnp.sort(jnp.where(brain, sources, jnp.inf).reshape(len(sources), -1, sources.shape[-1]), axis=1)
     ranks = jnp.floor(jnp.asarray(QUANTILES)[:, None] * jnp.maximum(count - 1, 0)).astype(jnp.int32)
@@ -53,7 +54,7 @@ def saliency(sources: jax.Array, levels: jax.Array) -> jax.Array:
     Returns:
       (B, H, W, 1) in [0, CAP], 0 outside the brain.
     """
-    brain = (sources > 0).any(-1, keepdims=True).astype(sources.dtype)
+    brain = inside(sources).astype(sources.dtype)
     low, median, high = (levels[:, i, None, None] for i in range(3))
     standing_out = (sources - median) / jnp.maximum((high - low) / 2, MIN_SPREAD) - THRESHOLD
     strongest = jnp.clip(standing_out.max(-1, keepdims=True), 0, CAP) * brain
