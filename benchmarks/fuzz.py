@@ -7,12 +7,10 @@ a sealed file, and says the seed that shows it.
 from __future__ import annotations
 
 import argparse
-import collections
 import contextlib
 import io
 import pathlib
 import tempfile
-import time
 
 from tests import fuzzing
 
@@ -24,15 +22,11 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    counts: collections.Counter[tuple[str, str]] = collections.Counter()
     with tempfile.TemporaryDirectory() as folder:
         said = io.StringIO()
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            start = time.monotonic()
-            for outcome in fuzzing.rounds(pathlib.Path(folder), args.seed, fuzzing.subjects(pathlib.Path(folder))):
-                counts[outcome] += 1
-                if time.monotonic() - start > 60 * args.minutes:
-                    break
+            root = pathlib.Path(folder)
+            counts = fuzzing.counted(fuzzing.rounds(root, args.seed, fuzzing.subjects(root)), seconds=60 * args.minutes)
     print(fuzzing.table(counts))
 
 

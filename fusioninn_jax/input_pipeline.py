@@ -108,10 +108,12 @@ def open_folder(folder: epath.Path) -> Prepared:
         channels = builder.info.features["sources"].shape[-1]
         metadata = dict(builder.info.metadata or {})
         splits = dict(builder.info.splits)
+        prepared_data.check_sizes(folder, splits)
+    except UserError:
+        raise
     except Exception as error:  # TFDS raises many kinds for a file that it cannot understand
         what = f"this and {prepared_data.FEATURES} are not understood ({first_line(error)[:100]})"
         raise prepared_data.damaged(folder / prepared_data.INFO, what) from error
-    prepared_data.check_sizes(folder, splits)
     named = metadata.get("modalities") or [f"source {i + 1}" for i in range(channels)]
     if not isinstance(named, list | tuple) or len(named) != channels:
         raise prepared_data.damaged(folder / prepared_data.METADATA, f"does not name {channels} modalities")

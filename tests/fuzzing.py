@@ -8,6 +8,7 @@ import collections
 import dataclasses
 import pathlib
 import shutil
+import time
 from collections.abc import Callable, Iterator
 
 import jax
@@ -87,12 +88,13 @@ def _series(path: pathlib.Path) -> list[np.ndarray]:
 
 
 def _archive(path: pathlib.Path) -> list[np.ndarray]:
+    archive.check_seal(path)
     image = files.read(path)
     record = provenance.check(image.record, path, "fused")
     content = archive.payload(path, record)
     if content is None:
         raise UserError("the archive is none any more")  # `decompose` goes on with the fused image alone
-    sources = decompose.from_archive(path, image, provenance.check(image.record, path, "fused"), content)
+    sources = decompose.from_archive(path, image, record, content)
     return [source.stored for source in sources]
 
 
@@ -146,7 +148,7 @@ def subjects(root: pathlib.Path) -> list[Subject]:
     found = [Subject(name, root / name, (file,), _series) for name, file in plain]
     slices = tuple(sorted(path.name for path in (root / "dicom").iterdir()))
     found.append(Subject("dicom", root / "dicom", slices, lambda path: _series(path.parent)))
-    found.append(Subject("archive", root / "archive", ("f.nii",), _archive, rate=4))
+    found.append(Subject("archive", root / "archive", ("f.nii",), _archive, sealed=True, rate=4))
     found.append(Subject("latent", root / "latent", ("z.nii",), _latent))
     found.append(Subject("model", root / "model", ("weights.npz", "config.json"), _model, rate=4))
     found.append(Subject("decompose", root / "fused", ("f.nii",), _decomposed, rate=8))
@@ -169,6 +171,24 @@ def rounds(root: pathlib.Path, seed: int, every: list[Subject]) -> Iterator[tupl
                                  f"{subject.name}, seed {seed}, round {number}")
                 yield subject.name, outcome
         number += 1
+
+
+def counted(outcomes: Iterator[tuple[str, str]], *, seconds: float, least: int = 0,
+            after_each: Callable[[], object] = lambda: None) -> collections.Counter[tuple[str, str]]:
+    """How often each of the `rounds` came, over so many seconds and at least so many rounds."""
+    counts: collections.Counter[tuple[str, str]] = collections.Counter()
+    start = time.monotonic()
+    for outcome in outcomes:
+        counts[outcome] += 1
+        after_each()
+        if time.monotonic() - start > seconds and counts.total() >= least:
+            break
+    return counts
+
+
+def mostly_damaged(counts: collections.Counter[tuple[str, str]]) -> bool:
+    """Whether the damage was worth the name: more than a tenth of the files gave an error."""
+    return sum(count for (_, outcome), count in counts.items() if outcome == "error") > counts.total() / 10
 
 
 def _round(trial: pathlib.Path, rng: np.random.Generator, subject: Subject, whole: list[np.ndarray],

@@ -1,7 +1,4 @@
 """Seeded damage to a checkpoint and to prepared examples: what was saved comes back, or one line."""
-import collections
-import time
-
 import pytest
 
 from fusioninn_jax import train
@@ -19,14 +16,9 @@ def workdir_fixture(data_dir, tmp_path_factory):
     return workdir
 
 
-@pytest.mark.parametrize("kind", ["checkpoint"])
+@pytest.mark.parametrize("kind", ["checkpoint", "tfrecord", "description of a dataset"])
 def test_damage_is_found_or_does_no_harm(kind, data_dir, workdir, tmp_path, capsys):
     every = [subject for subject in fuzzing.training_subjects(data_dir, workdir) if subject.name == kind]
-    counts: collections.Counter = collections.Counter()
-    start = time.monotonic()
-    for outcome in fuzzing.rounds(tmp_path, 0, every):
-        counts[outcome] += 1
-        capsys.readouterr()
-        if time.monotonic() - start > SECONDS and counts.total() >= LEAST:
-            break
-    assert sum(count for (_, outcome), count in counts.items() if outcome == "error") > counts.total() / 10, counts
+    counts = fuzzing.counted(fuzzing.rounds(tmp_path, 0, every), seconds=SECONDS, least=LEAST,
+                             after_each=capsys.readouterr)
+    assert fuzzing.mostly_damaged(counts), counts
