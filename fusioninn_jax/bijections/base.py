@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+Tree = TypeVar("Tree")  # a pytree of arrays
 Params = Any  # a pytree of arrays
 Condition = Any  # a pytree of arrays, each with the batch as its first axis; None: no condition
 Result = tuple[jax.Array, jax.Array]
@@ -106,15 +107,19 @@ def no_log_det(x: jax.Array) -> jax.Array:
 
 
 def each(log_det: jax.Array, x: jax.Array) -> jax.Array:
-    """A log-det that is the same for all examples, or (B,) already, as (B,): one for each example of `x`.
+    """A log-det that is the same for all examples, or (B,) already, as (B,): one for each example of `x`."""
+    return varying_as(jnp.broadcast_to(log_det, x.shape[:1]), x)
 
-    Within `shard_map` it varies between devices as `x` does, whatever it was made of: a choice between the same two.
+
+def varying_as(tree: Tree, x: jax.Array) -> Tree:
+    """Arrays, within `shard_map` marked to vary between the devices between which `x` does; elsewhere as they are.
+
+    Loops and custom derivatives want alike marks on what they combine; gradients of what was marked are summed.
     """
-    own = jnp.broadcast_to(log_det, x.shape[:1])
-    if 0 in x.shape[1:]:
-        return own
-    first = x[(slice(None), *[0] * (x.ndim - 1))]
-    return jnp.where(first == first, own, own)
+    def marked(leaf: jax.Array) -> jax.Array:
+        own, wanted = (jax.typeof(array).manual_axis_type.varying for array in (leaf, x))
+        return jax.lax.pcast(leaf, tuple(sorted(wanted - own)), to="varying") if wanted - own else leaf
+    return jax.tree.map(marked, tree)
 
 
 def of_dtype(params: Params, x: jax.Array) -> Params:

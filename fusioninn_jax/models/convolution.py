@@ -16,6 +16,8 @@ import jax
 import jax.flatten_util
 import jax.numpy as jnp
 
+from fusioninn_jax.bijections.base import varying_as
+
 Offsets = list[tuple[int, int]]
 OFFSETS: Offsets = [(row, column) for row in range(3) for column in range(3)]
 # measured best on two cores (docs/PERFORMANCE.md)
@@ -36,16 +38,7 @@ def conv_relu_conv(weights: ConvPair, x: jax.Array) -> jax.Array:
     """conv3x3, ReLU, conv3x3 with zero padding: (B, H, W, c) -> (B, H, W, o)."""
     if 0 in x.shape:
         return jnp.zeros((*x.shape[:3], weights.bias2.size), x.dtype)
-    return jax.lax.platform_dependent(_varying_as(x, weights), x, cpu=_by_products, default=_by_convolutions)
-
-
-def _varying_as(x: jax.Array, weights: ConvPair) -> ConvPair:
-    """The weights; within `shard_map` marked as each device's own, so that JAX sums their gradients after the loops.
-
-    XLA drops a choice between the same two.
-    """
-    first = x.ravel()[0]
-    return jax.tree.map(lambda weight: jnp.where(first == first, weight, weight), weights)
+    return jax.lax.platform_dependent(varying_as(weights, x), x, cpu=_by_products, default=_by_convolutions)
 
 
 def _by_convolutions(weights: ConvPair, x: jax.Array) -> jax.Array:
