@@ -39,7 +39,7 @@ LIMITS: Mapping[str, Rule] = MappingProxyType({
     "model.deepfuse.width": _WIDTH,
     "model.funfusean.width": _WIDTH,
     "model.half_unet.width": _WIDTH,
-    "model.half_unet.sources": _SOURCES,
+    "model.half_unet.sources": between(1, 64),  # one: a segmentation network, as published
     "model.unet.width": _WIDTH,
     "model.unet.sources": _SOURCES,
     "model.unet_plus_plus.width": _WIDTH,

@@ -82,7 +82,8 @@ def _folder(workdir: Folder) -> epath.Path:
 
 def _steps(folder: epath.Path) -> list[int]:
     """The steps of the checkpoints in a folder, oldest first; unfinished ones have other names."""
-    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit()) if folder.is_dir() else []
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return sorted(int(name) for name in names if name.isascii() and name.isdigit())
 
 
 def save(manager: ocp.CheckpointManager, state: TrainState, config: ml_collections.ConfigDict,

@@ -34,11 +34,16 @@ def _write_errors() -> tuple[type[Exception], ...]:
 
 
 def read_lines(path: Any) -> list[dict[str, Any]]:
-    """The records of a file of JSON lines; [] where there is no file. A line cut short by a crash is left out."""
+    """The records of a file of JSON lines; [] where there is no file.
+
+    A line cut short by a crash is left out, as is whatever else is no record of a step.
+    """
     records = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        with contextlib.suppress(json.JSONDecodeError):
-            records.append(json.loads(line))
+    for line in path.read_bytes().decode(errors="replace").splitlines() if path.exists() else []:
+        with contextlib.suppress(json.JSONDecodeError, RecursionError):
+            record = json.loads(line)
+            if isinstance(record, dict) and isinstance(record.get("step"), int):
+                records.append(record)
     return records
 
 

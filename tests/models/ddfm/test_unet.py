@@ -61,7 +61,7 @@ def test_a_wrong_file_is_named(change, message):
     ({"channels": 48}, "divisible by 32"),
     ({"attention": (3,)}, "the levels are 1, 2, 4, 8, 16, 32 times smaller"),
     ({"head_channels": 48}, "must divide"),
-    ({"image_channels": 2}, "must be 1 or 3"),
+    ({"image_channels": 2}, "1 or 3"),
     ({"steps": 1}, "between 2 and the 1000 steps"),
     ({"step": 100}, "did you mean 'steps'"),
 ])
