@@ -103,10 +103,14 @@ def test_shard_map_and_named_sharding(case):
     def mapped(params, x, condition):
         return jax.lax.psum(loss(params, x, condition), "batch")
 
+    @jax.jit
+    def both(params, x, condition):
+        return [jax.value_and_grad(of, (0, 1))(params, x, condition) for of in (mapped, loss)]
+
     expected = jax.jit(jax.value_and_grad(loss, (0, 1)))(params, x, condition)
-    close(jax.jit(jax.value_and_grad(mapped, (0, 1)))(params, x, condition), expected, case)
     placed = jax.device_put((x, condition), NamedSharding(mesh, P("batch")))
-    close(jax.jit(jax.value_and_grad(loss, (0, 1)))(params, *placed), expected, case)
+    for found in both(params, *placed):
+        close(found, expected, case)
 
 
 def test_export_with_an_open_batch_and_donation(case):
@@ -151,15 +155,21 @@ def test_pickle(case):
 def test_batches_of_none_and_one(case):
     bijection, params, x, condition = prepared(case)
     whole, _ = jax.jit(bijection.forward)(params, x, condition)
-    for count in (0, 1):
-        some, given = x[:count], None if condition is None else condition[:count]
-        y, log_det = jax.jit(bijection.forward)(params, some, given)
+
+    @jax.jit
+    def of_each(params, x, condition):
+        results = []
+        for count in (0, 1):
+            some, given = x[:count], None if condition is None else condition[:count]
+            y, log_det = bijection.forward(params, some, given)
+            back, _ = bijection.inverse(params, y, given)
+            results.append((y, log_det, back, jax.grad(loss_of(case), 1)(params, some, given)))
+        return results
+
+    for count, (y, log_det, back, gradient) in enumerate(of_each(params, x, condition)):
         assert y.shape == (count, *whole.shape[1:]) and log_det.shape == (count,)
         close(y, whole[:count], case)
-        back, _ = jax.jit(bijection.inverse)(params, y, given)
-        assert back.shape == some.shape
-        gradient = jax.jit(jax.grad(loss_of(case), 1))(params, some, given)
-        assert gradient.shape == some.shape and np.isfinite(gradient).all()
+        assert back.shape == gradient.shape == (count, *x.shape[1:]) and np.isfinite(gradient).all()
 
 
 def test_integers_are_refused(case):
