@@ -20,7 +20,6 @@ import jax
 import jax.numpy as jnp
 
 from fusioninn_jax import models
-from fusioninn_jax.models.salient import salient_mean
 
 SOURCES = "sources"
 
@@ -60,13 +59,12 @@ def parse(setting: str) -> Mapping[str, float]:
     return {name: weight / total for name, weight in weights.items()}
 
 
-def of_rule(setting: str, sources: tuple[jax.Array, ...], levels: jax.Array | None) -> jax.Array:
+def of_rule(setting: str, sources: tuple[jax.Array, ...]) -> jax.Array:
     """The target picture that a rule or a blend gives; no gradient flows through it.
 
     Args:
       setting: see the module's top; neither `sources` nor a folder.
       sources: m images (B, H, W, 1) in [0, 1].
-      levels: (B, 3, m) quantiles of the whole slices' brains (`models.salient.brain_levels`) where `sources` are crops.
 
     Returns:
       (B, H, W, 1) in [0, 1].
@@ -74,9 +72,5 @@ def of_rule(setting: str, sources: tuple[jax.Array, ...], levels: jax.Array | No
     Raises:
       ValueError: a setting that cannot be parsed.
     """
-    def image(name: str) -> jax.Array:
-        if name == "salient_mean":
-            return salient_mean(*sources, levels=levels)
-        return models.get(name).fuse({}, *sources)[0]
-    blend = [weight * image(name) for name, weight in parse(setting).items()]
+    blend = [weight * models.get(name).fuse({}, *sources)[0] for name, weight in parse(setting).items()]
     return jax.lax.stop_gradient(jnp.stack(blend).sum(0))

@@ -35,7 +35,6 @@ with epy.lazy_imports(success_callback=_leave_accelerator):  # they take seconds
 
 Batch = dict[str, np.ndarray]
 NORMALISATIONS = ("minmax", "percentile")
-QUANTILES = (0.16, 0.5, 0.84)  # of `brain_levels`; those of models.salient
 # what TensorFlow says of images that cannot share a batch, and `_of_one_size` of those that it would mix up
 UNLIKE_SIZES = ("Cannot batch", "Cannot add tensor to the batch", "batch elements with different shapes",
                 "images differ in size")
@@ -185,18 +184,6 @@ def _percentile(image: tf.Tensor, fraction: float = 0.999) -> tf.Tensor:
     return inside[tf.cast(tf.math.floor(fraction * tf.cast(tf.size(inside) - 1, tf.float32)), tf.int32)]
 
 
-def brain_levels(sources: tf.Tensor, quantiles: tuple[float, ...] = QUANTILES) -> tf.Tensor:
-    """(H, W, M) in [0, 1] -> (Q, M), each modality's quantiles over the brain, where any modality is above 0.
-
-    The value at rank floor(q · (n - 1)) of n pixels, as `models.salient.brain_levels`; 0 where there is no brain.
-    Taken before a slice is cropped, since what stands out does so in the whole slice.
-    """
-    inside = tf.boolean_mask(sources, tf.reduce_any(sources > 0, axis=-1))  # (n, M)
-    ordered = tf.sort(tf.concat([inside, tf.zeros((1, sources.shape[-1]))], 0)[:tf.maximum(tf.shape(inside)[0], 1)], 0)
-    last = tf.cast(tf.shape(ordered)[0] - 1, tf.float32)
-    return tf.gather(ordered, tf.cast(tf.math.floor(tf.constant(quantiles) * last), tf.int32))
-
-
 def _decode(prepared: Prepared, normalisation: str, number: tf.Tensor, example: dict[str, Any]) -> dict[str, Any]:
     features = prepared.builder.info.features
     sources = normalise(features["sources"].decode_example(example["sources"]), normalisation)
@@ -268,8 +255,8 @@ def train_batches(prepared: Prepared, config: ml_collections.ConfigDict, *, batc
       process_count: number of processes.
 
     Yields:
-      `sources` (b, H, W, M), `levels` (b, 3, M) of the whole slices (`brain_levels`), `mask` (b, H, W, 1), `number`
-      (b,), the slices' numbers in the split; where the dataset has `targets` also `target` (b, H, W, 1) in [0, 1].
+      `sources` (b, H, W, M), `mask` (b, H, W, 1), `number` (b,), the slices' numbers in the split;
+      where the dataset has `targets` also `target` (b, H, W, 1) in [0, 1].
 
     Raises:
       UserError: no such split, or, without a crop, images of unlike size in a batch.
@@ -292,10 +279,9 @@ def train_batches(prepared: Prepared, config: ml_collections.ConfigDict, *, batc
 
     def prepare(position: tf.Tensor, numbered: tuple[tf.Tensor, dict[str, Any]]) -> dict[str, Any]:
         example = _decode(prepared, config.normalisation, *numbered)
-        example["levels"] = brain_levels(example["sources"])
         example = _with_target(prepared.targets["train"], example) if "train" in prepared.targets else example
         example = _crop(tuple(config.crop), seed, position, example) if config.crop else example
-        return {name: example[name] for name in ("sources", "levels", "mask", "number", "target") if name in example}
+        return {name: example[name] for name in ("sources", "mask", "number", "target") if name in example}
 
     examples = stream.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     batches = examples.batch(own) if config.crop else _of_one_size(examples, own)

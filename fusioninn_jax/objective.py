@@ -26,13 +26,10 @@ class Slices(NamedTuple):
 
     Attributes:
       sources: (B, H, W, M) in [0, 1].
-      levels: (B, 3, M) quantiles of each whole slice's brain (`models.salient.brain_levels`); None where
-        `sources` are whole slices.
       target: (B, H, W, 1) in [0, 1], the picture that the fused image should be, where it was made beforehand.
     """
 
     sources: jax.Array
-    levels: jax.Array | None = None
     target: jax.Array | None = None
 
 
@@ -53,7 +50,7 @@ def augment(key: jax.Array, example: Slices, config: ml_collections.ConfigDict) 
       the example, sources in [0, 1]. A target made beforehand follows the geometry, not the intensities.
     """
     flip_key, angle_key, intensity_key, order_key = jax.random.split(key, 4)
-    sources, levels, target = example
+    sources, target = example
     modalities = sources.shape[-1]
     images = sources if target is None else jnp.concatenate([sources, target], -1)
     if config.flip:
@@ -64,23 +61,19 @@ def augment(key: jax.Array, example: Slices, config: ml_collections.ConfigDict) 
         images = dm_pix.rotate(images, angle, order=1)
     images = jnp.clip(images, 0, 1)
     sources, target = images[..., :modalities], None if target is None else images[..., modalities:]
-    change = _intensity_change(intensity_key, modalities, config)
-    sources, levels = change(sources), None if levels is None else change(levels)
+    sources = _change_intensity(intensity_key, sources, config)
     if config.swap:
-        order = jax.random.permutation(order_key, modalities)
-        sources, levels = sources[..., order], None if levels is None else levels[..., order]
-    return Slices(sources, levels, target)
+        sources = sources[..., jax.random.permutation(order_key, modalities)]
+    return Slices(sources, target)
 
 
-def _intensity_change(key: jax.Array, modalities: int, config: ml_collections.ConfigDict) -> Callable[..., jax.Array]:
-    """A monotone map of [0, 1] to itself for each modality on the last axis; so it maps quantiles to quantiles."""
-    gamma_key, gain_key = jax.random.split(key)
+def _change_intensity(key: jax.Array, x: jax.Array, config: ml_collections.ConfigDict) -> jax.Array:
+    """A monotone map of [0, 1] to itself for each modality on the last axis."""
+    modalities, (gamma_key, gain_key) = x.shape[-1], jax.random.split(key)
     gammas = jnp.exp(jax.random.uniform(gamma_key, (modalities,), minval=-config.gamma, maxval=config.gamma))
     gains = jax.random.uniform(gain_key, (modalities,), minval=1 - config.gain, maxval=1.0)
-    def change(x: jax.Array) -> jax.Array:
-        powers = dm_pix.adjust_gamma(x, gammas.astype(x.dtype), assume_in_bounds=True) if config.gamma else x
-        return powers * gains.astype(x.dtype) if config.gain else powers
-    return change
+    powers = dm_pix.adjust_gamma(x, gammas.astype(x.dtype), assume_in_bounds=True) if config.gamma else x
+    return powers * gains.astype(x.dtype) if config.gain else powers
 
 
 def split_sources(stack: jax.Array) -> tuple[jax.Array, ...]:
@@ -123,7 +116,7 @@ def fusion_target(slices: Slices, setting: str) -> jax.Array | None:
         return slices.target
     if fusion_targets.is_folder(setting):
         raise ValueError(f"losses.fusion_target is {setting!r}: the batch holds no pictures made beforehand")
-    return fusion_targets.of_rule(setting, split_sources(slices.sources), slices.levels)
+    return fusion_targets.of_rule(setting, split_sources(slices.sources))
 
 
 def loss_parts(model: FusionModel, variables: Variables, slices: Slices, keys: jax.Array,

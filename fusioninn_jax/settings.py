@@ -70,6 +70,8 @@ LOSSES: Table = MappingProxyType({
 FUSIONINN: Table = MappingProxyType({
     "formulation": Setting("linear", "a flow of intensities that starts as mean and difference, exactly invertible; "
                                      "logit: from logits to logits, likewise; official: the authors'"),
+    "opening": Setting("salient_mean", "of linear: the rule that its fused image starts as, salient_mean or mean; the "
+                                       "nearer to losses.fusion_target, the less is left to learn"),
     "sources": Setting(2, "m, of the images that are fused; the latent has m - 1 channels"),
     "blocks": Setting(0, "k, of the flow; 0: the formulation's own, 7 or the paper's 3"),
     "levels": Setting((), "how often each block's image is squeezed, block by block, repeated as needed; empty: the "

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fusioninn_jax import fusion_targets, input_pipeline, losses, models, objective
+from fusioninn_jax import fusion_targets, losses, models, objective
 from fusioninn_jax.models import FusionModel, salient
 from fusioninn_jax.settings import defaults, paper_losses
 from tests.golden import portable_inputs
@@ -54,7 +54,7 @@ def test_the_fusion_loss_is_of_the_given_picture(setting):
 def test_no_gradient_flows_through_the_target():
     stack = pair()
     def of(x):
-        return fusion_targets.of_rule("salient_mean", objective.split_sources(x), None).sum()
+        return fusion_targets.of_rule("salient_mean", objective.split_sources(x)).sum()
     assert float(jnp.abs(jax.grad(of)(stack)).max()) == 0
 
 
@@ -63,28 +63,6 @@ def test_a_system_that_cannot_decompose_keeps_the_papers_loss():
     assert objective.target_setting(models.get("fusioninn"), config) == "salient_mean"
     assert objective.target_setting(models.get("unet"), config) == "sources"
     assert objective.target_setting(models.get("fusioninn"), paper_losses()) == "sources"
-
-
-def test_levels_of_the_pipeline_are_those_of_the_rule():
-    stack = np.array(pair(3, 17))
-    stack[:, :5] = 0
-    stack[2] = 0  # a slice without brain
-    expected = salient.brain_levels(jnp.asarray(stack))
-    assert input_pipeline.QUANTILES == salient.QUANTILES
-    for image, levels in zip(stack, expected, strict=True):
-        np.testing.assert_array_equal(input_pipeline.brain_levels(image).numpy(), levels)
-
-
-def test_a_crop_has_the_target_of_its_whole_slice():
-    stack = pair(1, 64)
-    whole = fusion_targets.of_rule("salient_mean", objective.split_sources(stack), None)
-    crop = stack[:, 16:48, 16:48]
-    levels = salient.brain_levels(stack)
-    of_crop = fusion_targets.of_rule("salient_mean", objective.split_sources(crop), levels)
-    inner = np.s_[:, 12:-12, 12:-12]  # the smoothing reaches 12 pixels
-    np.testing.assert_allclose(of_crop[inner], whole[:, 16:48, 16:48][inner], atol=1e-6)
-    by_itself = fusion_targets.of_rule("salient_mean", objective.split_sources(crop), None)
-    assert float(jnp.abs(of_crop - by_itself).max()) > 1e-3
 
 
 def test_the_salient_mean_shows_what_stands_out_in_either_source():

@@ -53,7 +53,7 @@ from fusioninn_jax.bijections.shaping import (
 )
 from fusioninn_jax.bijections.squeeze import squeeze, squeeze_forward, squeeze_inverse, unsqueeze
 from fusioninn_jax.bijections.subset import on_channels, on_channels_forward, on_channels_inverse
-from fusioninn_jax.bijections.transformers import Transformer, additive, affine, rational_quadratic
+from fusioninn_jax.bijections.transformers import Transformer, additive, affine, odds, rational_quadratic
 
 __all__ = [
     "Base", "Bijection", "Transformer", "actnorm", "actnorm_forward", "actnorm_init", "actnorm_inverse", "additive",
@@ -61,7 +61,7 @@ __all__ = [
     "convolution1x1_inverse", "coupling", "coupling_forward", "coupling_inverse", "flow_log_prob", "haar",
     "haar_forward", "haar_inverse", "half_coupling", "half_coupling_forward", "half_coupling_inverse", "identity",
     "identity_forward", "logistic", "logit", "logit_forward", "logit_inverse", "mean_difference",
-    "mean_difference_forward", "mean_difference_inverse", "normal", "on_channels", "on_channels_forward",
+    "mean_difference_forward", "mean_difference_inverse", "normal", "odds", "on_channels", "on_channels_forward",
     "on_channels_inverse", "orthogonal", "orthogonal_forward", "orthogonal_inverse", "permutation",
     "permutation_forward", "permutation_inverse", "rational_quadratic", "rescale", "rescale_forward",
     "rescale_inverse", "reshape", "reshape_forward", "sample", "sample_and_log_prob", "scan", "scan_forward",

@@ -94,6 +94,32 @@ def additive() -> Transformer:
     return Transformer(1, _additive_forward, _additive_inverse)
 
 
+def _odds_forward(low: float, high: float, raw: Raw, u: jax.Array) -> tuple[jax.Array, jax.Array]:
+    s = raw[0]
+    p = (u - low) / (high - low)
+    inside = jnp.clip(p, 0, 1)
+    growth = 1 + inside * jnp.expm1(s)
+    moved = inside * jnp.exp(s) / growth + jnp.minimum(p, 0) * jnp.exp(s) + jnp.maximum(p - 1, 0) * jnp.exp(-s)
+    return low + (high - low) * moved, s - 2 * jnp.log(growth)
+
+
+def _odds_inverse(low: float, high: float, raw: Raw, v: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return _odds_forward(low, high, (-raw[0],), v)
+
+
+def odds(low: float = 0.0, high: float = 1.0) -> Transformer:
+    """The odds (u - low) / (high - u) times exp(s): moves what lies between the ends, which stay, up or down.
+
+    Beyond the ends it goes on straight, with the slopes that it has there, exp(s) and exp(-s).
+
+    Raises:
+      ValueError: ends that are not in order.
+    """
+    if not low < high:
+        raise ValueError(f"odds takes low < high; got {low} and {high}")
+    return Transformer(1, functools.partial(_odds_forward, low, high), functools.partial(_odds_inverse, low, high))
+
+
 class _Bin(NamedTuple):
     """Of each element's bin: left and lower end, width, height, slopes at its two ends."""
 

@@ -3,9 +3,9 @@
 Three formulations. `official` is the authors' code: the flow acts on the intensities, fused = sigmoid(y_raw), the
 inverse is fed the fused image itself and a sigmoid ends the decomposition, so it is not lossless. `logit` is a flow
 from logits to logits, exactly invertible. With a zero-initialised last convolution it starts as a permutation.
-`linear` is a flow of the intensities themselves, exactly invertible too, that starts as the mean of the sources and
-their differences: training only has to hide the differences. Its levels go up to 4 and back, so that what a pixel
-becomes can depend on whether its surroundings stand out.
+`linear` is a flow of the intensities themselves, exactly invertible too, that starts as a picture of the sources, by
+default their salient mean, and their differences: training only has to hide the differences in the picture. Its levels
+go up to 4 and back, so that what is hidden can depend on the surroundings.
 Source: FusionINN (arXiv 2403.15769) section 2.
 """
 from __future__ import annotations
@@ -34,11 +34,13 @@ from fusioninn_jax.bijections import (
     unsqueeze,
 )
 from fusioninn_jax.bijections.chain import BACKWARDS
+from fusioninn_jax.models import salient
 from fusioninn_jax.models.base import FusionModel, Variables, on_one_device
 from fusioninn_jax.models.conditioners import conv_conditioner
 from fusioninn_jax.models.source_flow import density_fields, source_flow
 
 FORMULATIONS = ("linear", "logit", "official")
+OPENINGS = ("salient_mean", "mean")
 INTENSITY_SCALE = 4.0  # of `linear`: intensities enter the flow as 4 · (x - 1/2), of about unit variance
 ACTNORM_STARTS = ("batch", "identity")
 PERMUTATION_KINDS = ("", "rotate", "swap", "random")
@@ -131,6 +133,8 @@ def make_flow(config: ml_collections.ConfigDict) -> Bijection:
     members = [_actnorm(config.actnorm)]
     if config.formulation == "linear":  # the rotations after the blocks bring the mean to the first channel
         members.append(mean_difference(position=len(permutations)))
+        if config.opening == "salient_mean":
+            members.append(salient.opening(len(permutations), config.sources, INTENSITY_SCALE))
     for block, (before, level) in enumerate(zip((0, *levels[:-1]), levels, strict=True)):
         width = widths[block % len(widths)]
         conditioner, init = conv_conditioner(width, final_relu=official, zero_last=not official, dtype=dtype)
@@ -157,7 +161,7 @@ def _identity_init(key: jax.Array, x: jax.Array, condition: Any = None) -> dict[
 
 def _check(config: ml_collections.ConfigDict) -> None:
     for name, allowed in (("formulation", FORMULATIONS), ("actnorm", ACTNORM_STARTS),
-                          ("permutation", PERMUTATION_KINDS), ("squeeze", ("", *SQUEEZES)),
+                          ("opening", OPENINGS), ("permutation", PERMUTATION_KINDS), ("squeeze", ("", *SQUEEZES)),
                           ("backward", BACKWARDS)):
         if config[name] not in allowed:
             raise ValueError(f"model.{name} is {config[name]!r}; it must be one of {', '.join(allowed)}")

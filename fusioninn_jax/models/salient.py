@@ -1,75 +1,65 @@
-"""The mean of the sources, brightened where one of them stands out: the picture that FusionINN learns by default.
+"""The mean of the sources, brightened where they differ as they rarely do: the picture that FusionINN shows by default.
 
-A lesion that one source alone shows is half as bright in the mean as it was there. Here each source says how far a
-pixel lies above the bulk of its brain, in units of the brain's own spread; what is beyond one such unit, smoothed,
-brightens the mean by a screen blend, which keeps black black, order among neighbours, and everything below 1.
+A lesion that one source alone shows is half as bright in the mean as it was there. Here each pixel says how far the
+sources lie from their mean, next to how far they usually do; what is beyond, smoothed, brightens the mean.
 
-    z_i = (x_i - q50_i) / ((q84_i - q16_i) / 2),    s = G * clip(max_i z_i - 1, 0, 4),
-    fused = 1 - (1 - mean_i x_i) · exp(-0.1 s)
+    m = mean_i x_i,    e_i = x_i - m,    w_i = 1 - exp(-(e_i / τ)²)
+    z_i = |e_i - μ_i| / (1.25 ⟨|e_i - μ_i|⟩),    s = G * max_i w_i clip(z_i - 0.7, 0, 4) / G * max_i w_i
+    logit(fused) = logit(m) + 0.25 s
 
-q are quantiles of the brain's pixels in the slice, G a Gaussian of σ = 3 pixels normalised by the brain mask. The
-smoothing is what makes it cheap: a smooth bump changes little inside SSIM's windows, and averages noise out of the
-saliency. docs/RESULTS.md has the evidence for the form and for its constants.
+⟨·⟩ is the average over the image weighted by w_i, which is 0 in the background, μ_i = ⟨e_i⟩, and G a Gaussian of σ = 4
+pixels. The smoothing makes it cheap: a smooth bump changes little inside SSIM's windows, and averages noise out.
+
+How much a pixel is brightened depends on the differences alone, and these are kept. So (m, e) -> (fused, e) is a
+coupling, and a flow can start as this rule, exactly invertible (`opening`). docs/RESULTS.md has the evidence.
 """
 from __future__ import annotations
+
+import functools
 
 import jax
 import jax.numpy as jnp
 
-from fusioninn_jax.brain import inside
+from fusioninn_jax.bijections import Bijection, half_coupling, mean_difference, odds
+from fusioninn_jax.bijections.base import Condition, Params
 from fusioninn_jax.models.classical import average, stack_sources
 
-QUANTILES = (0.16, 0.5, 0.84)
-THRESHOLD = 1.0  # in spreads above the median; less is ordinary brain
+THRESHOLD = 0.7  # in usual deviations; less is ordinary
 CAP = 4.0  # more above the threshold brightens no further
-STRENGTH = 0.1  # of the screen blend
-SMOOTHING = 3.0  # σ in pixels
-MIN_SPREAD = 1e-3  # in intensity; a flat source would make noise salient
+STRENGTH = 0.25  # of the brightening, in logits
+SMOOTHING = 4.0  # σ in pixels
+NOTHING = 0.01  # τ: below, in intensity, a deviation is as good as none
+MIN_SPREAD = 2.5e-3  # in intensity; sources that never differ would make noise salient
+MIN_WEIGHT = 0.01
 
 
-def brain_levels(sources: jax.Array) -> jax.Array:
-    """The quantiles of each source's brain pixels, which say what stands out in a slice.
-
-    Args:
-      sources: (B, H, W, M) in [0, 1]; brain is where any source is above 0.
-
-    Returns:
-      (B, 3, M), the values at rank floor(q · (n - 1)) of the n brain pixels for q in QUANTILES; 0 where there is no
-      brain.
-    """
-    brain = inside(sources)
-    count = brain.sum((1, 2))[:, None]  # (B, 1, 1)
-    ordered = jnp.sort(jnp.where(brain, sources, jnp.inf).reshape(len(sources), -1, sources.shape[-1]), axis=1)
-    ranks = jnp.floor(jnp.asarray(QUANTILES)[:, None] * jnp.maximum(count - 1, 0)).astype(jnp.int32)
-    return jnp.where(count > 0, jnp.take_along_axis(ordered, ranks, axis=1), 0)
-
-
-def saliency(sources: jax.Array, levels: jax.Array) -> jax.Array:
-    """How far the most conspicuous source stands out, smoothed over the brain.
+def saliency(deviations: jax.Array) -> jax.Array:
+    """How unusual the differences of the sources are about a pixel (s of the equations at the module's top).
 
     Args:
-      sources: (B, H, W, M) in [0, 1].
-      levels: (B, 3, M), of `brain_levels`; where `sources` is a crop, those of the whole slice.
+      deviations: (B, H, W, m) of the sources from their mean, in intensity.
 
     Returns:
-      (B, H, W, 1) in [0, CAP], 0 outside the brain.
+      (B, H, W, 1) in [0, CAP].
     """
-    brain = inside(sources).astype(sources.dtype)
-    low, median, high = (levels[:, i, None, None] for i in range(3))
-    standing_out = (sources - median) / jnp.maximum((high - low) / 2, MIN_SPREAD) - THRESHOLD
-    strongest = jnp.clip(standing_out.max(-1, keepdims=True), 0, CAP) * brain
+    weight = 1 - jnp.exp(-((deviations / NOTHING) ** 2))
+    total = weight.sum((1, 2), keepdims=True) + MIN_WEIGHT
+    def over_image(x: jax.Array) -> jax.Array:
+        return (weight * x).sum((1, 2), keepdims=True) / total
+    distance = jnp.abs(deviations - over_image(deviations))
+    unusual = distance / jnp.maximum(1.25 * over_image(distance), MIN_SPREAD)
+    strongest = (weight * jnp.clip(unusual - THRESHOLD, 0, CAP)).max(-1, keepdims=True)
     def smooth(x: jax.Array) -> jax.Array:
         return average(x, int(4 * SMOOTHING), SMOOTHING)
-    return brain * smooth(strongest) / jnp.maximum(smooth(brain), 1e-3)
+    return smooth(strongest) / jnp.maximum(smooth(weight.max(-1, keepdims=True)), MIN_WEIGHT)
 
 
 @jax.jit
-def salient_mean(*sources: jax.Array, levels: jax.Array | None = None) -> jax.Array:
-    """The mean of the sources, brightened where one of them stands out (the equations are at the module's top).
+def salient_mean(*sources: jax.Array) -> jax.Array:
+    """The mean of the sources, brightened where they differ unusually (the equations are at the module's top).
 
     Args:
-      *sources: m (B, H, W, 1) images in [0, 1].
-      levels: (B, 3, m) from `brain_levels`; needed where the images are crops. None: of these images.
+      *sources: m (B, H, W, 1) images in [0, 1]; what is usual is so in the image that is given.
 
     Returns:
       (B, H, W, 1) in [0, 1]; 0 where every source is.
@@ -78,5 +68,26 @@ def salient_mean(*sources: jax.Array, levels: jax.Array | None = None) -> jax.Ar
       ValueError: fewer than two sources, or unlike shapes.
     """
     images = jnp.concatenate(list(stack_sources(sources)), axis=-1)
-    levels = brain_levels(images) if levels is None else levels
-    return 1 - (1 - images.mean(-1, keepdims=True)) * jnp.exp(-STRENGTH * saliency(images, levels))
+    mean = images.mean(-1, keepdims=True)
+    return odds().forward((STRENGTH * saliency(images - mean),), mean)[0]
+
+
+def opening(position: int, sources: int, scale: float) -> Bijection:
+    """The coupling that makes `salient_mean` of the mean, given the differences of `bijections.mean_difference`.
+
+    Args:
+      position: of the mean among the channels.
+      sources: m, as many as there are channels.
+      scale: of the channels: intensities come as scale · (x - 1/2).
+    """
+    position %= sources
+    return half_coupling(functools.partial(_brightening, position, scale), split=(position,),
+                         transformer=odds(-scale / 2, scale / 2))
+
+
+def _brightening(position: int, scale: float, params: Params, differences: jax.Array, channels: int,
+                 condition: Condition = None) -> jax.Array:
+    """The conditioner of `opening`: no parameters."""
+    without_mean = [differences[..., :position], jnp.zeros_like(differences[..., :1]), differences[..., position:]]
+    deviations, _ = mean_difference(position).inverse({}, jnp.concatenate(without_mean, axis=-1))
+    return STRENGTH * saliency(deviations / scale)

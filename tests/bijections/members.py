@@ -82,6 +82,7 @@ TABLE: dict[str, Case] = {
     "coupling_mask": Case(bj.coupling(dense, dense_init, split=[True, False, True]), (3, 3)),
     "coupling_checkerboard": Case(bj.coupling(mlp, split=CHECKERBOARD), (2, 4, 2, 3)),
     "coupling_additive": Case(bj.coupling(shift, transformer=bj.additive()), (3, 4)),
+    "coupling_odds": Case(bj.coupling(shift, transformer=bj.odds(0.2, 0.8)), (3, 4)),  # some values lie beyond
     "coupling_spline": Case(bj.coupling(spline, transformer=SPLINE), (3, 5)),
     "coupling_conditional": Case(bj.coupling(dense, dense_init), (3, 2, 2, 4), (3, 2)),
     "coupling_conv_conditional": Case(bj.coupling(*CONV), (2, 4, 6, 2), (2, 8, 12, 1)),

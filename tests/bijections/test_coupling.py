@@ -59,8 +59,8 @@ def raw_of(parts, shape, size):
     return [size * jax.random.normal(key, shape) for key in jax.random.split(jax.random.key(3), parts)]
 
 
-@pytest.mark.parametrize("transformer", [bj.affine(), bj.affine(None), bj.additive(), SPLINE],
-                         ids=["affine", "unclamped", "additive", "spline"])
+@pytest.mark.parametrize("transformer", [bj.affine(), bj.affine(None), bj.additive(), bj.odds(-1, 2), SPLINE],
+                         ids=["affine", "unclamped", "additive", "odds", "spline"])
 def test_a_transformer_is_monotone_and_starts_as_the_identity(transformer):
     with jax.enable_x64(True):
         u = jnp.linspace(-5, 5, 2001)

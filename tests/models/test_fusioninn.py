@@ -310,10 +310,11 @@ def test_a_model_pickles(formulation):
     assert jax.eval_shape(model.init, jax.random.key(0), *sources)["params"]
 
 
-@pytest.mark.parametrize("sources,blocks", [(2, 1), (2, 2), (2, 9), (3, 2), (3, 4), (4, 3)])
-def test_the_linear_flow_starts_as_the_mean(sources, blocks):
-    model = models.get("fusioninn", {"sources": sources, "blocks": blocks, "widths": (3,)})
+@pytest.mark.parametrize("opening", ["mean", "salient_mean"])
+@pytest.mark.parametrize("sources,blocks", [(2, 1), (2, 8), (3, 2), (4, 3)])
+def test_the_linear_flow_starts_as_its_rule(sources, blocks, opening):
+    model = models.get("fusioninn", {"sources": sources, "blocks": blocks, "widths": (3,), "opening": opening})
     images = jnp.split(batch((1, 32, 32), sources), sources, -1)
     fused, latent = model.fuse(jax.jit(model.init)(jax.random.key(0), *images), *images)
-    np.testing.assert_allclose(fused, sum(images) / sources, atol=tolerances.ROUND_TRIP_F32)
+    np.testing.assert_allclose(fused, models.get(opening).fuse({}, *images)[0], atol=tolerances.ROUND_TRIP_F32)
     assert latent.shape == (1, 32, 32, sources - 1) and float(jnp.abs(latent).max()) > 0.1
