@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fusioninn_jax import metrics, objective
+from fusioninn_jax import metrics, objective, volumes
 from fusioninn_jax.brain import brain_mask
 from fusioninn_jax.metrics import cddfuse
 from fusioninn_jax.models import FusionModel
@@ -83,12 +83,17 @@ def make_score(model: FusionModel, names: tuple[str, ...], prior: str) -> Callab
     `lesion_scores.count_levels`.
 
     The latents that decomposition starts from are drawn anew for each image, from the key and the image's number.
+    The model sees slices padded as `fuse` and `decompose` pad them; what it gives is cut back before it is scored.
     """
     def score(constant: tuple[Any, jax.Array], stack: jax.Array, numbers: jax.Array,
               labels: jax.Array) -> dict[str, jax.Array]:
         variables, key = constant
-        sources = objective.split_sources(stack)
-        fused, latent = model.fuse(variables, *sources)
+        sources, (height, width) = objective.split_sources(stack), stack.shape[1:3]
+        def cut(image: jax.Array) -> jax.Array:
+            return image[:, :height, :width]
+        padded = objective.split_sources(volumes.pad_slices(stack, model.multiple))
+        fused, latent = model.fuse(variables, *padded)
+        fused = cut(fused)
         result = {"fused": fused, "levels": count_levels(sources, fused, labels),
                   **fusion_scores(sources, fused, names)}
         if latent is None or model.decompose is None:
@@ -96,9 +101,10 @@ def make_score(model: FusionModel, names: tuple[str, ...], prior: str) -> Callab
         keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(numbers)
         fresh = objective.draw_latents(keys, prior, latent)
         for storage, bits in STORAGE_BITS.items():
-            decomposed = model.decompose(variables, store(fused, bits), fresh)
+            stored = volumes.pad_slices(store(fused, bits), model.multiple)
+            decomposed = tuple(map(cut, model.decompose(variables, stored, fresh)))
             result |= decomposition_scores(sources, decomposed, storage)
-        return result | {"latent": latent}
+        return result | {"latent": cut(latent)}
 
     return score
 

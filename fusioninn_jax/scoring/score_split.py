@@ -53,11 +53,11 @@ def image_name(subject: str, slice_index: int) -> str:
     return f"{subject.replace('/', '_').replace(':', '_')}_{slice_index:03d}"
 
 
-def _batches(prepared: input_pipeline.Prepared, data: ml_collections.ConfigDict, scoring: Scoring, multiple: int,
+def _batches(prepared: input_pipeline.Prepared, data: ml_collections.ConfigDict, scoring: Scoring,
              system: str) -> Iterator[input_pipeline.Batch]:
     """This process's rows of every batch, under a progress bar."""
     batches = input_pipeline.evaluation_batches(
-        prepared, data, scoring.split, batch_size=scoring.batch_size, multiple=multiple, limit=scoring.limit,
+        prepared, data, scoring.split, batch_size=scoring.batch_size, limit=scoring.limit,
         process_index=jax.process_index(), process_count=jax.process_count())
     return iter(tqdm(batches, desc=system, unit=" batches", disable=not processes.is_first()))
 
@@ -104,7 +104,7 @@ def score_model(system: str, trained: TrainedModel, prepared: input_pipeline.Pre
     rows: list[tuple[int, score_table.Row]] = []
     moments = {"brain": image_scores.LatentMoments(), "background": image_scores.LatentMoments()}
     levels = lesion_scores.PatientLevels()
-    for batch in _batches(prepared, data, scoring, model.multiple, system):
+    for batch in _batches(prepared, data, scoring, system):
         split = parallel.split_batch((batch["sources"], batch["number"].astype(np.uint32), batch["mask"]), len(devices))
         results = parallel.merge_batch(step((trained.variables, key), *split))
         rows += _rows(system, batch, results)
@@ -175,7 +175,7 @@ def score_folder(system: str, folder: pathlib.Path, prepared: input_pipeline.Pre
     levels = lesion_scores.PatientLevels()
     parallel.check_batch(scoring.batch_size, jax.process_count(), "--batch-size")
     rows: list[tuple[int, score_table.Row]] = []
-    for batch in _batches(prepared, data, scoring, 1, system):
+    for batch in _batches(prepared, data, scoring, system):
         fused = np.stack([found.read(image_name(subject.decode(), int(index)), stack.shape[:2])
                           for subject, index, stack
                           in zip(batch["subject"], batch["slice_index"], batch["sources"], strict=True)])
