@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fusioninn_jax.formats import image_io
-from fusioninn_jax.runtime import guarded
+from fusioninn_jax.runtime import decompression, guarded
 
 STEP = 0.25  # levels of the file in which chroma is noted: fine enough that the rounded colours come back exactly
 FLOAT_STEPS = 2.0**30  # over the largest chroma of a float image
@@ -96,5 +96,5 @@ def from_note(noted: dict[str, object], shape: tuple[int, ...]) -> Chroma:
         content = base64.b64decode(str(noted["data"]), validate=True)
     except ValueError as error:
         raise guarded.Damaged("its colours are damaged") from error
-    steps = np.frombuffer(guarded.decompress(content, 4 * count, "zlib"), "<i4").reshape(*shape, 2)
+    steps = np.frombuffer(decompression.decompress(content, 4 * count, "zlib"), "<i4").reshape(*shape, 2)
     return Chroma((steps * float(noted["step"])).astype(np.float32), str(noted["dtype"]))  # type: ignore[arg-type]

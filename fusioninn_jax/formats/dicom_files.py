@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fusioninn_jax.runtime import guarded
+from fusioninn_jax.runtime import decompression, guarded
 from fusioninn_jax.runtime.errors import UserError
 
 DEFLATED, META_LENGTH = b"1.2.840.10008.1.2.1.99", slice(140, 144)  # a transfer syntax; where group 2's length stands
@@ -89,7 +89,7 @@ def _open(library: Any, file: pathlib.Path) -> Any:
         with guarded.quiet():
             if DEFLATED in content[:4096]:
                 start = META_LENGTH.stop + int.from_bytes(content[META_LENGTH], "little")
-                guarded.check_expands(content[start:], MOST_DEFLATED, "deflate")
+                decompression.check_expands(content[start:], MOST_DEFLATED, "deflate")
             dataset = library.dcmread(io.BytesIO(content), force=not with_preamble)
             if "PixelData" not in dataset:
                 return "cut off before its pixels" if "Rows" in dataset else "without an image"

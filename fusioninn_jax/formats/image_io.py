@@ -19,7 +19,7 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageFile
 
-from fusioninn_jax.runtime import guarded, outputs
+from fusioninn_jax.runtime import decompression, guarded, outputs
 from fusioninn_jax.runtime.errors import UserError
 
 GEOMETRY_TOLERANCE = 0.1  # voxel; how far apart the corners of two grids said to be the same may lie
@@ -310,7 +310,7 @@ def _check_segments(handle: BinaryIO, page: Any) -> None:
         return
     for start, length in zip(page.dataoffsets, page.databytecounts, strict=True):
         handle.seek(start)
-        guarded.check_expands(handle.read(min(length, 1 << 30)), size, methods[page.compression])
+        decompression.check_expands(handle.read(min(length, 1 << 30)), size, methods[page.compression])
 
 
 def _read_with_pillow(path: pathlib.Path, kind: str) -> np.ndarray:

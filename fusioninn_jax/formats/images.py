@@ -13,7 +13,7 @@ from PIL import Image, PngImagePlugin
 from fusioninn_jax.formats import colour, image_io, provenance
 from fusioninn_jax.formats.provenance import Provenance
 from fusioninn_jax.formats.series import PIXELS, Series, uniform
-from fusioninn_jax.runtime import guarded
+from fusioninn_jax.runtime import guarded, numpy_files
 from fusioninn_jax.runtime.errors import UserError
 
 KIND = "picture"
@@ -47,12 +47,12 @@ def _read_array(path: pathlib.Path) -> tuple[np.ndarray, Provenance | None]:
     with guarded.open_file(path) as file, guarded.reading(path, "not a readable array",
                                                           "save it anew with numpy.save"):
         length = path.stat().st_size
-        header = guarded.read_npy_header(file)
+        header = numpy_files.read_npy_header(file)
         if len(header.shape) not in (2, 3) or 0 in header.shape or header.dtype.str[1:] not in ARRAY_TYPES:
             raise UserError(f"{path}: {header.dtype} of shape {header.shape} where integers or float32/64 of shape "
                             "(H, W) or (Z, H, W) are expected; convert it")
         file.seek(0)
-        array = guarded.read_npy(file, length)
+        array = numpy_files.read_npy(file, length)
         return array.astype(array.dtype.newbyteorder("=")), _parse(path, file.read())
 
 

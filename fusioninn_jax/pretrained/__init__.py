@@ -19,7 +19,7 @@ import numpy as np
 
 from fusioninn_jax import models, settings
 from fusioninn_jax.models import FusionModel, Variables, fusioninn
-from fusioninn_jax.runtime import guarded, outputs
+from fusioninn_jax.runtime import guarded, numpy_files, outputs
 from fusioninn_jax.runtime.errors import UserError, first_line
 from fusioninn_jax.trained_model import TrainedModel
 
@@ -132,12 +132,12 @@ def from_bytes(text: str, weights: bytes) -> TrainedModel:
     image = jax.ShapeDtypeStruct((1, 16, 16, 1), np.float32)
     shapes = jax.eval_shape(model.init, jax.random.key(0), *[image] * (model.sources or 2))
     places = _flat(shapes)
-    declared = guarded.npz_headers(weights)  # compared before anything is decompressed
+    declared = numpy_files.npz_headers(weights)  # compared before anything is decompressed
     wrong = sorted(name for name in places.keys() | declared.keys() if name not in places or name not in declared
                    or places[name].shape != declared[name].shape or declared[name].dtype.kind != "f")
     if wrong:
         raise ValueError(f"its weights and its configuration differ at {wrong[0]}")
-    arrays = guarded.read_npz(weights)
+    arrays = numpy_files.read_npz(weights)
     leaves = [arrays[name].astype(place.dtype) for name, place in places.items()]
     variables = jax.tree.unflatten(jax.tree.structure(shapes), leaves)
     return TrainedModel(model, variables, config)

@@ -5,11 +5,9 @@ only where this package raised it (`Damaged`) or the operating system did.
 """
 from __future__ import annotations
 
-import bz2
 import contextlib
 import errno
 import gzip
-import io
 import logging
 import lzma
 import os
@@ -20,18 +18,15 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, NamedTuple, TypeVar
-
-import numpy as np
+from typing import BinaryIO
 
 from fusioninn_jax.runtime.errors import UserError
 
-Read = TypeVar("Read")
 CHUNK = 1 << 20  # bytes decompressed at a time
 SLACK = 1 << 20  # bytes that may follow what a header declares
 LARGEST_FILE = (1 << 32) + (1 << 26)  # bytes of a file that is read whole: as many as DICOM's pixels can be, and more
 GZIP = b"\x1f\x8b"
-_SQUEEZED = (zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile)
+SQUEEZED = (zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile)  # what decompressors raise
 
 
 class Damaged(ValueError):
@@ -46,7 +41,7 @@ def why(error: BaseException) -> str:
         return os.strerror(error.errno)
     if isinstance(error, EOFError):
         return "it ends too early"
-    if isinstance(error, _SQUEEZED):
+    if isinstance(error, SQUEEZED):
         return "its compressed content is damaged"
     if isinstance(error, MemoryError):
         return "it asks for more memory than there is"
@@ -197,166 +192,3 @@ def _take(stream: BinaryIO, size: int, keep: bool = True) -> bytes:
         taken += len(piece)
         pieces.append(piece if keep else bytes(len(piece)))
     return b"".join(pieces)
-
-
-def decompress(content: bytes, size: int, method: str = "bz2") -> bytes:
-    """Decompresses to exactly `size` bytes; memory stays below twice that, whatever the content would become.
-
-    Args:
-      content: one stream of that method, or several in a row (bz2, gzip, lzma); nothing else behind it.
-      size: of what comes out, as declared by whoever wrote it.
-      method: `bz2`, `zlib`, `gzip`, `lzma`, or `deflate` (no header).
-
-    Raises:
-      Damaged: other content, or another length.
-    """
-    pieces: list[bytes] = []
-    length, rest = 0, content
-    try:
-        while rest or not pieces:
-            stream = _decompressor(method)
-            while not stream.eof:
-                piece = stream.decompress(rest, min(CHUNK, size - length + 1))
-                rest = b""
-                length += len(piece)
-                pieces.append(piece)
-                if length > size:
-                    raise Damaged(f"its compressed content is longer than the {size} bytes declared")
-                if not piece and not stream.eof and stream.needs_input:
-                    raise Damaged("its compressed content ends too early")
-            rest = stream.unused_data
-    except Damaged:
-        raise
-    except (OSError, EOFError, ValueError, *_SQUEEZED) as error:
-        raise Damaged("its compressed content is damaged") from error
-    if length != size:
-        raise Damaged(f"its compressed content has {length} bytes where {size} are declared")
-    return b"".join(pieces)
-
-
-def check_expands(content: bytes, most: int, method: str) -> None:
-    """Raises Damaged where decompressed content would be longer than `most` bytes; it is thrown away piece by piece.
-
-    What ends too early, or is damaged, is left to the reader.
-    """
-    stream, length, rest = _decompressor(method), 0, content
-    with contextlib.suppress(OSError, EOFError, ValueError, *_SQUEEZED):
-        while not stream.eof and length <= most:
-            piece = stream.decompress(rest, CHUNK)
-            rest, length = b"", length + len(piece)
-            if not piece:
-                break
-    if length > most:
-        raise Damaged(f"its compressed content is longer than the {most} bytes declared")
-
-
-def _decompressor(method: str) -> bz2.BZ2Decompressor | lzma.LZMADecompressor | _Inflate:
-    if method in ("bz2", "lzma"):
-        return bz2.BZ2Decompressor() if method == "bz2" else lzma.LZMADecompressor()
-    return _Inflate({"zlib": zlib.MAX_WBITS, "gzip": 16 + zlib.MAX_WBITS, "deflate": -zlib.MAX_WBITS}[method])
-
-
-class _Inflate:
-    """zlib's decompressor in the manner of bz2's, which keeps its unread input itself."""
-
-    def __init__(self, bits: int) -> None:
-        self._zlib = zlib.decompressobj(bits)
-
-    @property
-    def eof(self) -> bool:
-        """Whether the stream has ended."""
-        return self._zlib.eof
-
-    @property
-    def needs_input(self) -> bool:
-        """Whether all that was given is used up."""
-        return not self._zlib.unconsumed_tail
-
-    @property
-    def unused_data(self) -> bytes:
-        """What follows the stream."""
-        return self._zlib.unused_data
-
-    def decompress(self, data: bytes, max_length: int) -> bytes:
-        """At most `max_length` bytes more."""
-        return self._zlib.decompress(self._zlib.unconsumed_tail + data, max_length)
-
-
-class Array(NamedTuple):
-    """What the header of a .npy file declares."""
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    fortran_order: bool
-
-    @property
-    def size(self) -> int:
-        """Bytes of the array."""
-        return int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
-
-
-def read_npy_header(file: BinaryIO) -> Array:
-    """The header of a .npy file, as far as `file` is read then.
-
-    Raises:
-      Damaged: no such header, or an array of Python objects.
-    """
-    try:
-        version = np.lib.format.read_magic(file)
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
-        shape, fortran_order, dtype = read(file)
-    except Exception as error:  # its header is Python source, parsed with all that this can raise
-        raise Damaged("its header is not that of a NumPy array") from error
-    if dtype.hasobject:
-        raise Damaged("it holds Python objects, not numbers")
-    return Array(shape, dtype, fortran_order)
-
-
-def read_npy(file: BinaryIO, length: int) -> np.ndarray:
-    """An array from a .npy file of `length` bytes, never more memory than those.
-
-    Raises:
-      Damaged: no such file, or one that is shorter than its header says.
-    """
-    header = read_npy_header(file)
-    if min(header.shape, default=0) < 0 or header.size > length - file.tell():
-        raise Damaged(f"its header declares {header.size} bytes, more than follow it")
-    content = file.read(header.size)
-    if len(content) != header.size:
-        raise Damaged("it ends too early")
-    array = np.frombuffer(content, header.dtype)
-    return array.reshape(header.shape, order="F" if header.fortran_order else "C").copy()
-
-
-def npz_headers(content: bytes) -> dict[str, Array]:
-    """What the arrays of a .npz archive are, by name, before any of them is decompressed.
-
-    Raises:
-      Damaged: not such an archive, or one that holds a name twice.
-    """
-    return _of_members(content, lambda file, length: read_npy_header(file))
-
-
-def read_npz(content: bytes) -> dict[str, np.ndarray]:
-    """The arrays of a .npz archive; compare `npz_headers` with what is expected first, so much memory is used.
-
-    Raises:
-      Damaged: not such an archive, or arrays that are shorter than declared.
-    """
-    return _of_members(content, read_npy)
-
-
-def _of_members(content: bytes, read: Callable[[BinaryIO, int], Read]) -> dict[str, Read]:
-    found: dict[str, Read] = {}
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            for member in archive.infolist():
-                name = member.filename.removesuffix(".npy")
-                if name in found:
-                    raise Damaged("it holds an array twice")
-                with archive.open(member) as file:
-                    found[name] = read(file, member.file_size)  # type: ignore[arg-type]
-    except Damaged:
-        raise
-    except Exception as error:  # zipfile raises all kinds for what is no archive, or one of a kind that it cannot read
-        raise Damaged("it is not an archive of NumPy arrays") from error
-    return found

@@ -13,7 +13,7 @@ import zlib
 import numpy as np
 import pytest
 
-from fusioninn_jax.runtime import guarded
+from fusioninn_jax.runtime import decompression, guarded, numpy_files
 from fusioninn_jax.runtime.errors import UserError
 
 SQUEEZE = {"bz2": bz2.compress, "zlib": zlib.compress, "gzip": gzip.compress, "lzma": lzma.compress,
@@ -26,14 +26,14 @@ SECRET = "FAMILY^GIVEN"
 def test_decompression_gives_what_was_declared_and_no_byte_more(method):
     content = os.urandom(3000) + bytes(3 << 20)
     squeezed = SQUEEZE[method](content)
-    assert guarded.decompress(squeezed, len(content), method) == content
-    assert guarded.decompress(SQUEEZE[method](b""), 0, method) == b""
+    assert decompression.decompress(squeezed, len(content), method) == content
+    assert decompression.decompress(SQUEEZE[method](b""), 0, method) == b""
     for wrong in (len(content) - 1, len(content) + 1, 0):
         with pytest.raises(guarded.Damaged, match="declared|too early"):
-            guarded.decompress(squeezed, wrong, method)
+            decompression.decompress(squeezed, wrong, method)
     for broken in (squeezed[:-9], squeezed[:40], b"", b"nothing of the kind", squeezed + b"x" * 20):
         with pytest.raises(guarded.Damaged):
-            guarded.decompress(broken, len(content), method)
+            decompression.decompress(broken, len(content), method)
 
 
 @pytest.mark.parametrize("method", SQUEEZE)
@@ -41,7 +41,7 @@ def test_a_bomb_costs_no_more_than_it_declares(method):
     bomb = SQUEEZE[method](bytes(BOMB))
     tracemalloc.start()
     with pytest.raises(guarded.Damaged, match="longer than the 1000 bytes"):
-        guarded.decompress(bomb, 1000, method)
+        decompression.decompress(bomb, 1000, method)
     assert tracemalloc.get_traced_memory()[1] < 20 << 20
     tracemalloc.stop()
 
@@ -102,15 +102,15 @@ def test_npz_tells_what_it_holds_before_it_is_read():
         return file.getvalue()
 
     good = {"a/b": np.arange(6, dtype=np.float32).reshape(2, 3), "c": np.asfortranarray(np.eye(3))}
-    for name, array in guarded.read_npz(content(**good)).items():
+    for name, array in numpy_files.read_npz(content(**good)).items():
         np.testing.assert_array_equal(array, good[name])
     bomb = content(**good | {"c": np.zeros(BOMB // 8)})
     tracemalloc.start()
-    assert guarded.npz_headers(bomb)["c"].shape == (BOMB // 8,)
+    assert numpy_files.npz_headers(bomb)["c"].shape == (BOMB // 8,)
     assert tracemalloc.get_traced_memory()[1] < 20 << 20
     tracemalloc.stop()
     for wrong in (content(**good)[:-30], b"PK\3\4 nothing", b"", content(c=np.array([None, SECRET]))):
-        for read in (guarded.npz_headers, guarded.read_npz):
+        for read in (numpy_files.npz_headers, numpy_files.read_npz):
             with pytest.raises(guarded.Damaged) as caught:
                 read(wrong)
             assert SECRET not in str(caught.value)

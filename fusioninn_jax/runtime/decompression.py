@@ -1,0 +1,92 @@
+"""Decompression that never makes more than was declared."""
+from __future__ import annotations
+
+import bz2
+import contextlib
+import lzma
+import zlib
+
+from fusioninn_jax.runtime.guarded import CHUNK, SQUEEZED, Damaged
+
+
+def decompress(content: bytes, size: int, method: str = "bz2") -> bytes:
+    """Decompresses to exactly `size` bytes; memory stays below twice that, whatever the content would become.
+
+    Args:
+      content: one stream of that method, or several in a row (bz2, gzip, lzma); nothing else behind it.
+      size: of what comes out, as declared by whoever wrote it.
+      method: `bz2`, `zlib`, `gzip`, `lzma`, or `deflate` (no header).
+
+    Raises:
+      Damaged: other content, or another length.
+    """
+    pieces: list[bytes] = []
+    length, rest = 0, content
+    try:
+        while rest or not pieces:
+            stream = _decompressor(method)
+            while not stream.eof:
+                piece = stream.decompress(rest, min(CHUNK, size - length + 1))
+                rest = b""
+                length += len(piece)
+                pieces.append(piece)
+                if length > size:
+                    raise Damaged(f"its compressed content is longer than the {size} bytes declared")
+                if not piece and not stream.eof and stream.needs_input:
+                    raise Damaged("its compressed content ends too early")
+            rest = stream.unused_data
+    except Damaged:
+        raise
+    except (OSError, EOFError, ValueError, *SQUEEZED) as error:
+        raise Damaged("its compressed content is damaged") from error
+    if length != size:
+        raise Damaged(f"its compressed content has {length} bytes where {size} are declared")
+    return b"".join(pieces)
+
+
+def check_expands(content: bytes, most: int, method: str) -> None:
+    """Raises Damaged where decompressed content would be longer than `most` bytes; it is thrown away piece by piece.
+
+    What ends too early, or is damaged, is left to the reader.
+    """
+    stream, length, rest = _decompressor(method), 0, content
+    with contextlib.suppress(OSError, EOFError, ValueError, *SQUEEZED):
+        while not stream.eof and length <= most:
+            piece = stream.decompress(rest, CHUNK)
+            rest, length = b"", length + len(piece)
+            if not piece:
+                break
+    if length > most:
+        raise Damaged(f"its compressed content is longer than the {most} bytes declared")
+
+
+def _decompressor(method: str) -> bz2.BZ2Decompressor | lzma.LZMADecompressor | _Inflate:
+    if method in ("bz2", "lzma"):
+        return bz2.BZ2Decompressor() if method == "bz2" else lzma.LZMADecompressor()
+    return _Inflate({"zlib": zlib.MAX_WBITS, "gzip": 16 + zlib.MAX_WBITS, "deflate": -zlib.MAX_WBITS}[method])
+
+
+class _Inflate:
+    """zlib's decompressor in the manner of bz2's, which keeps its unread input itself."""
+
+    def __init__(self, bits: int) -> None:
+        self._zlib = zlib.decompressobj(bits)
+
+    @property
+    def eof(self) -> bool:
+        """Whether the stream has ended."""
+        return self._zlib.eof
+
+    @property
+    def needs_input(self) -> bool:
+        """Whether all that was given is used up."""
+        return not self._zlib.unconsumed_tail
+
+    @property
+    def unused_data(self) -> bytes:
+        """What follows the stream."""
+        return self._zlib.unused_data
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        """At most `max_length` bytes more."""
+        return self._zlib.decompress(self._zlib.unconsumed_tail + data, max_length)
