@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from types import FrameType
+from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE = 2.0  # seconds in which a second signal does not disturb the cleaning up after the first
@@ -83,3 +84,28 @@ def guard_start(package: str) -> None:
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, end)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """SIGINT and SIGTERM wait until the block ends; for blocks of milliseconds.
+
+    Python runs the handlers in the main thread, so elsewhere there is nothing to hold back.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught: list[int] = []
+    before: dict[signal.Signals, Any] = {}
+    try:
+        for number in SIGNALS:
+            handler = signal.getsignal(number)
+            if handler is not None:  # one that Python did not install cannot be given back
+                before[number] = handler
+                signal.signal(number, lambda received, frame: caught.append(received))
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for received in caught:
+            signal.raise_signal(received)

@@ -1,32 +1,23 @@
 """Results appear whole or not at all: written in a hidden folder beside their place, then moved there in one step.
 
-The hidden folder has a random name, which nobody else can have, and holds a file that its writer keeps locked. A kernel
-gives the lock back however a process ends, so a folder whose lock is free is provably dead; the next run that writes
-beside it removes it. Interrupts wait while results are moved and while temporary files are removed.
+Interrupts wait while results are moved and while temporary files are removed.
 """
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
-import itertools
 import os
 import pathlib
 import secrets
-import shutil
-import signal
 import stat
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.runtime.interrupts import uninterrupted
+from fusioninn_jax.runtime.staging import NEW, OLD, STAGING, Stage, make_folder, sweep
 
-STAGING, LOCK, NEW, OLD = ".writing-", "lock", "new", "old"
-BIRTH = 3600.0  # seconds; so long an unlocked folder may be one whose writer is about to lock it
-INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 WITHOUT_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK, errno.EINVAL)
 IsOwn = Callable[[pathlib.Path], bool]
 
@@ -158,13 +149,13 @@ def new_files(*outputs: pathlib.Path, overwrite: bool = True,
         return
     outputs = tuple(pathlib.Path(os.fspath(output)) for output in outputs)  # `epath` has not all that is needed here
     made: list[pathlib.Path] = []
-    stages: dict[pathlib.Path, _Stage] = {}
+    stages: dict[pathlib.Path, Stage] = {}
     try:
         with uninterrupted():
             for folder in dict.fromkeys(output.absolute().parent for output in outputs):
-                made += _make_folder(folder)
+                made += make_folder(folder)
                 sweep(folder)
-                stages[folder] = _Stage(folder)
+                stages[folder] = Stage(folder)
         yield [stages[output.absolute().parent].folder / NEW / output.name for output in outputs]
         with uninterrupted():
             _move([(stages[output.absolute().parent].folder, output) for output in outputs], overwrite, is_own)
@@ -197,60 +188,6 @@ def _new_objects(outputs: Sequence[pathlib.Path], overwrite: bool) -> Iterator[l
     finally:
         for temporary in temporaries:
             temporary.unlink(missing_ok=True)
-
-
-def _make_folder(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Makes a folder and those above it; returns the ones that were missing, the deepest first."""
-    missing = list(itertools.takewhile(lambda place: not place.exists(), (folder, *folder.parents)))
-    folder.mkdir(parents=True, exist_ok=True)
-    return missing
-
-
-class _Stage:
-    """A hidden folder for results on their way, locked as long as this process lives."""
-
-    def __init__(self, folder: pathlib.Path) -> None:
-        self.folder = folder / f"{STAGING}{secrets.token_hex(16)}"
-        self.folder.mkdir(mode=0o700)
-        self._lock = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC)
-        with contextlib.suppress(OSError):  # a file system without locks: nobody will take the folder for dead
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
-            os.write(self._lock, b"locked\n")
-        (self.folder / NEW).mkdir()
-        (self.folder / OLD).mkdir()
-
-    def remove(self) -> None:
-        """Removes the folder with what is left in it."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        os.close(self._lock)
-
-
-def sweep(folder: pathlib.Path) -> None:
-    """Removes what killed runs left in a folder; a result that they were about to replace goes back to its place."""
-    with contextlib.suppress(OSError):
-        for entry in os.scandir(folder):
-            if entry.name.startswith(STAGING) and entry.is_dir(follow_symlinks=False):
-                _remove_dead(pathlib.Path(entry.path))
-
-
-def _remove_dead(stage: pathlib.Path) -> None:
-    """Removes one hidden folder, provided that its writer is dead."""
-    with contextlib.suppress(OSError):
-        is_old = time.time() - stage.lstat().st_mtime > BIRTH
-        if not os.path.lexists(stage / LOCK):
-            if is_old and {path.name for path in stage.iterdir()} <= {NEW, OLD}:
-                shutil.rmtree(stage, ignore_errors=True)
-            return
-        lock = os.open(stage / LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if is_old or os.read(lock, 1):
-                for old in (stage / OLD).iterdir() if (stage / OLD).is_dir() else ():
-                    if not os.path.lexists(stage.parent / old.name):
-                        old.rename(stage.parent / old.name)
-                shutil.rmtree(stage, ignore_errors=True)
-        finally:
-            os.close(lock)
 
 
 def _move(staged: list[tuple[pathlib.Path, pathlib.Path]], overwrite: bool, is_own: IsOwn | None) -> None:
@@ -326,28 +263,3 @@ def _claim(output: pathlib.Path) -> None:
         os.close(os.open(output, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
     except FileExistsError as error:
         raise _exists(output) from error
-
-
-@contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
-    """SIGINT and SIGTERM wait until the block ends; for blocks of milliseconds.
-
-    Python runs the handlers in the main thread, so elsewhere there is nothing to hold back.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    caught: list[int] = []
-    before: dict[signal.Signals, Any] = {}
-    try:
-        for number in INTERRUPTS:
-            handler = signal.getsignal(number)
-            if handler is not None:  # one that Python did not install cannot be given back
-                before[number] = handler
-                signal.signal(number, lambda received, frame: caught.append(received))
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        for received in caught:
-            signal.raise_signal(received)

@@ -10,7 +10,7 @@ import threading
 import pytest
 from etils import epath
 
-from fusioninn_jax.runtime import outputs
+from fusioninn_jax.runtime import outputs, staging
 from fusioninn_jax.runtime.errors import UserError
 
 
@@ -145,7 +145,7 @@ def test_without_hard_links_too(tmp_path, monkeypatch):
 
 CHILD = """
 import pathlib, sys, time
-from fusioninn_jax.runtime import outputs
+from fusioninn_jax.runtime import outputs, staging
 folder = pathlib.Path(sys.argv[1])
 with outputs.new_files(folder / "f.nii", folder / "deep" / "z.nii") as (one, two):
     one.write_text("half")
@@ -187,7 +187,7 @@ def test_an_older_result_on_its_way_out_comes_back(tmp_path):
     write(stage / "old" / "series", "precious")
     write(stage / "old" / "f.nii", "older")
     write(tmp_path / "f.nii", "newer")
-    outputs.sweep(tmp_path)
+    staging.sweep(tmp_path)
     assert (tmp_path / "series" / "0001.dcm").read_text() == "precious"
     assert (tmp_path / "f.nii").read_text() == "newer" and not list(tmp_path.glob(".writing*"))
 
