@@ -15,7 +15,7 @@ import numpy as np
 
 from data.brats import naming
 from data.brats.naming import Subject
-from fusioninn_jax.formats import image_io
+from fusioninn_jax.formats import volume_io
 from fusioninn_jax.runtime.errors import UserError
 
 MOST_LABELS = 16  # distinct whole numbers of a file that could be a mask
@@ -69,7 +69,7 @@ def _with_mask(subject: Subject, near: Sequence[pathlib.Path], patterns: Sequenc
 def _holds_labels(path: pathlib.Path) -> bool:
     """Whether the voxels are two to sixteen whole numbers from 0 on."""
     try:
-        values = np.unique(image_io.read_nifti(path).voxels)
+        values = np.unique(volume_io.read_nifti(path).voxels)
     except UserError:
         return False
     return bool(2 <= len(values) <= MOST_LABELS and values[0] >= 0 and (values == np.rint(values)).all())

@@ -11,7 +11,7 @@ from data.brats.layouts import MODALITIES, MSD_CHANNELS
 from data.brats.naming import Subject
 from fusioninn_jax import regions
 from fusioninn_jax.brain import inside
-from fusioninn_jax.formats import background, hdf5, image_io
+from fusioninn_jax.formats import background, hdf5, volume_io
 from fusioninn_jax.runtime.errors import UserError
 
 LABEL_NAMES = {str(label): name for label, name in regions.LABEL_NAMES.items()}
@@ -63,13 +63,13 @@ def read_slices(subject: Subject, modalities: Sequence[str], *, strict: bool,
         return
     volumes, names = _volumes(subject, modalities)
     for volume, name in zip(volumes[1:], names[1:], strict=True):
-        image_io.check_same_grid(volumes[0], volume, names[0], name)
+        volume_io.check_same_grid(volumes[0], volume, names[0], name)
     counts = [int((volume.voxels < 0).sum()) for volume in volumes]
     if strict and any(counts):
         worst = int(np.argmax(counts))
         raise UserError(f"{names[worst]}: {counts[worst]} negative voxels; clip them, or prepare without --strict")
     asked = backgrounds if len(backgrounds) > 1 else [backgrounds[0]] * len(modalities)
-    scaled = [_above_background(image_io.axial_slices(volume), *of) for volume, *of in
+    scaled = [_above_background(volume_io.axial_slices(volume), *of) for volume, *of in
               zip(volumes, asked, names, strict=True)]
     mask = _mask(subject, volumes[0], names[0])[..., np.newaxis]
     x, y, _ = volumes[0].spacing
@@ -91,7 +91,7 @@ def _above_background(image: np.ndarray, asked: str | float, name: str) -> tuple
     return np.maximum(moved, 0), int((moved < 0).sum()), found.value
 
 
-def _digest(volume: image_io.Volume) -> str:
+def _digest(volume: volume_io.Volume) -> str:
     """Of the values in LPS order, whatever their type or order in the file; '' for a constant volume."""
     values = np.ascontiguousarray(volume.voxels, "<f4")
     if values.min() == values.max():
@@ -112,13 +112,13 @@ def keep(slices: Slices, *, annotated: bool, required_labels: Sequence[int], min
     return (brain >= min_brain_fraction) & (brain > 0)
 
 
-def _volumes(subject: Subject, modalities: Sequence[str]) -> tuple[list[image_io.Volume], list[str]]:
+def _volumes(subject: Subject, modalities: Sequence[str]) -> tuple[list[volume_io.Volume], list[str]]:
     """The volumes of a subject in the order of the modalities, and what to call each in a message."""
     if subject.generation == "msd":
         if "all" not in subject.images:
             raise UserError(f"{subject.annotation}: no image of the same name in imagesTr; restore it or remove both")
         path = subject.images["all"]
-        image = image_io.read_nifti(path, ndim=4)
+        image = volume_io.read_nifti(path, ndim=4)
         if image.voxels.shape[-1] != len(MSD_CHANNELS):
             raise UserError(f"{path}: {image.voxels.shape[-1]} channels where {len(MSD_CHANNELS)} are expected "
                             f"({', '.join(MSD_CHANNELS)}); use the file that MSD published")
@@ -131,20 +131,20 @@ def _volumes(subject: Subject, modalities: Sequence[str]) -> tuple[list[image_io
                         f"{', '.join(sorted(file.name for file in files))}; add the file, choose other modalities or "
                         "skip such subjects with --skip_bad")
     paths = [subject.images[modality] for modality in modalities]
-    return [image_io.read_nifti(path) for path in paths], [str(path) for path in paths]
+    return [volume_io.read_nifti(path) for path in paths], [str(path) for path in paths]
 
 
-def _mask(subject: Subject, image: image_io.Volume, image_name: str) -> np.ndarray:
+def _mask(subject: Subject, image: volume_io.Volume, image_name: str) -> np.ndarray:
     """(Z, Y, X) uint8 labels of BraTS 2018."""
     path = subject.annotation
     if path is None:
-        return np.zeros_like(image_io.axial_slices(image), np.uint8)
+        return np.zeros_like(volume_io.axial_slices(image), np.uint8)
     if "-PED-" in subject.name:
         raise UserError(f"{path}: the numbering of BraTS-PED's labels differs between its years and cannot be told "
                         "from the file; renumber them as BraTS 2018 does and rename, or remove the annotation")
-    annotation = image_io.read_nifti(path)
-    image_io.check_same_grid(image, annotation, image_name, str(path))
-    labels, table = image_io.axial_slices(annotation), regions.COLLECTIONS[subject.generation]
+    annotation = volume_io.read_nifti(path)
+    volume_io.check_same_grid(image, annotation, image_name, str(path))
+    labels, table = volume_io.axial_slices(annotation), regions.COLLECTIONS[subject.generation]
     mask = np.zeros(labels.shape, np.uint8)
     for value in np.unique(labels).tolist():
         if value not in table:

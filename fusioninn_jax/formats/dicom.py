@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import nibabel as nib
 import numpy as np
 
-from fusioninn_jax.formats import dicom_files, dicom_geometry, image_io, provenance
+from fusioninn_jax.formats import dicom_files, dicom_geometry, provenance, volume_io
 from fusioninn_jax.formats.dicom_files import Image, pydicom
 from fusioninn_jax.formats.dicom_geometry import RAS_FROM_LPS, Plane
 from fusioninn_jax.formats.provenance import Provenance
@@ -151,7 +151,7 @@ def _record(path: pathlib.Path, dataset: Any) -> Provenance | None:
 
 def _in_axial_order(path: pathlib.Path, series: Series) -> Series:
     """The series in LPS voxel order, by flips and permutations alone."""
-    to_lps = nib.orientations.ornt_transform(nib.io_orientation(series.affine), image_io.LPS)
+    to_lps = nib.orientations.ornt_transform(nib.io_orientation(series.affine), volume_io.LPS)
     shape = series.stored.shape[::-1]
     turned = nib.orientations.apply_orientation(series.stored.transpose(2, 1, 0), to_lps).transpose(2, 1, 0)
     affine = series.affine @ nib.orientations.inv_ornt_aff(to_lps, shape)

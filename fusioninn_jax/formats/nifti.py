@@ -9,7 +9,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from fusioninn_jax.formats import image_io, provenance
+from fusioninn_jax.formats import provenance, volume_io
 from fusioninn_jax.formats.provenance import START, Provenance
 from fusioninn_jax.formats.series import Series, uniform
 from fusioninn_jax.runtime import guarded
@@ -33,12 +33,12 @@ def read(path: pathlib.Path, *, keep_phi: bool = False) -> Series:
     What its header keeps is an allow-list (`without_phi`), unless `keep_phi`. Values need not be finite.
 
     Raises:
-      UserError: as `image_io.read_nifti`, or a damaged record of a fusion.
+      UserError: as `volume_io.read_nifti`, or a damaged record of a fusion.
     """
-    image, shape = image_io.open_nifti(path)
-    stored = image_io.real_voxels(path, image, scaled=False).reshape(shape)
+    image, shape = volume_io.open_nifti(path)
+    stored = volume_io.real_voxels(path, image, scaled=False).reshape(shape)
     affine = np.asarray(image.affine, np.float64)
-    to_lps = nib.orientations.ornt_transform(nib.io_orientation(affine), image_io.LPS)
+    to_lps = nib.orientations.ornt_transform(nib.io_orientation(affine), volume_io.LPS)
     voxels = nib.orientations.apply_orientation(stored, to_lps).transpose(2, 1, 0)
     lps_affine = affine @ nib.orientations.inv_ornt_aff(to_lps, shape)
     data: Any = image.dataobj
@@ -56,16 +56,16 @@ def read_channels(path: pathlib.Path) -> tuple[np.ndarray, dict[str, Any] | None
     """(Z, Y, X, C) float32 voxels of a 4-D file in axial slices, and the record in its header.
 
     Raises:
-      UserError: as `image_io.read_nifti`.
+      UserError: as `volume_io.read_nifti`.
     """
-    channels = image_io.axial_slices(image_io.read_nifti(path, ndim=4))
-    image, _ = image_io.open_nifti(path, ndim=4)
+    channels = volume_io.axial_slices(volume_io.read_nifti(path, ndim=4))
+    image, _ = volume_io.open_nifti(path, ndim=4)
     return channels, find_record(path, _extensions(image))
 
 
 def extensions(path: pathlib.Path) -> list[Extension]:
     """(code, content) of each header extension."""
-    return _extensions(image_io.open_nifti(path)[0])
+    return _extensions(volume_io.open_nifti(path)[0])
 
 
 def _extensions(image: Any) -> list[Extension]:
@@ -116,7 +116,7 @@ def check_origin(path: pathlib.Path, origin: dict[str, Any], dtype: np.dtype) ->
     with guarded.reading(path, "the record of the fusion in it is damaged", "fuse anew"):
         header = _header(origin["header"])
         affine = np.asarray(header.get_best_affine(), np.float64)
-        if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < image_io.SMALLEST_VOXEL:
+        if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < volume_io.SMALLEST_VOXEL:
             raise guarded.Damaged("the affine of a source cannot be inverted")
         if header.get_data_dtype().newbyteorder("=") != dtype.newbyteorder("="):
             raise guarded.Damaged("the type of a source is not that of its header")
@@ -193,7 +193,7 @@ def write(path: pathlib.Path, header: Any, voxels: np.ndarray, found: list[Exten
 
 
 def _bytes(path: pathlib.Path, header: Any, voxels: np.ndarray, found: list[Extension]) -> bytes:
-    order = nib.orientations.ornt_transform(image_io.LPS, nib.io_orientation(header.get_best_affine()))
+    order = nib.orientations.ornt_transform(volume_io.LPS, nib.io_orientation(header.get_best_affine()))
     turned = nib.orientations.apply_orientation(np.swapaxes(voxels, 0, 2), order)
     scale = float(header["scl_slope"]), float(header["scl_inter"])
     header = header.copy()

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fusioninn_jax.formats import image_io
+from fusioninn_jax.formats import image_io, volume_io
 from fusioninn_jax.formats.colour import Chroma
 from fusioninn_jax.runtime.errors import UserError
 
@@ -72,10 +72,10 @@ def uniform(stored: np.ndarray, affine: np.ndarray, origin: dict[str, Any], slop
 
 def check_same_grid(first: Series, second: Series, first_name: str, second_name: str) -> None:
     """Raises `UserError` unless both have one grid (corners within 0.1 voxel)."""
-    one, other = (image_io.Volume(series.stored.transpose(2, 1, 0), series.affine, series.affine)
+    one, other = (volume_io.Volume(series.stored.transpose(2, 1, 0), series.affine, series.affine)
                   for series in (first, second))
     try:
-        image_io.check_same_grid(one, other, first_name, second_name)
+        volume_io.check_same_grid(one, other, first_name, second_name)
     except UserError as error:
         raise UserError(f"{error} (`--resample` does the latter)") from error
 

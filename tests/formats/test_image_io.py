@@ -9,7 +9,7 @@ import tensorflow as tf
 import tifffile
 from PIL import Image
 
-from fusioninn_jax.formats import hdf5, image_io
+from fusioninn_jax.formats import hdf5, image_io, volume_io
 from fusioninn_jax.runtime.errors import UserError
 
 EXACT_MM = 1e-5
@@ -38,21 +38,21 @@ def _oriented(tmp_path, codes, name="v.nii.gz", shape=(7, 9, 5)):
 def test_every_orientation_becomes_lps_voxel_for_voxel(tmp_path, codes):
     path = _oriented(tmp_path, codes)
     assert "".join(nib.aff2axcodes(nib.load(path).affine)) == codes
-    volume = image_io.read_nifti(path)
+    volume = volume_io.read_nifti(path)
     assert volume.voxels.shape == (7, 9, 5)
     assert volume.spacing == pytest.approx((1.0, 2.0, 3.0))
     np.testing.assert_allclose(volume.voxels, _world_code(volume.affine, (7, 9, 5)), atol=EXACT_MM)
-    image = image_io.axial_slices(volume)[0] + 60000  # world: x grows to the right, y to the front
+    image = volume_io.axial_slices(volume)[0] + 60000  # world: x grows to the right, y to the front
     assert image.shape == (9, 7)
     assert image[0, 0] > image[0, -1], "column 0 must be the patient's right"
     assert image[0, 0] > image[-1, 0], "row 0 must be anterior"
-    assert (np.diff(image_io.axial_slices(volume)[:, 0, 0]) > 0).all(), "slices must run upwards"
+    assert (np.diff(volume_io.axial_slices(volume)[:, 0, 0]) > 0).all(), "slices must run upwards"
 
 
 @pytest.mark.parametrize("codes", ORIENTATIONS)
 def test_writing_restores_the_order_and_affine_of_the_file(tmp_path, codes):
     path = _oriented(tmp_path, codes)
-    image_io.write_nifti(tmp_path / "w.nii.gz", image_io.read_nifti(path))
+    volume_io.write_nifti(tmp_path / "w.nii.gz", volume_io.read_nifti(path))
     before, after = nib.load(path), nib.load(tmp_path / "w.nii.gz")
     np.testing.assert_array_equal(before.get_fdata(), after.get_fdata())
     np.testing.assert_allclose(before.affine, after.affine, atol=EXACT_MM)
@@ -64,14 +64,14 @@ def test_slope_and_intercept_are_applied(tmp_path):
     image = nib.Nifti1Image(stored, np.diag([-1, -1, 1, 1]))
     image.header.set_slope_inter(0.25, -2)
     nib.save(image, tmp_path / "v.nii")
-    np.testing.assert_array_equal(image_io.read_nifti(tmp_path / "v.nii").voxels, stored * 0.25 - 2)
+    np.testing.assert_array_equal(volume_io.read_nifti(tmp_path / "v.nii").voxels, stored * 0.25 - 2)
 
 
 def test_gzip_is_told_from_the_content_and_axes_of_length_one_are_dropped(tmp_path):
     voxels = np.arange(24, dtype=np.int16).reshape(2, 3, 4, 1)
     nib.save(nib.Nifti1Image(voxels, np.diag([-1, -1, 1, 1])), tmp_path / "v.nii.gz")
     (tmp_path / "v.nii.gz").rename(tmp_path / "v.nii")
-    np.testing.assert_array_equal(image_io.read_nifti(tmp_path / "v.nii").voxels, voxels[..., 0])
+    np.testing.assert_array_equal(volume_io.read_nifti(tmp_path / "v.nii").voxels, voxels[..., 0])
 
 
 def _broken(kind, path):
@@ -102,7 +102,7 @@ def test_a_broken_volume_is_one_line(tmp_path, kind, message):
     path = _oriented(tmp_path, "LPS")
     _broken(kind, path)
     with pytest.raises(UserError, match=message) as caught:
-        image_io.read_nifti(path)
+        volume_io.read_nifti(path)
     assert str(caught.value).startswith(str(path)) and "\n" not in str(caught.value) and ";" in str(caught.value)
 
 
@@ -118,25 +118,25 @@ def test_unusable_voxels_and_headers(tmp_path, voxels, affine, message):
     image.header.set_sform(affine, code=1)
     nib.save(image, tmp_path / "v.nii.gz")
     if message is None:  # one slice is a volume of one slice
-        assert image_io.read_nifti(tmp_path / "v.nii.gz").voxels.shape == (3, 3, 1)
+        assert volume_io.read_nifti(tmp_path / "v.nii.gz").voxels.shape == (3, 3, 1)
         return
     with pytest.raises(UserError, match=message):
-        image_io.read_nifti(tmp_path / "v.nii.gz")
+        volume_io.read_nifti(tmp_path / "v.nii.gz")
 
 
 def test_same_grid():
     affine = np.diag([-1.0, -1.0, 1.0, 1.0])
-    volume = image_io.Volume(np.zeros((10, 10, 10)), affine, affine)
+    volume = volume_io.Volume(np.zeros((10, 10, 10)), affine, affine)
     near, far, turned = affine.copy(), affine.copy(), affine.copy()
     near[0, 3] += 0.05
     far[0, 3] += 0.2
     turned[0, 1] += 0.02  # nothing at the corner of the affine, 0.18 mm at the far end
-    image_io.check_same_grid(volume, volume._replace(affine=near), "a", "b")
+    volume_io.check_same_grid(volume, volume._replace(affine=near), "a", "b")
     for other in (far, turned):
         with pytest.raises(UserError, match="^b: its affine puts the volume up to 0.* mm away from a"):
-            image_io.check_same_grid(volume, volume._replace(affine=other), "a", "b")
+            volume_io.check_same_grid(volume, volume._replace(affine=other), "a", "b")
     with pytest.raises(UserError, match="^b: shape .* differs from .* of a"):
-        image_io.check_same_grid(volume, volume._replace(voxels=np.zeros((10, 10, 9))), "a", "b")
+        volume_io.check_same_grid(volume, volume._replace(voxels=np.zeros((10, 10, 9))), "a", "b")
 
 
 GREY = np.random.default_rng(0).integers(0, 256, (11, 7), dtype=np.uint8)
@@ -220,7 +220,7 @@ def test_hdf5(tmp_path):
 
 def test_real_volume(realdata):
     path = next(iter(sorted(realdata.rglob("*_t1ce.nii.gz"))))
-    volume = image_io.read_nifti(path)
+    volume = volume_io.read_nifti(path)
     stored = np.asarray(nib.load(path).dataobj)  # BraTS is stored in LPS order already
     np.testing.assert_array_equal(volume.voxels, stored)
     assert volume.voxels.shape == (240, 240, 155) and volume.spacing == (1.0, 1.0, 1.0)

@@ -13,7 +13,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from fusioninn_jax.formats import files, image_io, nifti, provenance
+from fusioninn_jax.formats import files, nifti, provenance, volume_io
 from fusioninn_jax.formats.series import PIXELS, uniform, with_background
 from fusioninn_jax.runtime.errors import UserError
 from tests.studies import cases
@@ -65,7 +65,7 @@ def test_a_scale_that_overflows(tmp_path, slope, intercept):
             files.read(path)
         assert "\n" not in str(caught.value)
         with pytest.raises(UserError, match=f"{path.name}: "):
-            image_io.read_nifti(path)
+            volume_io.read_nifti(path)
 
 
 @pytest.mark.parametrize("name, fill", [("a.nii", -3.4028235e38 / 8), ("a.npy", 1e20), ("a.tif", -1e12),
@@ -141,7 +141,7 @@ def test_upper_case_endings_mean_the_same(tmp_path):
     files.write(tmp_path / "B.NII.GZ", tmp_path / "B.NII.GZ", series)
     assert (tmp_path / "B.NII.GZ").read_bytes()[:2] == b"\x1f\x8b"
     np.testing.assert_array_equal(nib.load(tmp_path / "B.NII.GZ").get_fdata(), cases.voxels(1))
-    image_io.write_nifti(tmp_path / "C.Nii.Gz", image_io.read_nifti(tmp_path / "A.NII.GZ"))
+    volume_io.write_nifti(tmp_path / "C.Nii.Gz", volume_io.read_nifti(tmp_path / "A.NII.GZ"))
     assert (tmp_path / "C.Nii.Gz").read_bytes()[:2] == b"\x1f\x8b"
     flat = uniform(noise("u2", 1).transpose(2, 0, 1), PIXELS, {"kind": "picture", "flat": True})
     for name in ("d.PNG", "e.TIF", "f.TIFF", "g.NPY", "h.Png"):

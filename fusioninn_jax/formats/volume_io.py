@@ -1,0 +1,200 @@
+"""NIfTI volumes <-> NumPy arrays; geometry and intensities are kept as they are.
+
+Volumes are brought to LPS voxel order (x grows to the patient's left, y to the back, z to the head) by flips and
+permutations alone, so no voxel is interpolated. An axial slice is `image[y, x]`: row 0 is anterior and column 0 is
+the patient's right, as radiologists look at it. Intensities stay in the units of the file (slope and intercept
+applied); nothing is normalised here.
+"""
+from __future__ import annotations
+
+import gzip
+import pathlib
+from typing import Any, NamedTuple
+
+import nibabel as nib
+import numpy as np
+
+from fusioninn_jax.formats.image_io import LARGEST, PathLike
+from fusioninn_jax.runtime import guarded, outputs
+from fusioninn_jax.runtime.errors import UserError
+
+GEOMETRY_TOLERANCE = 0.1  # voxel; how far apart the corners of two grids said to be the same may lie
+SMALLEST_VOXEL = 1e-9  # cubic millimetres
+LPS = nib.orientations.axcodes2ornt("LPS")
+
+
+class Volume(NamedTuple):
+    """A volume in LPS voxel order.
+
+    Attributes:
+      voxels: (X, Y, Z) or (X, Y, Z, C) in the units of the file.
+      affine: (4, 4), voxel indices of `voxels` to millimetres in NIfTI's RAS+ world.
+      file_affine: (4, 4), the affine of the file, for writing a result back in the file's own voxel order.
+    """
+    voxels: np.ndarray
+    affine: np.ndarray
+    file_affine: np.ndarray
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size in mm along x, y and z."""
+        x, y, z = np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0))
+        return float(x), float(y), float(z)
+
+
+
+def read_nifti(path: PathLike, ndim: int = 3) -> Volume:
+    """Reads a NIfTI-1/2 file, gzipped or not.
+
+    Args:
+      path: the file; whether it is gzipped is told from its content, and a gzip checksum is verified.
+      ndim: 3, or 4 for a file that holds one channel per modality.
+
+    Returns:
+      The volume in LPS order, voxels float32.
+
+    Raises:
+      UserError: missing, truncated or corrupt file, other dimensions, voxels that are not real numbers, NaN or
+        infinite voxels, an affine that cannot be inverted.
+    """
+    path = pathlib.Path(path)
+    image, shape = open_nifti(path, ndim)
+    affine = np.asarray(image.affine, np.float64)
+    voxels = real_voxels(path, image).reshape(shape)
+    to_lps = nib.orientations.ornt_transform(nib.io_orientation(affine), LPS)
+    lps_affine = affine @ nib.orientations.inv_ornt_aff(to_lps, shape[:3])
+    return Volume(np.ascontiguousarray(nib.orientations.apply_orientation(voxels, to_lps)), lps_affine, affine)
+
+
+
+def open_nifti(path: pathlib.Path, ndim: int = 3) -> tuple[nib.Nifti1Image, tuple[int, ...]]:
+    """A NIfTI file, decompressed, its header checked, and its shape with `ndim` axes; voxels are read later.
+
+    Raises:
+      UserError: missing, truncated or corrupt file, other dimensions, an affine that cannot be inverted.
+    """
+    image = _read_nifti(path)
+    shape = image.shape + (1,) * (ndim - len(image.shape))
+    while len(shape) > ndim and shape[-1] == 1:  # some writers append axes of length 1
+        shape = shape[:-1]
+    if len(shape) != ndim or 0 in shape:
+        raise UserError(f"{path}: {len(image.shape)}-D file of shape {image.shape} where a {ndim}-D one is expected; "
+                        "give one file per modality (only MSD's imagesTr/BRATS_*.nii.gz is 4-D)")
+    affine = np.asarray(image.affine, np.float64)
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < SMALLEST_VOXEL:
+        raise UserError(f"{path}: its affine cannot be inverted, so left and right are unknown; mend its header")
+    return image, shape
+
+
+
+def write_nifti(path: PathLike, volume: Volume) -> None:
+    """Writes a volume in the voxel order and with the affine of the file that it came from (`file_affine`).
+
+    Args:
+      path: a `.nii` or `.nii.gz` file; it appears only once it is whole.
+      volume: voxels of any real type, in LPS order.
+
+    Raises:
+      UserError: another ending.
+    """
+    path = pathlib.Path(path)
+    if not path.name.lower().endswith((".nii", ".nii.gz")):
+        raise UserError(f"{path}: a volume is written as .nii or .nii.gz; give it one of these endings")
+    to_file = nib.orientations.ornt_transform(LPS, nib.io_orientation(volume.file_affine))
+    voxels = nib.orientations.apply_orientation(volume.voxels, to_file)
+    with outputs.new_files(path) as (temporary,):
+        content = nib.Nifti1Image(voxels, volume.file_affine).to_bytes()
+        temporary.write_bytes(gzip.compress(content, mtime=0) if path.suffix.lower() == ".gz" else content)
+
+
+
+def axial_slices(volume: Volume) -> np.ndarray:
+    """(X, Y, Z[, C]) voxels as (Z, Y, X[, C]) axial slices: rows run to the back, columns to the patient's left."""
+    return np.swapaxes(volume.voxels, 0, 2)
+
+
+
+def check_same_grid(first: Volume, second: Volume, first_name: str, second_name: str) -> None:
+    """Raises `UserError` unless two volumes have one shape and grids whose corners lie within 0.1 voxel."""
+    if first.voxels.shape[:3] != second.voxels.shape[:3]:
+        raise UserError(f"{second_name}: shape {second.voxels.shape[:3]} differs from {first.voxels.shape[:3]} of "
+                        f"{first_name}; co-register the images and resample them to one grid")
+    corners = np.array([(*index, 1.0) for index in np.ndindex(2, 2, 2)])
+    corners[:, :3] *= np.array(first.voxels.shape[:3]) - 1
+    apart = np.linalg.norm(corners @ (first.affine - second.affine).T, axis=1).max()
+    if apart > GEOMETRY_TOLERANCE * min(first.spacing):
+        raise UserError(f"{second_name}: its affine puts the volume up to {apart:.3g} mm away from {first_name}; "
+                        "co-register the images and resample them to one grid")
+
+
+
+def _declared_size(head: bytes) -> int:
+    """Bytes of the NIfTI file that starts with these: up to the last voxel."""
+    header = _header(head)
+    shape, offset = header.get_data_shape(), float(header["vox_offset"])
+    if not np.isfinite(offset) or min(shape, default=0) < 0:
+        raise guarded.Damaged("its header declares no size")
+    voxels = int(np.prod(shape, dtype=object)) * header.get_data_dtype().itemsize
+    return max(int(offset), _header_length(head) + 4) + voxels
+
+
+
+def _header(content: bytes) -> Any:
+    kind = nib.Nifti2Header if _is_nifti2(content) else nib.Nifti1Header
+    return kind(content[:_header_length(content)], check=False)
+
+
+
+def _is_nifti2(head: bytes) -> bool:
+    return head[:4] in (b"\x1c\x02\0\0", b"\0\0\x02\x1c")
+
+
+
+def _header_length(head: bytes) -> int:
+    return nib.Nifti2Header.sizeof_hdr if _is_nifti2(head) else nib.Nifti1Header.sizeof_hdr
+
+
+
+def _read_nifti(path: pathlib.Path) -> nib.Nifti1Image:
+    """A NIfTI file, no more of it held than its header declares."""
+    def declared(head: bytes) -> int:
+        try:
+            return _declared_size(head)
+        except Exception:  # not a header: said below, together with what nibabel has against it
+            return 0
+
+    content = guarded.read_declared(path, nib.Nifti2Header.sizeof_hdr, declared)
+    with guarded.reading(path, "not a readable NIfTI file", "fetch or convert it anew"):
+        size = _declared_size(content)
+        slope = float(_header(content)["scl_slope"])
+        if np.isinf(slope):  # nibabel takes it for none; NaN is what nibabel writes for none
+            raise guarded.Damaged(f"its slope is {slope}")
+        image = (nib.Nifti2Image if _is_nifti2(content) else nib.Nifti1Image).from_bytes(content)
+        if len(content) < size:
+            raise UserError(f"{path}: truncated ({len(content)} of {size} bytes); fetch the file anew")
+        return image
+
+
+
+def real_voxels(path: pathlib.Path, image: nib.Nifti1Image, *, scaled: bool = True) -> np.ndarray:
+    """All voxels: finite float32 with slope and intercept applied; or not `scaled`, as stored and perhaps not finite.
+
+    Raises:
+      UserError: truncated file, voxels that are not real numbers, NaN or infinite voxels.
+    """
+    if image.get_data_dtype().kind not in "iuf":
+        raise UserError(f"{path}: voxels of type {image.get_data_dtype()}; convert it to a scalar image")
+    data: Any = image.dataobj
+    if not np.isfinite([data.slope, data.inter]).all():
+        raise UserError(f"{path}: slope {data.slope} and intercept {data.inter} are no scale; mend its header")
+    with guarded.reading(path, "truncated", "fetch the file anew"):
+        voxels = np.asanyarray(data if scaled else data.get_unscaled())
+    if not scaled:
+        return voxels
+    with np.errstate(over="ignore"):
+        voxels = voxels.astype(np.float32)
+    bad = voxels.size - int((np.abs(voxels) <= LARGEST).sum())
+    if bad:
+        raise UserError(f"{path}: {bad} NaN or infinite voxels, or larger than {LARGEST:.2g}; replace them, or "
+                        "leave this subject out")
+    return voxels
