@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := runs/demo
 DATA := runs/data
 
-.PHONY: demo test lint setup clean
+.PHONY: demo test test-all lint setup clean
 
 setup: $(VENV)/.installed
 
@@ -27,6 +27,10 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Every case of the tests that otherwise take a choice of them.
+test-all: setup
+	FUSIONINN_ALL_TESTS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .

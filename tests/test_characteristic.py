@@ -12,6 +12,7 @@ from tests import tolerances
 
 TERMS = ("pixels", "patches", "tails", "neighbours", "picture", "places")
 terms = jax.jit(characteristic.characteristic_terms)
+value_and_gradient = jax.jit(jax.value_and_grad(characteristic.characteristic))
 KEY = jax.random.key(9)
 
 
@@ -101,7 +102,7 @@ def test_the_mask_alone_counts():
     expected, found = terms(z, y, mask, KEY), terms(jnp.where(mask, z, 50.0), y, mask, KEY)
     for name in TERMS:
         np.testing.assert_allclose(found[name], expected[name], atol=1e-5)
-    gradient = jax.grad(lambda z: characteristic.characteristic(z, y, mask, KEY))(z)
+    _, gradient = value_and_gradient(z, y, mask, KEY)
     assert (gradient[jnp.broadcast_to(~mask, z.shape)] == 0).all()
     assert (jnp.abs(gradient[jnp.broadcast_to(mask, z.shape)]) > 0).mean() > 0.99
 
@@ -110,8 +111,7 @@ def test_the_mask_alone_counts():
 @pytest.mark.parametrize("filled", [False, True])
 def test_any_size_and_an_empty_mask_are_finite(shape, filled):
     mask = jnp.full((*shape[:3], 1), filled)
-    value, gradient = jax.value_and_grad(characteristic.characteristic)(
-        noise(0, shape), picture(shape=(*shape[:3], 1)), mask, KEY)
+    value, gradient = value_and_gradient(noise(0, shape), picture(shape=(*shape[:3], 1)), mask, KEY)
     assert np.isfinite(value) and np.isfinite(gradient).all()
     assert filled or (value == 0 and (gradient == 0).all())
 

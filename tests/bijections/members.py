@@ -1,4 +1,5 @@
 """Every bijection, once, with the shape of a batch that it takes; the tests run over this table."""
+import os
 from typing import Any, NamedTuple
 
 import jax
@@ -122,6 +123,14 @@ TABLE: dict[str, Case] = {
     "chain_inverted": Case(flow("stored").inverted(), (2, 4, 4, 2)),
     "empty_chain": Case(bj.chain(), (2, 3)),
 }
+
+
+# One for each way through the code, for tests that compile much; FUSIONINN_ALL_TESTS=1 takes every member.
+REPRESENTATIVE = [name for name in TABLE if os.environ.get("FUSIONINN_ALL_TESTS") or name in (
+    "actnorm", "coupling_conv", "coupling_mask", "coupling_checkerboard", "coupling_odds", "coupling_spline",
+    "coupling_conv_conditional", "half_coupling_swapped", "permutation_wide", "unhaar", "logit_tails",
+    "mean_difference_of_five", "on_channels_conditional", "convolution1x1", "orthogonal", "reshape", "multi_scale",
+    "scan_rebuilt", "scan_inverted", "chain_conditional", "chain_rebuilt", "chain_inverted")]
 
 
 def batch(shape, dtype=jnp.float32):
