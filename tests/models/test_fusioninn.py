@@ -261,7 +261,7 @@ def test_unknown_system_is_named():
         models.get("fusionin")
 
 
-@pytest.mark.parametrize("formulation", ["logit", "official"])
+@pytest.mark.parametrize("formulation", ["linear", "logit", "official"])
 def test_the_flow_of_the_sources_and_its_density(formulation):
     with jax.enable_x64(True):
         model = models.get("fusioninn", {"formulation": formulation, "levels": (0, 1), "widths": (3,)})
@@ -303,10 +303,10 @@ def test_the_unclipped_decomposition_has_its_true_derivative_in_either_mode():
         np.testing.assert_allclose(jnp.stack(model.decompose(variables, fused, wild)), clipped)
 
 
-@pytest.mark.parametrize("formulation", ["logit", "official"])
+@pytest.mark.parametrize("formulation", ["linear", "logit", "official"])
 def test_a_model_pickles(formulation):
     model = pickle.loads(pickle.dumps(models.get("fusioninn", {"formulation": formulation, "widths": (3,)})))
-    sources = jnp.split(batch((1, 8, 8)), 2, -1)
+    sources = jnp.split(batch((1, 16, 16)), 2, -1)
     assert jax.eval_shape(model.init, jax.random.key(0), *sources)["params"]
 
 
