@@ -54,7 +54,7 @@ STORAGE: Table = MappingProxyType({
     "quality": Setting(95, "of jpeg, 1 to 100"),
 })
 LOSSES: Table = MappingProxyType({
-    "alpha": Setting(0.25, "α of eq. 5: fusion against decomposition; the paper: 0.5"),
+    "alpha": Setting(0.2, "α of eq. 5: fusion against decomposition; the paper: 0.5"),
     "fusion_target": Setting("", "what the fused image is trained towards, see fusion_targets: sources (the paper), a "
                                  "rule's name, a blend of rules, a folder; empty: salient_mean for a system that "
                                  "decomposes, sources for the others"),

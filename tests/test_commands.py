@@ -50,7 +50,7 @@ def test_help_of_training_tells_every_setting_with_its_default_and_meaning():
         assert f"  {setting.name}=" in text, setting.name
         assert " ".join(setting.meaning.split()[:3]) in squeezed, setting.name
     assert max(map(len, text.splitlines())) <= 120
-    assert "losses.alpha=0.25 " in text and "data.cache=true " in text and "train.steps=10000 " in text
+    assert "losses.alpha=0.2 " in text and "data.cache=true " in text and "train.steps=10000 " in text
     assert "model.ddfm.multipliers=1,1,2,2,4,4" in text
 
 
