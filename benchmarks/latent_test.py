@@ -8,6 +8,8 @@ by what two samples of one distribution stay below in 95 of 100 permutations: be
 With a thousand patches it sees more than any use of the latent would; what counts is the order of the rows.
 Independence: the share of the variance of z, |z| and z² that a regression explains on half of the pixels that it was
 not fitted to; its features are the fused image's 3x3 patch, random waves of it and its deviation.
+Place: the share of z's variance that the place within cells of 16x16 pixels explains. Such a fixed pattern can look
+normal, and uncorrelated between neighbours, to all the other columns.
 """
 import argparse
 
@@ -21,6 +23,7 @@ from fusioninn_jax.brain import brain_mask
 from fusioninn_jax.training import checkpoint
 
 PATCH = 3
+CELL = 16
 PERMUTATIONS = 200
 WAVES = 100  # random features of the regression
 
@@ -32,10 +35,11 @@ def windows(image):
 
 
 def latents_inside(workdir, split, limit):
-    """Of patches wholly inside the brain: latents (N, C, 9), fused image (N, 9); all latents inside and outside."""
+    """Of patches wholly inside the brain: latents (N, C, 9), fused image (N, 9); all latents inside and outside; of
+    each batch what its place explains."""
     model, variables, config, *_ = checkpoint.load(workdir, "last")
     prepared = input_pipeline.open_dataset(config.data)
-    fuse, patches, pictures, inside, outside = jax.jit(model.fuse), [], [], [], []
+    fuse, patches, pictures, inside, outside, places = jax.jit(model.fuse), [], [], [], [], []
     for batch in input_pipeline.evaluation_batches(prepared, config.data, split, batch_size=4, limit=limit,
                                                    multiple=model.multiple):
         sources = objective.split_sources(jnp.asarray(batch["sources"][batch["weight"] > 0]))
@@ -46,7 +50,25 @@ def latents_inside(workdir, split, limit):
         pictures.append(windows(fused)[whole][:, 0])
         inside.append(latent[brain[..., 0]])
         outside.append(latent[~brain[..., 0]])
-    return [np.concatenate(parts).astype(np.float64) for parts in (patches, pictures, inside, outside)]
+        places.append(explained_by_place(latent, brain))
+    return [*(np.concatenate(parts).astype(np.float64) for parts in (patches, pictures, inside, outside)),
+            np.mean(places)]
+
+
+def explained_by_place(latent, brain):
+    """The largest share, over the latents, of the variance that the place in a cell explains, less that of chance.
+
+    Args:
+      latent: (B, H, W, C).
+      brain: (B, H, W, 1) bool.
+    """
+    rows, columns = np.indices(latent.shape[1:3]) % CELL
+    place = np.broadcast_to(rows * CELL + columns, brain.shape[:3])[brain[..., 0]]
+    values = latent[brain[..., 0]].astype(np.float64)
+    count = np.maximum(np.bincount(place, minlength=CELL**2), 1)
+    means = np.stack([np.bincount(place, of, CELL**2) / count for of in values.T], 1)
+    within = ((values - means[place]) ** 2).sum(0) / (len(values) - CELL**2)
+    return (1 - within / values.var(0, ddof=1)).max()
 
 
 def correlations(patches):
@@ -102,15 +124,15 @@ def main():
     parser.add_argument("--patches", type=int, default=1000)
     args = parser.parse_args()
     print("| training | mean | std | excess kurtosis | KS distance | MMD² of patches / 95 % quantile of chance | "
-          "neighbours | other latents | explained of z | of size of z | of z² | outside: mean | std |")
-    print("|---" * 13 + "|")
+          "neighbours | other latents | explained of z | of size of z | of z² | by place | outside: mean | std |")
+    print("|---" * 14 + "|")
     for workdir in args.workdirs:
-        patches, pictures, inside, outside = latents_inside(workdir, args.split, args.limit)
+        patches, pictures, inside, outside, place = latents_inside(workdir, args.split, args.limit)
         generator, pixels = np.random.default_rng(0), inside.ravel()
         chosen = patches[generator.choice(len(patches), min(args.patches, len(patches)), replace=False)]
         ratio = mmd_ratio(chosen.reshape(len(chosen), -1), generator)
         cells = (pixels.mean(), pixels.std(), stats.kurtosis(pixels), stats.kstest(pixels, "norm").statistic, ratio,
-                 *correlations(patches), *explained(patches, pictures, generator), outside.mean(), outside.std())
+                 *correlations(patches), *explained(patches, pictures, generator), place, outside.mean(), outside.std())
         print(f"| {workdir} | " + " | ".join(f"{value:.3f}" for value in cells) + " |", flush=True)
 
 
