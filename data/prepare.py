@@ -148,7 +148,7 @@ def _request(args: argparse.Namespace, builder_cls: Any) -> tuple[Any, str | Non
     for source in args.source:
         if "://" in source:
             raise errors.UserError(f"--source={source}: images are read from local folders; copy them to a disk first")
-    sources = [str(pathlib.Path(source).resolve()) for source in args.source]
+    sources = [os.path.realpath(source) for source in args.source]
     if args.dataset == "image_pairs":
         own["sources"] = tuple(sources)
         own["modalities"] = args.modalities or tuple(pathlib.Path(source).name for source in sources)

@@ -69,7 +69,7 @@ def _folders(args: argparse.Namespace, taken: Sequence[str]) -> dict[str, pathli
     folders: dict[str, pathlib.Path] = {}
     for item in args.fused_dir:
         given, _, folder = item.rpartition("=")
-        name = given or pathlib.Path(folder).resolve().name
+        name = given or pathlib.Path(os.path.realpath(folder)).name
         if not name or "/" in name or name in (".", ".."):
             raise UserError(f"--fused-dir={item}: {name!r} names no method; give --fused-dir=NAME=FOLDER")
         if name in folders or name in taken:

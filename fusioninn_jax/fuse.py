@@ -8,6 +8,7 @@ precision, from `--lossless` bit for bit. Whole folders of studies:
 from __future__ import annotations
 
 import argparse
+import os
 import pathlib
 import sys
 import time
@@ -133,8 +134,8 @@ def _ask_about_twins(paths: Sequence[pathlib.Path]) -> None:
     Raises:
       UserError: it was not meant.
     """
-    places = [path.resolve() for path in paths]
-    twice = [path for i, path in enumerate(paths) if places.index(path.resolve()) < i]
+    places = [os.path.realpath(path) for path in paths]  # unlike `resolve` it stops at a loop of links
+    twice = [path for i, path in enumerate(paths) if places.index(places[i]) < i]
     if not twice:
         return
     if not sys.stdin.isatty():

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -78,7 +79,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         root = pathlib.Path(dl_manager.manual_dir)
         plan = make_plan(root, self.builder_config)
-        self.info.metadata.update(plan.metadata, settings=self.builder_config.settings(str(root.resolve())))
+        self.info.metadata.update(plan.metadata, settings=self.builder_config.settings(os.path.realpath(root)))
         return {split: self._generate_examples(plan, split) for split in plan.metadata["counts"]["slices"]}
 
     def _generate_examples(self, plan: Plan, split: str) -> Any:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -56,7 +57,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[Any]]:
         config = self.builder_config
-        source = "" if config.sources else str(pathlib.Path(dl_manager.manual_dir).resolve())
+        source = "" if config.sources else os.path.realpath(dl_manager.manual_dir)
         folders = [pathlib.Path(folder) for folder in config.sources or [f"{source}/{m}" for m in config.modalities]]
         if len(folders) != len(config.modalities) or len(set(config.modalities)) != len(folders):
             raise UserError(f"modalities: {','.join(config.modalities)} for {len(folders)} sources; name each source, "

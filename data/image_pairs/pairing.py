@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -38,7 +39,7 @@ def find_sets(folders: Sequence[pathlib.Path]) -> dict[str, tuple[pathlib.Path, 
     """
     if len(folders) < 2:
         raise UserError("source: image pairs need two or more folders of equally named images; give --source for each")
-    if len({folder.resolve() for folder in folders}) != len(folders):
+    if len({os.path.realpath(folder) for folder in folders}) != len(folders):
         raise UserError(f"{folders[0]}: the same folder stands twice among the sources; name each once")
     listed = [_images(folder) for folder in folders]
     for folder, images in zip(folders, listed, strict=True):

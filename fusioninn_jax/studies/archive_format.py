@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import nibabel as nib
 import numpy as np
 
+from fusioninn_jax.runtime import guarded
 from fusioninn_jax.runtime.errors import UserError
 
 MAGIC = b"fusioninn_jax archive 2\n"
@@ -112,17 +113,15 @@ def read(path: pathlib.Path) -> bytes:
     """A NIfTI file's content, gunzipped; not more than one byte beyond what its header declares.
 
     Raises:
-      UserError: not there, truncated, or its checksum is not met.
+      UserError: not there, no regular file, truncated, or its checksum is not met.
     """
+    content = guarded.read_bytes(path)
+    if content[:2] != GZIP_HEAD[:2]:
+        return content
     try:
-        content = path.read_bytes()
-        if content[:2] != GZIP_HEAD[:2]:
-            return content
         with gzip.open(io.BytesIO(content)) as file:
             head = file.read(LONGEST_HEADER)
             return head + file.read(max(0, _declared(head) - len(head)) + 1)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file or folder; check the path") from error
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: truncated or corrupt; fetch the file anew") from error
 

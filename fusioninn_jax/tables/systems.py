@@ -6,6 +6,7 @@ import ast
 import csv
 import importlib.util
 import json
+import os
 import pathlib
 from collections import Counter
 from collections.abc import Iterable
@@ -200,7 +201,7 @@ def scores(system: System, prepared: input_pipeline.Prepared, data: ml_collectio
       scoring: what is scored.
       folder: keeps the scores, with what they are of: another checkpoint or split is scored anew.
     """
-    key = {"system": system.name, "workdir": str(system.workdir and system.workdir.resolve()),
+    key = {"system": system.name, "workdir": str(system.workdir and os.path.realpath(system.workdir)),
            "step": system.trained.step, "dataset": data.data.dataset, "normalisation": data.data.normalisation,
            "split": scoring.split, "metrics": scoring.metrics, "limit": scoring.limit,
            "slices": prepared.sizes.get(scoring.split)}

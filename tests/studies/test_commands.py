@@ -1,5 +1,6 @@
 """Pictures and arrays, batches, and every bad input: one line, nothing half-written."""
 import errno
+import os
 import pathlib
 
 import nibabel as nib
@@ -167,3 +168,23 @@ def test_what_was_there_stays_until_the_new_is_whole(tmp_path):
     with outputs.new_files(tmp_path / "a") as (temporary,):
         temporary.mkdir()
     assert list(tmp_path.iterdir()) == [tmp_path / "a"] and not list((tmp_path / "a").iterdir())
+
+
+def test_a_loop_of_links_is_one_line(tmp_path):
+    first, second, out = tmp_path / "a.nii", tmp_path / "b.nii", tmp_path / "out.nii"
+    first.symlink_to(second)
+    second.symlink_to(first)
+    for command, arguments in ((fuse, [first, second, "-o", out]), (fuse, [first, first, "-o", out]),
+                               (decompose, [first, "-o", out, tmp_path / "other.nii"])):
+        with pytest.raises(UserError, match="a.nii: is a loop of symbolic links"):
+            command.main([str(argument) for argument in arguments])
+    assert not out.exists()
+
+
+def test_a_pipe_is_refused_at_once(tmp_path):
+    pipe = tmp_path / "pipe.nii.gz"
+    os.mkfifo(pipe)
+    for command, arguments in ((fuse, [pipe, pipe, "-o", tmp_path / "out.nii"]),
+                               (decompose, [pipe, "-o", tmp_path / "a.nii", tmp_path / "b.nii"])):
+        with pytest.raises(UserError, match="is a pipe; give a file"):
+            command.main([str(argument) for argument in arguments])
