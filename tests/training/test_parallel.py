@@ -78,11 +78,11 @@ def curve(config, devices, steps):
 
 @pytest.mark.slow
 def test_a_hundred_steps_do_not_depend_on_the_number_of_devices():
-    """In float32, at a third of the default rate: with larger steps training is chaotic and lets the last digit, which
+    """In float32, at a tenth of the default rate: with larger steps training is chaotic and lets the last digit, which
     depends on the order of a sum, grow to 5e-4 of the loss. Dither in place of rounding, since one pixel that falls
     on the other side of a grey level starts such a difference, too."""
     config = settings("characteristic")
-    config.losses.storage.kind, config.optimizer.learning_rate = "dither", 1e-3
+    config.losses.storage.kind, config.optimizer.learning_rate = "dither", 3e-4
     expected, found = (curve(config, devices, 100) for devices in (1, 8))
     np.testing.assert_allclose(found[:, 0], expected[:, 0], rtol=tolerances.DEVICES)
     np.testing.assert_allclose(found[:, 1], expected[:, 1], rtol=tolerances.DEVICES_GRADIENT)
