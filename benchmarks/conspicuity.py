@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from data.brats import layouts, reading
-from fusioninn_jax import metrics, objective, pretrained, regions, trained_model
+from fusioninn_jax import metrics, objective, pretrained, regions, trained_model, volumes
 from fusioninn_jax.brain import brain_mask
 from fusioninn_jax.metrics import conspicuity
 from fusioninn_jax.runtime import errors
@@ -57,8 +57,7 @@ def make_score(trained, names):
     @jax.jit
     def score(variables, stack, labels, key):
         height, width = stack.shape[1:3]
-        lack = [-height % model.multiple, -width % model.multiple]
-        padded = jnp.pad(stack, ((0, 0), (0, lack[0]), (0, lack[1]), (0, 0)), mode="edge")
+        padded = volumes.pad_slices(stack, model.multiple)
         fused, latent = model.fuse(variables, *objective.split_sources(padded))
         sources, picture = objective.split_sources(stack), store(fused[:, :height, :width], 8)
         brain = brain_mask(sources)

@@ -36,7 +36,6 @@ def encode_deep_png(rgb: np.ndarray, texts: dict[str, str]) -> bytes:
                      chunk(b"IEND", b"")])
 
 
-
 def read_image(path: PathLike, *, finite: bool = True) -> np.ndarray:
     """Reads a PNG, TIFF, JPEG or BMP, 8 or 16 bits, grey or colour; transparency is dropped.
 
@@ -68,7 +67,6 @@ def read_image(path: PathLike, *, finite: bool = True) -> np.ndarray:
     return image[..., 0] if image.ndim == 3 and (image == image[..., :1]).all() else image
 
 
-
 def luma_chroma(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Splits colour as ITU-R BT.601 does, full range, in the units of the file.
 
@@ -86,7 +84,6 @@ def luma_chroma(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return luma.astype(np.float32), chroma.astype(np.float32)
 
 
-
 def colour(luma: np.ndarray, chroma: np.ndarray) -> np.ndarray:
     """The inverse of `luma_chroma`: (...,) luma and (..., 2) chroma to (..., 3) RGB, float32, not clipped."""
     luma = np.asarray(luma, np.float64)
@@ -94,7 +91,6 @@ def colour(luma: np.ndarray, chroma: np.ndarray) -> np.ndarray:
     red, blue = luma + 1.402 * red_difference, luma + 1.772 * blue_difference
     green = (luma - 0.299 * red - 0.114 * blue) / 0.587
     return np.stack([red, green, blue], axis=-1).astype(np.float32)
-
 
 
 def _read_tiff(path: pathlib.Path) -> np.ndarray:
@@ -116,11 +112,9 @@ def _read_tiff(path: pathlib.Path) -> np.ndarray:
     return np.moveaxis(image, 0, -1) if planar else image
 
 
-
 def _check_pixels(width: int, height: int) -> None:
     if not 0 < width * height <= MOST_PIXELS:
         raise guarded.Damaged(f"{width}x{height} pixels; at most {MOST_PIXELS} are read")
-
 
 
 def _check_segments(handle: BinaryIO, page: Any) -> None:
@@ -142,7 +136,6 @@ def _check_segments(handle: BinaryIO, page: Any) -> None:
         decompression.check_expands(handle.read(min(length, 1 << 30)), size, methods[page.compression])
 
 
-
 def _read_with_pillow(path: pathlib.Path, kind: str) -> np.ndarray:
     """A PNG, JPEG or BMP."""
     with guarded.open_file(path) as handle, _open_image(handle, kind) as image:
@@ -157,13 +150,11 @@ def _read_with_pillow(path: pathlib.Path, kind: str) -> np.ndarray:
         return pixels.astype(np.uint16) if image.mode.startswith("I") else pixels
 
 
-
 def _open_image(handle: BinaryIO, kind: str) -> ImageFile.ImageFile:
     try:
         return Image.open(handle, formats=[kind])
     except Image.DecompressionBombError as error:
         raise guarded.Damaged(f"more pixels than the {MOST_PIXELS} that are read") from error
-
 
 
 def _read_deep_png(handle: BinaryIO, layout: str) -> np.ndarray:
@@ -175,7 +166,6 @@ def _read_deep_png(handle: BinaryIO, layout: str) -> np.ndarray:
             image.tile = [tile._replace(args=order) for tile in image.tile]
             halves.append(np.asarray(image.copy(), np.uint16))
     return halves[0] * 256 + halves[1]
-
 
 
 def _kind(path: pathlib.Path) -> str:

@@ -42,7 +42,6 @@ class Volume(NamedTuple):
         return float(x), float(y), float(z)
 
 
-
 def read_nifti(path: PathLike, ndim: int = 3) -> Volume:
     """Reads a NIfTI-1/2 file, gzipped or not.
 
@@ -66,7 +65,6 @@ def read_nifti(path: PathLike, ndim: int = 3) -> Volume:
     return Volume(np.ascontiguousarray(nib.orientations.apply_orientation(voxels, to_lps)), lps_affine, affine)
 
 
-
 def open_nifti(path: pathlib.Path, ndim: int = 3) -> tuple[nib.Nifti1Image, tuple[int, ...]]:
     """A NIfTI file, decompressed, its header checked, and its shape with `ndim` axes; voxels are read later.
 
@@ -84,7 +82,6 @@ def open_nifti(path: pathlib.Path, ndim: int = 3) -> tuple[nib.Nifti1Image, tupl
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < SMALLEST_VOXEL:
         raise UserError(f"{path}: its affine cannot be inverted, so left and right are unknown; mend its header")
     return image, shape
-
 
 
 def write_nifti(path: PathLike, volume: Volume) -> None:
@@ -107,11 +104,9 @@ def write_nifti(path: PathLike, volume: Volume) -> None:
         temporary.write_bytes(gzip.compress(content, mtime=0) if path.suffix.lower() == ".gz" else content)
 
 
-
 def axial_slices(volume: Volume) -> np.ndarray:
     """(X, Y, Z[, C]) voxels as (Z, Y, X[, C]) axial slices: rows run to the back, columns to the patient's left."""
     return np.swapaxes(volume.voxels, 0, 2)
-
 
 
 def check_same_grid(first: Volume, second: Volume, first_name: str, second_name: str) -> None:
@@ -127,7 +122,6 @@ def check_same_grid(first: Volume, second: Volume, first_name: str, second_name:
                         "co-register the images and resample them to one grid")
 
 
-
 def _declared_size(head: bytes) -> int:
     """Bytes of the NIfTI file that starts with these: up to the last voxel."""
     header = _header(head)
@@ -138,21 +132,17 @@ def _declared_size(head: bytes) -> int:
     return max(int(offset), _header_length(head) + 4) + voxels
 
 
-
 def _header(content: bytes) -> Any:
     kind = nib.Nifti2Header if _is_nifti2(content) else nib.Nifti1Header
     return kind(content[:_header_length(content)], check=False)
-
 
 
 def _is_nifti2(head: bytes) -> bool:
     return head[:4] in (b"\x1c\x02\0\0", b"\0\0\x02\x1c")
 
 
-
 def _header_length(head: bytes) -> int:
     return nib.Nifti2Header.sizeof_hdr if _is_nifti2(head) else nib.Nifti1Header.sizeof_hdr
-
 
 
 def _read_nifti(path: pathlib.Path) -> nib.Nifti1Image:
@@ -173,7 +163,6 @@ def _read_nifti(path: pathlib.Path) -> nib.Nifti1Image:
         if len(content) < size:
             raise UserError(f"{path}: truncated ({len(content)} of {size} bytes); fetch the file anew")
         return image
-
 
 
 def real_voxels(path: pathlib.Path, image: nib.Nifti1Image, *, scaled: bool = True) -> np.ndarray:
