@@ -3,6 +3,7 @@
 Prints a Markdown table of seconds to trace and lower, and to compile, the training step (batch 4, 240x240) and
 `fuse`, without any compilation cache.
 """
+
 import argparse
 import pathlib
 import sys

@@ -13,6 +13,7 @@ contrast-to-noise. Both pool the pixels of all slices of a patient, as do the la
 are means over slices. The last lines are the mean over patients and, column by column, the worst patient (of the
 moments: the one farthest from N(0, I)).
 """
+
 import argparse
 import csv
 import os
@@ -63,8 +64,11 @@ def make_score(trained, names):
         brain = brain_mask(sources)
         other = conspicuity.other_brain(brain, labels)
         result = {}
-        for label, image in (("fused", picture), ("mean", sum(sources) / len(sources)),
-                             *zip(names, sources, strict=True)):
+        for label, image in (
+            ("fused", picture),
+            ("mean", sum(sources) / len(sources)),
+            *zip(names, sources, strict=True),
+        ):
             of_other = conspicuity.grey_levels(image, other).sum(0)
             for part in PARTS:
                 of_part = conspicuity.grey_levels(image, labels == regions.SCORED[part]).sum(0)
@@ -76,16 +80,23 @@ def make_score(trained, names):
         back = model.decompose(variables, store(fused, 8), objective.draw_latents(keys, trained.prior, latent))
         back = [image[:, :height, :width] for image in back]
         for place, mask in (("brain", brain), ("whole", None)):
-            result[f"decomposed SSIM, {place}"] = [metrics.decomposition_ssim(source, image, mask=mask)
-                                                   for source, image in zip(sources, back, strict=True)]
+            result[f"decomposed SSIM, {place}"] = [
+                metrics.decomposition_ssim(source, image, mask=mask)
+                for source, image in zip(sources, back, strict=True)
+            ]
         return result | {"latent": latent[:, :height, :width], "brain": brain}
+
     return score
 
 
 def columns(result, names):
     """The result of `make_score` as {column: value} of one patient."""
-    row = {f"{part} {measure}, {label}": float(result[f"{part} {measure}, {label}"]) for part in PARTS
-           for measure in MEASURES for label in ("fused", "mean", *names)}
+    row = {
+        f"{part} {measure}, {label}": float(result[f"{part} {measure}, {label}"])
+        for part in PARTS
+        for measure in MEASURES
+        for label in ("fused", "mean", *names)
+    }
     for kind in ("fused SSIM", "decomposed SSIM, brain", "decomposed SSIM, whole"):
         for name, values in zip(names, result.get(kind, ()), strict=False):
             row[f"{kind}, {name}"] = float(np.mean(values))
@@ -99,8 +110,15 @@ def columns(result, names):
 def print_tables(rows):
     """Tables of related columns: a line a patient, then the mean and the worst patient of each column."""
     everything = list(next(iter(rows.values())))
-    groups = [[name for name in everything if name.startswith(start)] for start in
-              (*[f"{part} {measure}" for part in PARTS for measure in MEASURES], "fused SSIM", "decomposed SSIM", "z ")]
+    groups = [
+        [name for name in everything if name.startswith(start)]
+        for start in (
+            *[f"{part} {measure}" for part in PARTS for measure in MEASURES],
+            "fused SSIM",
+            "decomposed SSIM",
+            "z ",
+        )
+    ]
     for group in filter(None, groups):
         print("\n| patient | " + " | ".join(group) + " |\n|---|" + "---|" * len(group))
         for patient, row in rows.items():
@@ -108,8 +126,10 @@ def print_tables(rows):
         values = {name: np.array([row[name] for row in rows.values()]) for name in group}
         means = [_number(np.nanmean(of)) if np.isfinite(of).any() else "" for of in values.values()]
         print("| **mean** | " + " | ".join(means) + " |")
-        print("| **worst** | " + " | ".join(_worst(name, of, list(rows)) for name, of in values.items()) + " |",
-              flush=True)
+        print(
+            "| **worst** | " + " | ".join(_worst(name, of, list(rows)) for name, of in values.items()) + " |",
+            flush=True,
+        )
 
 
 def _number(value):
@@ -144,17 +164,25 @@ def find_patients(args, modalities):
     wanted = [name for name in args.patients.split(",") if name]
     missing = set(wanted) - {subject.name for subject in found}
     if missing:
-        raise errors.UserError(f"--patients: {args.folder} has no {', '.join(sorted(missing))}; it has "
-                               f"{', '.join(subject.name for subject in found)}")
+        raise errors.UserError(
+            f"--patients: {args.folder} has no {', '.join(sorted(missing))}; it has "
+            f"{', '.join(subject.name for subject in found)}"
+        )
     chosen = [subject for subject in found if not wanted or subject.name in wanted]
-    usable = [subject for subject in chosen if subject.annotation is not None
-              and ("all" in subject.images or all(modality in subject.images for modality in modalities))]
+    usable = [
+        subject
+        for subject in chosen
+        if subject.annotation is not None
+        and ("all" in subject.images or all(modality in subject.images for modality in modalities))
+    ]
     left_out = [subject.name for subject in chosen if subject not in usable]
     if left_out:
         print(f"left out, without annotation or modality: {', '.join(left_out)}")
     if not usable:
-        raise errors.UserError(f"{args.folder}: none of its patients has an annotation and {', '.join(modalities)}; "
-                               "give another --folder or --modalities")
+        raise errors.UserError(
+            f"{args.folder}: none of its patients has an annotation and {', '.join(modalities)}; "
+            "give another --folder or --modalities"
+        )
     return usable
 
 
@@ -164,8 +192,11 @@ def main():
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
     parser.add_argument("--model", action="append", default=[], help="a training-free rule, e.g. mean; repeatable")
     parser.add_argument("--pretrained", action="store_true", help="the shipped model, also where others are named")
-    parser.add_argument("--folder", default=os.environ.get("FUSIONINN_REALDATA"), help="of the patients, searched "
-                        "recursively; default: $FUSIONINN_REALDATA")
+    parser.add_argument(
+        "--folder",
+        default=os.environ.get("FUSIONINN_REALDATA"),
+        help="of the patients, searched recursively; default: $FUSIONINN_REALDATA",
+    )
     parser.add_argument("--patients", default="", help="names, set apart by commas; default: all with an annotation")
     parser.add_argument("--modalities", default="t1gd,flair", help="in the order in which the system was trained")
     parser.add_argument("--slices", type=int, default=6, help="of each patient, those with most tumour")
@@ -177,13 +208,16 @@ def main():
     modalities = layouts.parse_modalities(args.modalities.split(","))
     names = [ABBREVIATIONS[modality] for modality in modalities]
     chosen = list(systems(args))
-    patients = {subject.name: read_patient(subject, modalities, args.slices)
-                for subject in find_patients(args, modalities)}
+    patients = {
+        subject.name: read_patient(subject, modalities, args.slices) for subject in find_patients(args, modalities)
+    }
     lines = []
     for label, trained in chosen:
         score, key = make_score(trained, names), jax.random.key(args.seed)
-        rows = {name: columns(jax.device_get(score(trained.variables, *images, key)), names)
-                for name, images in patients.items()}
+        rows = {
+            name: columns(jax.device_get(score(trained.variables, *images, key)), names)
+            for name, images in patients.items()
+        }
         print(f"\n## {label}")
         print_tables(rows)
         lines += [{"system": label, "patient": name, **row} for name, row in rows.items()]

@@ -5,6 +5,7 @@
 Quality: means over the images of Q_XY and Q_SSIM. Time: of one batch, compiled before, divided by its images; the least
 of all batches and repeats.
 """
+
 import argparse
 import time
 
@@ -34,8 +35,14 @@ def run(fuse, variables, stacks, repeats):
 def scores(sources, fused):
     """Mean Q_XY and Q_SSIM over whole slices, and Q_XY inside the brain."""
     fused, brain = jnp.clip(fused, 0, 1), brain_mask(sources)
-    return [float(value.mean()) for value in (metrics.q_xy(*sources, fused), metrics.q_xy(*sources, fused, mask=brain),
-                                              metrics.q_ssim(*sources, fused))]
+    return [
+        float(value.mean())
+        for value in (
+            metrics.q_xy(*sources, fused),
+            metrics.q_xy(*sources, fused, mask=brain),
+            metrics.q_ssim(*sources, fused),
+        )
+    ]
 
 
 def main():
@@ -52,8 +59,12 @@ def main():
     _, variables, config, step, *_ = checkpoint.load(args.workdir)
     config.data.data_dir = args.data_dir or config.data.data_dir
     prepared = input_pipeline.open_dataset(config.data)
-    stacks = [batch["sources"] for batch in input_pipeline.evaluation_batches(
-        prepared, config.data, args.split, batch_size=args.batch_size, limit=args.images)]
+    stacks = [
+        batch["sources"]
+        for batch in input_pipeline.evaluation_batches(
+            prepared, config.data, args.split, batch_size=args.batch_size, limit=args.images
+        )
+    ]
     sources = objective.split_sources(jnp.asarray(np.concatenate(stacks)))
 
     if args.fusioninn:
@@ -61,8 +72,10 @@ def main():
     else:
         model = models.get("fusioninn")
         weights = jax.jit(model.init)(jax.random.key(0), *sources)
-    systems = {"mean": (models.get("mean"), {}),
-               "FusionINN" if args.fusioninn else "FusionINN, untrained": (model, weights)}
+    systems = {
+        "mean": (models.get("mean"), {}),
+        "FusionINN" if args.fusioninn else "FusionINN, untrained": (model, weights),
+    }
     for steps in args.steps:
         settings = config.model.ddfm.copy_and_resolve_references()
         settings.steps = steps

@@ -6,6 +6,7 @@ get a bit flipped, a file cut short or a file removed, and are restored. Prints 
 went on differently, lost more than it had to, or a damage went unnoticed. Every run is a process of its own, forked
 from this one, which has imported everything but has not started JAX.
 """
+
 import argparse
 import contextlib
 import io
@@ -89,8 +90,9 @@ def stop_at_random(process, workdir, moment, rng):
     before = len((workdir / TRAIN_FILE).read_text()) if (workdir / TRAIN_FILE).exists() else 0
     if moment == "start-up":
         time.sleep(rng.uniform(0, 4))
-    elif not wait_until(lambda: (workdir / TRAIN_FILE).exists()
-                        and len((workdir / TRAIN_FILE).read_text()) > before, process):
+    elif not wait_until(
+        lambda: (workdir / TRAIN_FILE).exists() and len((workdir / TRAIN_FILE).read_text()) > before, process
+    ):
         return None
     elif moment == "training":
         time.sleep(rng.uniform(0, 1.5))
@@ -109,7 +111,7 @@ def stop_at_random(process, workdir, moment, rng):
 def check(workdir, expected):
     """(last step logged, whether every logged loss is that of the uninterrupted run, without gaps)."""
     found = many_processes.losses(workdir)
-    return (found[-1][0] if found else 0), found == expected[:len(found)]
+    return (found[-1][0] if found else 0), found == expected[: len(found)]
 
 
 def drill(folder, data_dir, args, rng):
@@ -133,8 +135,15 @@ def drill(folder, data_dir, args, rng):
             records[-1] |= {"resumed": int(resumed.read_text()) == newest, "lost": logged - newest}
         resumed.unlink(missing_ok=True)
         if stopped:
-            records.append({"moment": moment, "signal": stopped[0].name, "in a save": stopped[1], "same": same,
-                            "code": process.exitcode})
+            records.append(
+                {
+                    "moment": moment,
+                    "signal": stopped[0].name,
+                    "in a save": stopped[1],
+                    "same": same,
+                    "code": process.exitcode,
+                }
+            )
             print(len(records), records[-1], "step", last, file=sys.stderr, flush=True)
         elif process.exitcode or not same or last != args.steps:
             raise SystemExit(f"a resumed run went wrong at step {last}:\n{log.read_text()[-2000:]}")
@@ -149,11 +158,13 @@ def damage_copies(config, workdir, count, seed, results):
     """Restores `count` damaged copies in this (child) process; puts how many were found, harmless and unnoticed."""
     from fusioninn_jax import input_pipeline, models
     from fusioninn_jax.training import train_state
+
     config = train.resolve(config, input_pipeline.open_dataset(config.data))
     config.model.fusioninn = settled(config.model.fusioninn)
     optimizer = train_state.make_optimizer(config.optimizer, config.train.steps)
-    state = train.initial_state(models.get("fusioninn", config.model.fusioninn), optimizer, config,
-                                input_pipeline.open_dataset(config.data))
+    state = train.initial_state(
+        models.get("fusioninn", config.model.fusioninn), optimizer, config, input_pipeline.open_dataset(config.data)
+    )
     intact = checkpoint.restore_latest(workdir, state, config)
     newest, rng = int(intact.state.step), np.random.default_rng(seed)
     tally = {kind: {"found": 0, "harmless": 0, "unnoticed": 0} for kind in ("bit flipped", "cut short", "removed")}
@@ -165,7 +176,8 @@ def damage_copies(config, workdir, count, seed, results):
         with contextlib.redirect_stderr(io.StringIO()):
             restored = checkpoint.restore_latest(copy, state, config)
         same = int(restored.state.step) == newest and all(
-            np.array_equal(a, b) for a, b in zip(jax.tree.leaves(restored), jax.tree.leaves(intact), strict=True))
+            np.array_equal(a, b) for a, b in zip(jax.tree.leaves(restored), jax.tree.leaves(intact), strict=True)
+        )
         passed_over = int(restored.state.step) < newest
         tally[kind]["found" if passed_over else "harmless" if same else "unnoticed"] += 1
         shutil.rmtree(copy)
@@ -181,7 +193,7 @@ def damage(folder, kind, rng):
         content[rng.integers(len(content))] ^= 1 << int(rng.integers(8))
         path.write_bytes(content)
     elif kind == "cut short":
-        path.write_bytes(content[:rng.integers(len(content))])
+        path.write_bytes(content[: rng.integers(len(content))])
     else:
         path.unlink()
 
@@ -199,10 +211,29 @@ def print_stops(records, finished):
             good &= exact == len(of) and max(lost, default=0) < 2 * EVERY
             if name == "SIGTERM" and moment != "start-up":
                 good &= not any(lost) and not any(record["code"] for record in of)
-            rows.append([moment, name, len(of), sum(record["in a save"] for record in of), f"{exact} / {len(of)}",
-                         max(lost, default="-"), sum(record["code"] == 0 for record in of)])
-    timing.print_table(["stopped in", "by", "times", "half-written save in the folder", "resumed exactly",
-                        "most steps lost", "exit code 0"], rows)
+            rows.append(
+                [
+                    moment,
+                    name,
+                    len(of),
+                    sum(record["in a save"] for record in of),
+                    f"{exact} / {len(of)}",
+                    max(lost, default="-"),
+                    sum(record["code"] == 0 for record in of),
+                ]
+            )
+    timing.print_table(
+        [
+            "stopped in",
+            "by",
+            "times",
+            "half-written save in the folder",
+            "resumed exactly",
+            "most steps lost",
+            "exit code 0",
+        ],
+        rows,
+    )
     return good
 
 
@@ -220,16 +251,20 @@ def main():
         data_dir = folder / "data"
         child(prepare, data_dir).join(DEADLINE)  # TensorFlow starts threads, which a fork would lose
         records, finished, workdir = drill(folder, data_dir, args, np.random.default_rng(args.seed))
-        print(f"\n{args.steps} steps, a checkpoint every {EVERY}, seed {args.seed}; the last run ended as the "
-              f"uninterrupted one: {'yes' if finished else 'NO'}\n")
+        print(
+            f"\n{args.steps} steps, a checkpoint every {EVERY}, seed {args.seed}; the last run ended as the "
+            f"uninterrupted one: {'yes' if finished else 'NO'}\n"
+        )
         good = print_stops(records, finished)
         results = FORK.Queue()
         process = child(damage_copies, configuration(data_dir, args.steps), workdir, args.damages, args.seed, results)
         tally = results.get(timeout=DEADLINE)
         process.join(DEADLINE)
     print()
-    timing.print_table(["damage to a file of the newest checkpoint", "passed over, with a warning", "nothing was lost",
-                        "UNNOTICED"], [[kind, *counts.values()] for kind, counts in tally.items()])
+    timing.print_table(
+        ["damage to a file of the newest checkpoint", "passed over, with a warning", "nothing was lost", "UNNOTICED"],
+        [[kind, *counts.values()] for kind, counts in tally.items()],
+    )
     return int(not good or any(counts["unnoticed"] for counts in tally.values()))
 
 

@@ -4,6 +4,7 @@ Prints, kind by kind, how many damaged files gave an error of one line, the righ
 voxel of a file without checksum); stops at the first traceback, non-finite result, file left behind, or other result of
 a sealed file, and says the seed that shows it.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -17,8 +18,9 @@ from tests import fuzzing
 
 def main() -> None:
     """Parses the command line, damages, prints the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.fuzz", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.fuzz", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()

@@ -6,6 +6,7 @@ its results are written. After each stop an output must be whole or absent; afte
 the SIGKILLs the next run must remove what they left. Prints a Markdown table; exits 1 where something was left or torn.
 Every run is a process of its own, forked from this one, which has imported everything but has not started JAX.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -41,6 +42,7 @@ SIZE = (96, 96, 24)
 @dataclasses.dataclass(frozen=True)
 class Command:
     """A command, the folder that it writes into, and the results there that must be whole or absent."""
+
     name: str
     run: Callable[[], int]
     folder: pathlib.Path
@@ -63,18 +65,50 @@ def commands(root: pathlib.Path) -> list[Command]:
     run(lambda: cases.save_model(root / "model") and 0, root / "said.txt")  # in a child: JAX must not start here
     run(lambda: fuse.main([*pair, "-o", archive, "--lossless", "--checkpoint", model]), root / "said.txt")
     return [
-        Command("fuse", lambda: fuse.main([*pair, "-o", str(folders[0] / "f.nii.gz"), "--latent", str(
-            folders[0] / "z.nii.gz"), "--checkpoint", model]), folders[0], ("f.nii.gz", "z.nii.gz")),
-        Command("decompose --lossless", lambda: decompose.main([archive, "-o", *[str(
-            folders[1] / f"{i}.nii.gz") for i in (1, 2)]]), folders[1], ("1.nii.gz", "2.nii.gz")),
-        Command("data.prepare", lambda: prepare.main(["image_pairs", f"--source={root / 'a'}", f"--source={root / 'b'}",
-                                                      f"--data_dir={folders[2]}", "--name=x"]),
-                folders[2], ("image_pairs/x/1.0.0",))]
+        Command(
+            "fuse",
+            lambda: fuse.main(
+                [
+                    *pair,
+                    "-o",
+                    str(folders[0] / "f.nii.gz"),
+                    "--latent",
+                    str(folders[0] / "z.nii.gz"),
+                    "--checkpoint",
+                    model,
+                ]
+            ),
+            folders[0],
+            ("f.nii.gz", "z.nii.gz"),
+        ),
+        Command(
+            "decompose --lossless",
+            lambda: decompose.main([archive, "-o", *[str(folders[1] / f"{i}.nii.gz") for i in (1, 2)]]),
+            folders[1],
+            ("1.nii.gz", "2.nii.gz"),
+        ),
+        Command(
+            "data.prepare",
+            lambda: prepare.main(
+                [
+                    "image_pairs",
+                    f"--source={root / 'a'}",
+                    f"--source={root / 'b'}",
+                    f"--data_dir={folders[2]}",
+                    "--name=x",
+                ]
+            ),
+            folders[2],
+            ("image_pairs/x/1.0.0",),
+        ),
+    ]
 
 
-def run(command: Callable[[], int], said: pathlib.Path, stop: Callable[[multiprocessing.Process], None] | None = None
-        ) -> int | None:
+def run(
+    command: Callable[[], int], said: pathlib.Path, stop: Callable[[multiprocessing.Process], None] | None = None
+) -> int | None:
     """Runs a command in a child; returns its exit code."""
+
     def work() -> None:
         with said.open("a") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
             os.dup2(file.fileno(), 2)
@@ -93,18 +127,23 @@ def run(command: Callable[[], int], said: pathlib.Path, stop: Callable[[multipro
 
 def contents(command: Command) -> dict[str, str | None]:
     """A hash of each result, None where it is absent; of a folder, of the names in it and the sizes."""
+
     def digest(path: pathlib.Path) -> str | None:
         if path.is_dir():
             return str(sorted((str(file.relative_to(path)), file.stat().st_size) for file in path.rglob("*.tfrecord*")))
         return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
+
     return {name: digest(command.folder / name) for name in command.results}
 
 
 def left(command: Command) -> list[str]:
     """What lies in the folder beside the results, what is in them, and the folders above them."""
     results = [command.folder / name for name in command.results]
-    return sorted(str(path.relative_to(command.folder)) for path in command.folder.rglob("*") if not any(
-        path == result or result in path.parents or path in result.parents for result in results))
+    return sorted(
+        str(path.relative_to(command.folder))
+        for path in command.folder.rglob("*")
+        if not any(path == result or result in path.parents or path in result.parents for result in results)
+    )
 
 
 def clear(command: Command) -> None:
@@ -114,9 +153,11 @@ def clear(command: Command) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def stopper(number: int, delay: float, command: Command, while_writing: bool) -> Callable[[multiprocessing.Process],
-                                                                                         None]:
+def stopper(
+    number: int, delay: float, command: Command, while_writing: bool
+) -> Callable[[multiprocessing.Process], None]:
     """Sends the signal after a delay, from the start or from the moment when something appears in the folder."""
+
     def stop(process: multiprocessing.Process) -> None:
         deadline = time.monotonic() + DEADLINE
         while while_writing and process.is_alive() and not any(command.folder.rglob("*")):
@@ -126,6 +167,7 @@ def stopper(number: int, delay: float, command: Command, while_writing: bool) ->
         time.sleep(delay)
         if process.is_alive() and process.pid:
             os.kill(process.pid, number)
+
     return stop
 
 
@@ -150,8 +192,10 @@ def drill(command: Command, stops: int, rng: np.random.Generator, said: pathlib.
         if run(command.run, said) != 0 or contents(command) != whole:
             raise SystemExit(f"{command.name}: the run after {number.name} failed:\n{said.read_text()[-2000:]}")
         after = left(command)
-        rows.append(f"| {command.name} | {number.name} | {stops} | {counts['absent']} | {counts['whole']} | "
-                    f"{counts['torn']} | {counts['left']} | {len(after)} |")
+        rows.append(
+            f"| {command.name} | {number.name} | {stops} | {counts['absent']} | {counts['whole']} | "
+            f"{counts['torn']} | {counts['left']} | {len(after)} |"
+        )
         print(rows[-1], after[:3], file=sys.stderr, flush=True)
     return rows
 
@@ -169,10 +213,18 @@ def main() -> int:
         for command in commands(root):
             if args.only in (None, command.name):
                 rows += drill(command, args.stops, np.random.default_rng(args.seed), root / "said.txt")
-    print("| command | signal | stops | absent | whole | torn | left after the stop | left after the next run |",
-          "|---|---|---|---|---|---|---|---|", *rows, sep="\n")
-    return int(any(cells[6].strip() != "0" or cells[7].strip() != "0" or cells[8].strip() != "0"
-                   for cells in (row.split("|") for row in rows)))
+    print(
+        "| command | signal | stops | absent | whole | torn | left after the stop | left after the next run |",
+        "|---|---|---|---|---|---|---|---|",
+        *rows,
+        sep="\n",
+    )
+    return int(
+        any(
+            cells[6].strip() != "0" or cells[7].strip() != "0" or cells[8].strip() != "0"
+            for cells in (row.split("|") for row in rows)
+        )
+    )
 
 
 if __name__ == "__main__":

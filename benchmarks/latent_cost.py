@@ -4,6 +4,7 @@ Prints a Markdown table of a step without latent loss, with `characteristic` and
 device, each number of devices in a process of its own; calls interleaved, the least of some rounds. Processor time, not
 wall time: simulated devices share this machine's cores, and so do other programs.
 """
+
 import argparse
 import os
 import pathlib
@@ -23,6 +24,7 @@ def print_milliseconds(devices, batch, size, rounds):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
     from benchmarks.our_model import Ours, sources
     from fusioninn_jax import settings
+
     pairs, sides = sources(batch * devices, size), {}
     for name in LOSSES:
         config = settings.defaults()
@@ -50,8 +52,9 @@ def main():
         return
     rows = []
     for devices in COUNTS:
-        line = timing.child("--of", str(devices), "--batch", str(args.batch), "--size", str(args.size), "--rounds",
-                            str(args.rounds))
+        line = timing.child(
+            "--of", str(devices), "--batch", str(args.batch), "--size", str(args.size), "--rounds", str(args.rounds)
+        )
         alone, *others = map(float, line.split())
         rows.append([devices, f"{alone:.0f}", *(f"{value:.0f} (+{value / alone - 1:.1%})" for value in others)])
     timing.print_table(["devices", "none: processor ms a step", *LOSSES[1:]], rows)

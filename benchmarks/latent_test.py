@@ -11,6 +11,7 @@ not fitted to; its features are the fused image's 3x3 patch, random waves of it 
 Place: the share of z's variance that the place within cells of 16x16 pixels explains. Such a fixed pattern can look
 normal, and uncorrelated between neighbours, to all the other columns.
 """
+
 import argparse
 
 import jax
@@ -40,8 +41,9 @@ def latents_inside(workdir, split, limit):
     model, variables, config, *_ = checkpoint.load(workdir, "last")
     prepared = input_pipeline.open_dataset(config.data)
     fuse, patches, pictures, inside, outside, places = jax.jit(model.fuse), [], [], [], [], []
-    for batch in input_pipeline.evaluation_batches(prepared, config.data, split, batch_size=4, limit=limit,
-                                                   multiple=model.multiple):
+    for batch in input_pipeline.evaluation_batches(
+        prepared, config.data, split, batch_size=4, limit=limit, multiple=model.multiple
+    ):
         sources = objective.split_sources(jnp.asarray(batch["sources"][batch["weight"] > 0]))
         fused, latent = map(np.asarray, fuse(variables, *sources))
         brain = np.asarray(brain_mask(sources))
@@ -51,8 +53,10 @@ def latents_inside(workdir, split, limit):
         inside.append(latent[brain[..., 0]])
         outside.append(latent[~brain[..., 0]])
         places.append(explained_by_place(latent, brain))
-    return [*(np.concatenate(parts).astype(np.float64) for parts in (patches, pictures, inside, outside)),
-            np.mean(places)]
+    return [
+        *(np.concatenate(parts).astype(np.float64) for parts in (patches, pictures, inside, outside)),
+        np.mean(places),
+    ]
 
 
 def explained_by_place(latent, brain):
@@ -111,6 +115,7 @@ def mmd_ratio(sample, generator):
         to_first = kernel @ first
         within, across = first @ to_first + kernel.sum() - 2 * to_first.sum() + first @ to_first, (1 - first) @ to_first
         return within / (count * (count - 1)) - 2 * across / count**2
+
     first = np.repeat([1.0, 0.0], count)
     null = [mmd(generator.permutation(first)) for _ in range(PERMUTATIONS)]
     return mmd(first) / np.quantile(null, 0.95)
@@ -123,16 +128,28 @@ def main():
     parser.add_argument("--limit", type=int, default=24, help="slices")
     parser.add_argument("--patches", type=int, default=1000)
     args = parser.parse_args()
-    print("| training | mean | std | excess kurtosis | KS distance | MMD² of patches / 95 % quantile of chance | "
-          "neighbours | other latents | explained of z | of size of z | of z² | by place | outside: mean | std |")
+    print(
+        "| training | mean | std | excess kurtosis | KS distance | MMD² of patches / 95 % quantile of chance | "
+        "neighbours | other latents | explained of z | of size of z | of z² | by place | outside: mean | std |"
+    )
     print("|---" * 14 + "|")
     for workdir in args.workdirs:
         patches, pictures, inside, outside, place = latents_inside(workdir, args.split, args.limit)
         generator, pixels = np.random.default_rng(0), inside.ravel()
         chosen = patches[generator.choice(len(patches), min(args.patches, len(patches)), replace=False)]
         ratio = mmd_ratio(chosen.reshape(len(chosen), -1), generator)
-        cells = (pixels.mean(), pixels.std(), stats.kurtosis(pixels), stats.kstest(pixels, "norm").statistic, ratio,
-                 *correlations(patches), *explained(patches, pictures, generator), place, outside.mean(), outside.std())
+        cells = (
+            pixels.mean(),
+            pixels.std(),
+            stats.kurtosis(pixels),
+            stats.kstest(pixels, "norm").statistic,
+            ratio,
+            *correlations(patches),
+            *explained(patches, pictures, generator),
+            place,
+            outside.mean(),
+            outside.std(),
+        )
         print(f"| {workdir} | " + " | ".join(f"{value:.3f}" for value in cells) + " |", flush=True)
 
 

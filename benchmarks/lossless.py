@@ -6,6 +6,7 @@ Sizes in MB: both sources by gzip -9, xz, JPEG-LS, JPEG 2000 and JPEG XL (effort
 archive and its parts: picture as it is stored, series 1, series 2, the rest (record, header); the picture in JPEG XL.
 Voxels that differ after decoding, seconds to write (checked) and to read.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -28,12 +29,26 @@ from fusioninn_jax.studies import archive, archive_format
 
 PAIRS = (("_t1ce", "_flair"), ("_t1", "_t2"), ("-t1c", "-t2f"), ("-t1n", "-t2w"), ("_adc", "_dwi"))
 PEERS = ("gzip -9", "xz", "JPEG-LS", "JPEG 2000", "JPEG XL")
-COLUMNS = ("pair", *PEERS, "archive", "picture", "series 1", "series 2", "rest", "picture in JPEG XL", "of JPEG XL",
-           "of gzip", "differ", "write s", "read s")
+COLUMNS = (
+    "pair",
+    *PEERS,
+    "archive",
+    "picture",
+    "series 1",
+    "series 2",
+    "rest",
+    "picture in JPEG XL",
+    "of JPEG XL",
+    "of gzip",
+    "differ",
+    "write s",
+    "read s",
+)
 
 
 class Parts(NamedTuple):
     """Bytes of an archive."""
+
     whole: int
     picture: int
     first: int
@@ -61,8 +76,10 @@ def peer_sizes(path: pathlib.Path) -> np.ndarray:
         return np.array([*sizes, np.nan, np.nan, np.nan])
     slices = (stored.astype(np.int64) - int(stored.min())).astype(np.uint16)
     codecs: tuple[Callable[[np.ndarray], bytes], ...] = (
-        imagecodecs.jpegls_encode, lambda s: imagecodecs.jpeg2k_encode(s, level=0, reversible=True),
-        lambda s: imagecodecs.jpegxl_encode(s, lossless=True, effort=7))
+        imagecodecs.jpegls_encode,
+        lambda s: imagecodecs.jpeg2k_encode(s, level=0, reversible=True),
+        lambda s: imagecodecs.jpegxl_encode(s, lossless=True, effort=7),
+    )
     return np.array([*sizes, *(float(sum(len(encode(s)) for s in slices)) for encode in codecs)])
 
 
@@ -77,16 +94,19 @@ def parts_of(path: pathlib.Path) -> Parts:
     return Parts(path.stat().st_size, deflated, sizes[0] + sizes[2], sizes[1] + sizes[3], jpeg_xl)
 
 
-def measure(paths: tuple[pathlib.Path, pathlib.Path], folder: pathlib.Path,
-            preview: int) -> tuple[Parts, int, list[float]]:
+def measure(
+    paths: tuple[pathlib.Path, pathlib.Path], folder: pathlib.Path, preview: int
+) -> tuple[Parts, int, list[float]]:
     """Bytes of the archive's parts, differing voxels, seconds to write and to read."""
     path, out, times = folder / "archive.nii.gz", [folder / "1.nii", folder / "2.nii"], [time.time()]
     fuse.main([*map(str, paths), "-o", str(path), "--lossless", "--preview", str(preview), "--overwrite"])
     times.append(time.time())
     decompose.main([str(path), "-o", *map(str, out), "--overwrite"])
     times.append(time.time())
-    differing = sum(int((nib.load(a).dataobj.get_unscaled() != nib.load(b).dataobj.get_unscaled()).sum())
-                    for a, b in zip(paths, out, strict=True))
+    differing = sum(
+        int((nib.load(a).dataobj.get_unscaled() != nib.load(b).dataobj.get_unscaled()).sum())
+        for a, b in zip(paths, out, strict=True)
+    )
     return parts_of(path), differing, np.diff(times).tolist()
 
 

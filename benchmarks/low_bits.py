@@ -5,6 +5,7 @@
 For each of the slices with most tumour the finest JPEG XL of both sources that fits into the lowest bits of the mean's
 brain pixels; printed: SSIM inside the brain of what comes back, and of the picture with each source.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -37,10 +38,16 @@ def measure(stack: np.ndarray, bits: int) -> list[float]:
     low = random.integers(0, 2**bits, mean.shape, np.uint8)  # a good code looks like noise
     picture = np.where(brain, (mean >> bits << bits) | low, mean)
     images = [finest(levels[..., i], room) for i in range(2)] + [picture] * 2
+
     def column(image: np.ndarray) -> np.ndarray:
         return image.astype(np.float32)[None, ..., None]
-    return [float(metrics.decomposition_ssim(column(stack[..., i % 2]), column(image) / 255,
-                                             mask=brain[None, ..., None])[0]) for i, image in enumerate(images)]
+
+    return [
+        float(
+            metrics.decomposition_ssim(column(stack[..., i % 2]), column(image) / 255, mask=brain[None, ..., None])[0]
+        )
+        for i, image in enumerate(images)
+    ]
 
 
 def main() -> int:

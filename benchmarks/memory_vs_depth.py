@@ -4,6 +4,7 @@ Prints a Markdown table for k = 1 ... 32 blocks, batch 4, 240x240: what XLA plan
 process really takes at its peak (resident memory, each step in a process of its own, what was there before the step
 subtracted). Ends with the growth from k = 3 to the deepest, which for the rebuilt pass must stay below `BOUND`.
 """
+
 import argparse
 import pathlib
 import sys
@@ -56,8 +57,10 @@ def main():
     heads = [f"{backward}, {kind}, MB" for backward in BACKWARDS for kind in ("planned", "resident")]
     timing.print_table(["k", *heads], rows())
     first, last = 3 if 3 in args.blocks else args.blocks[0], args.blocks[-1]
-    growth = {backward: [b / a for a, b in zip(found[backward, first], found[backward, last], strict=True)]
-              for backward in BACKWARDS}
+    growth = {
+        backward: [b / a for a, b in zip(found[backward, first], found[backward, last], strict=True)]
+        for backward in BACKWARDS
+    }
     for backward, (planned, resident) in growth.items():
         print(f"\n{backward}: k = {last} needs {planned:.2f} (planned) and {resident:.2f} (resident) times k = {first}")
     return 0 if max(growth["rebuilt"]) <= BOUND else 1

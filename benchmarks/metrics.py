@@ -4,6 +4,7 @@ Prints a Markdown table of milliseconds per 240x240 pair (two sources and a fuse
 the NumPy loops of numpy_loops.py, and scikit-image's SSIM where installed. Medians of `REPEATS` runs after one that
 compiles. Images are synthetic: smooth structure and noise inside an ellipse, black outside, like a stripped brain.
 """
+
 import pathlib
 import sys
 
@@ -45,7 +46,7 @@ def loop_ms(name: str) -> tuple[float, float]:
     crops, scale = triple(1), 1.0
     if name != "q_ncie":  # whose loop is quick, and whose histograms cost the same whatever the image's size
         start, side = (SIZE - CROP) // 4, WINDOWS[name] - 1  # across the edge of the ellipse
-        crops = [image[:, start:start + CROP, SIZE // 2:SIZE // 2 + CROP] for image in crops]
+        crops = [image[:, start : start + CROP, SIZE // 2 : SIZE // 2 + CROP] for image in crops]
         scale = ((SIZE - side) / (CROP - side)) ** 2
     plain = [image[0, ..., 0].astype(np.float64) for image in crops]
     if name != "q_ssim":
@@ -66,16 +67,19 @@ def skimage_ms(name: str) -> str:
 
     def call():
         for source in (x1, x2):
-            structural_similarity(source, fused, data_range=1, gaussian_weights=True, sigma=1.5,
-                                  use_sample_covariance=False)
+            structural_similarity(
+                source, fused, data_range=1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+            )
 
     return f"{1e3 * median_seconds(call, REPEATS):.1f}"
 
 
 def main() -> int:
-    print(f"{jax.device_count()} {jax.devices()[0].device_kind} device(s), jax {jax.__version__}; ms per "
-          f"{SIZE}x{SIZE} pair, medians of {REPEATS} (loops: of {LOOP_REPEATS}, on a {CROP}x{CROP} crop, scaled by the "
-          "number of windows; Q_NCIE's on the whole image)\n")
+    print(
+        f"{jax.device_count()} {jax.devices()[0].device_kind} device(s), jax {jax.__version__}; ms per "
+        f"{SIZE}x{SIZE} pair, medians of {REPEATS} (loops: of {LOOP_REPEATS}, on a {CROP}x{CROP} crop, scaled by the "
+        "number of windows; Q_NCIE's on the whole image)\n"
+    )
     ours_heads = [f"ours, batch {batch}" for batch in BATCHES]
     heads = ["metric", *ours_heads, "NumPy loop", "scikit-image", "difference of the scores"]
     print("| " + " | ".join(heads) + " |\n|" + "---|" * len(heads))

@@ -3,6 +3,7 @@
 They are what benchmarks/metrics.py measures against, and the independent word that it and the tests compare with.
 Images are (H, W) float64; `q_ssim` takes [0, 1], the others whole numbers in 0..255. Each returns a float.
 """
+
 import numpy as np
 
 OFFSETS = np.arange(11) - 5
@@ -15,7 +16,7 @@ def _windows(side, *images):
     height, width = images[0].shape
     for row in range(height - side + 1):
         for column in range(width - side + 1):
-            yield [image[row:row + side, column:column + side] for image in images]
+            yield [image[row : row + side, column : column + side] for image in images]
 
 
 def _ssim(a, b, data_range):
@@ -71,15 +72,18 @@ def _entropy(p, base):
 
 
 def q_ncie(x1, x2, fused):
-    levels = [np.floor((image - image.min()) * 255 / ((image.max() - image.min()) or 1) + 0.5).astype(int)
-              for image in (x1, x2, fused)]
+    levels = [
+        np.floor((image - image.min()) * 255 / ((image.max() - image.min()) or 1) + 0.5).astype(int)
+        for image in (x1, x2, fused)
+    ]
     matrix = np.eye(3)
     for i, j in ((0, 1), (0, 2), (1, 2)):
         joint = np.zeros((256, 256))
         for cell in zip(levels[i].ravel(), levels[j].ravel(), strict=True):
             joint[cell] += 1 / levels[i].size
         matrix[i, j] = matrix[j, i] = (
-            _entropy(joint.sum(0), 256) + _entropy(joint.sum(1), 256) - _entropy(joint.ravel(), 256))
+            _entropy(joint.sum(0), 256) + _entropy(joint.sum(1), 256) - _entropy(joint.ravel(), 256)
+        )
     return 1 - _entropy(np.linalg.eigvalsh(matrix) / 3, 256)
 
 

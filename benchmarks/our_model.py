@@ -1,4 +1,5 @@
 """Our side of the benchmarks: the model, a training step, and PyTorch's weights in it."""
+
 from __future__ import annotations
 
 from typing import Any

@@ -1,8 +1,9 @@
 """The picture of the README: simulated test patients through the model that ships.
 
-    python -m data.prepare brain_phantom --data_dir=runs/data
-    python benchmarks/panel.py --data_dir=runs/data docs/panel.png
+python -m data.prepare brain_phantom --data_dir=runs/data
+python benchmarks/panel.py --data_dir=runs/data docs/panel.png
 """
+
 from __future__ import annotations
 
 import argparse
@@ -39,7 +40,7 @@ def images(stack: np.ndarray) -> list[np.ndarray]:
     fused, latent = jax.jit(model.fuse)(variables, *objective.split_sources(padded))
     fresh = jax.random.normal(jax.random.key(0), latent.shape)
     back = jax.jit(model.decompose)(variables, store(fused, 8), fresh)
-    sources = [padded[..., i:i + 1] for i in range(2)]
+    sources = [padded[..., i : i + 1] for i in range(2)]
     error = [5 * jnp.abs(a - b) for a, b in zip(sources, back, strict=True)]
     columns = [*sources, fused, latent / 6 + 0.5, *back, *error]
     return [np.clip(np.asarray(column)[:, :height, :width, 0], 0, 1) for column in columns]
@@ -54,7 +55,7 @@ def main() -> int:
     args = parser.parse_args()
     stack = chosen(args.data_dir, args.patients)
     rows, columns = np.where((stack > 0).any((0, 3)))
-    window = np.s_[:, rows.min():rows.max() + 1, columns.min():columns.max() + 1]
+    window = np.s_[:, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     figure, axes = plt.subplots(len(stack), len(TITLES), figsize=(12, 1.75 * len(stack) + 0.2), facecolor="black")
     for axis, column, title in zip(np.atleast_2d(axes).T, images(stack), TITLES, strict=True):
         axis[0].set_title(title, color="white", fontsize=9)

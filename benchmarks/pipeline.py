@@ -4,6 +4,7 @@ Prints a Markdown table: read from disk each epoch or cached in memory, whole sl
 gives pairs on its own, how fast the step takes them with the pipeline feeding it, and how fast with the same batch over
 and over. The pipeline starves the device where the last two differ.
 """
+
 import argparse
 import pathlib
 import sys
@@ -59,8 +60,12 @@ def row(args, cache, crop):
     step = make_step(config, batch["sources"])
     beside = rate(lambda: step(next(batches)["sources"]), args.seconds, args.batch)
     fixed = rate(lambda: step(batch["sources"]), args.seconds, args.batch)
-    return ["memory" if cache else "disk", "x".join(map(str, crop)) or "whole slices",
-            *(f"{value:.0f}" for value in (alone, beside, fixed)), f"{beside / fixed:.2f}"]
+    return [
+        "memory" if cache else "disk",
+        "x".join(map(str, crop)) or "whole slices",
+        *(f"{value:.0f}" for value in (alone, beside, fixed)),
+        f"{beside / fixed:.2f}",
+    ]
 
 
 def main():

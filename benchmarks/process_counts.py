@@ -5,6 +5,7 @@ Prints a Markdown table of the largest relative difference from the curve of one
 the latent loss made of sums, and dither in place of rounding to 8 bits, which is discontinuous and makes differences of
 float32 grow.
 """
+
 import argparse
 import pathlib
 import sys
@@ -29,8 +30,11 @@ def curves(folder, data_dir, layout, args):
     workdir = folder / "x".join(map(str, layout))
     # an evaluation batch that the five validation images fill: in a filled-up one the copies lie at distance 0 up to
     # rounding, which the narrow kernels of the paper's MMD see
-    settings = [f"--config.train.steps={args.steps}", f"--config.train.eval_every={args.steps // 4}",
-                "--config.train.eval_batch_size=4"]
+    settings = [
+        f"--config.train.steps={args.steps}",
+        f"--config.train.eval_every={args.steps // 4}",
+        "--config.train.eval_batch_size=4",
+    ]
     running = many_processes.train(workdir, data_dir, *layout, *settings, *CONTINUOUS, *args.setting)
     ended = many_processes.end(running, DEADLINE)
     if any(code for code, _ in ended):

@@ -7,6 +7,7 @@ For k = 1 ... 32 blocks of the `logit` model, trained briefly: the difference of
 the four gradients take many minutes to compile; and the drift in float32, the largest difference between the flow's
 input and the input rebuilt from its output.
 """
+
 import argparse
 import pathlib
 import sys
@@ -34,8 +35,9 @@ def gradient(config, variables, stack, backward):
     keys = jax.random.split(jax.random.key(1), len(stack))
 
     def loss(v):
-        parts, _, _ = objective.loss_parts(model, v, objective.Slices(stack), keys, config.losses, train=True,
-                                               gather=lambda x: x)
+        parts, _, _ = objective.loss_parts(
+            model, v, objective.Slices(stack), keys, config.losses, train=True, gather=lambda x: x
+        )
         return objective.per_image_loss(model, parts, config.losses).mean()
 
     return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(jax.jit(jax.grad(loss))(variables))])

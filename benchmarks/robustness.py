@@ -8,6 +8,7 @@ decomposed sources, mean over the patients and the worst one, and the mean's los
 and slices are those of benchmarks/conspicuity.py. Where a picture was cropped, shifted or flipped, so are the sources
 that it is compared with, and what was cut away does not count.
 """
+
 import argparse
 import io
 import os
@@ -33,14 +34,17 @@ SEED = 0
 
 def noise(levels):
     """Uniform noise of ±`levels` grey levels, then 8 bits."""
+
     def add(image):
         drawn = np.random.default_rng(SEED).integers(-levels, levels + 1, image.shape)
         return np.clip(np.round(255 * np.clip(image, 0, 1)) + drawn, 0, 255) / 255
+
     return add
 
 
 def jpeg(quality):
     """Through a JPEG file."""
+
     def through(image):
         pictures = []
         for plane in np.round(255 * np.clip(image[..., 0], 0, 1)).astype(np.uint8):
@@ -48,13 +52,16 @@ def jpeg(quality):
             Image.fromarray(plane).save(file, "JPEG", quality=quality)
             pictures.append(np.asarray(Image.open(file), np.float32) / 255)
         return np.stack(pictures)[..., None]
+
     return through
 
 
 def rescaled(factor, offset):
     """Window and level: grey values linearly changed, kept in 8 bits, and changed back."""
+
     def change(image):
         return (np.round(255 * np.clip(factor * image + offset, 0, 1)) / 255 - offset) / factor
+
     return change
 
 
@@ -75,10 +82,16 @@ def bits(count):
 
 # name -> (what happens to the picture, what happens to picture and sources alike before it is cut or turned)
 CHANGES = {
-    "float": (lambda image: image, None), "8 bits": (bits(8), None), "12 bits": (bits(12), None),
-    "16 bits": (bits(16), None), "±1 level of noise": (noise(1), None), "±2 levels of noise": (noise(2), None),
-    "JPEG 95": (jpeg(95), None), "JPEG 85": (jpeg(85), None),
-    "grey values · 0.9 and back": (rescaled(0.9, 0.0), None), "· 0.5 + 0.2 and back": (rescaled(0.5, 0.2), None),
+    "float": (lambda image: image, None),
+    "8 bits": (bits(8), None),
+    "12 bits": (bits(12), None),
+    "16 bits": (bits(16), None),
+    "±1 level of noise": (noise(1), None),
+    "±2 levels of noise": (noise(2), None),
+    "JPEG 95": (jpeg(95), None),
+    "JPEG 85": (jpeg(85), None),
+    "grey values · 0.9 and back": (rescaled(0.9, 0.0), None),
+    "· 0.5 + 0.2 and back": (rescaled(0.5, 0.2), None),
     "doubled and halved": (resized, None),
     "shifted by one pixel each way": (bits(8), lambda x: x[:, 1:-15, 1:-15]),
     "cropped by 16": (bits(8), lambda x: x[:, 16:-16, 16:-16]),
@@ -97,12 +110,15 @@ def make_scores(trained):
             image, stack = geometry(image), geometry(stack)
         keys = jax.random.split(jax.random.key(SEED), len(stack))
         like = jnp.zeros((*image.shape[:3], latent.shape[-1]))
-        back = decompose(trained.variables, jnp.asarray(image, jnp.float32),
-                         objective.draw_latents(keys, trained.prior, like))
+        back = decompose(
+            trained.variables, jnp.asarray(image, jnp.float32), objective.draw_latents(keys, trained.prior, like)
+        )
         sources = objective.split_sources(jnp.asarray(stack))
         mask = brain_mask(sources)
-        return [float(metrics.decomposition_ssim(source, found, mask=mask).mean())
-                for source, found in zip(sources, back, strict=True)]
+        return [
+            float(metrics.decomposition_ssim(source, found, mask=mask).mean())
+            for source, found in zip(sources, back, strict=True)
+        ]
 
     return scores
 
@@ -119,12 +135,17 @@ def main():
     trained = checkpoint.load(args.workdir, args.checkpoint) if args.workdir else pretrained.load()
     scores, patients = make_scores(trained), find_patients(args, args.modalities)
     stacks = [read_patient(patient, args.modalities, args.slices)[0] for patient in patients]
-    print(f"{len(patients)} patients, {args.slices} slices each; SSIM inside the brain, "
-          f"{' / '.join(args.modalities)}\n\n| what happens to the picture | mean | worst patient |\n|---|---|---|")
+    print(
+        f"{len(patients)} patients, {args.slices} slices each; SSIM inside the brain, "
+        f"{' / '.join(args.modalities)}\n\n| what happens to the picture | mean | worst patient |\n|---|---|---|"
+    )
     for name, (change, geometry) in CHANGES.items():
         table = np.array([scores(stack, change, geometry) for stack in stacks])
-        print(f"| {name} | {' / '.join(f'{value:.3f}' for value in table.mean(0))} | "
-              f"{' / '.join(f'{value:.3f}' for value in table.min(0))} |", flush=True)
+        print(
+            f"| {name} | {' / '.join(f'{value:.3f}' for value in table.mean(0))} | "
+            f"{' / '.join(f'{value:.3f}' for value in table.min(0))} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 `logit` is taken through the model: decompose(fuse(sources)) with the true latent. `official` is not lossless there
 (it feeds sigmoid(y) to the inverse), so its flow alone is taken: inverse(forward(sources)).
 """
+
 import argparse
 import pathlib
 import sys
@@ -29,10 +30,13 @@ def train_briefly(config, stacks, steps):
     @jax.jit
     def step(variables, opt_state, stack, key):
         keys = jax.random.split(key, len(stack))
+
         def loss(v):
-            parts, _, _ = objective.loss_parts(model, v, objective.Slices(stack), keys, config.losses, train=True,
-                                                   gather=lambda x: x)
+            parts, _, _ = objective.loss_parts(
+                model, v, objective.Slices(stack), keys, config.losses, train=True, gather=lambda x: x
+            )
             return objective.per_image_loss(model, parts, config.losses).mean()
+
         updates, opt_state = optimizer.update(jax.grad(loss)(variables), opt_state)
         return optax.apply_updates(variables, updates), opt_state
 
@@ -71,8 +75,9 @@ def read(args):
     prepared = input_pipeline.open_dataset(config.data)
     batches = input_pipeline.train_batches(prepared, config.data, batch_size=8, seed=0)
     stacks = [next(batches)["sources"] for _ in range(25)]
-    whole = next(input_pipeline.evaluation_batches(prepared, config.data, "validation", batch_size=4, multiple=2,
-                                                   limit=4))["sources"]
+    whole = next(
+        input_pipeline.evaluation_batches(prepared, config.data, "validation", batch_size=4, multiple=2, limit=4)
+    )["sources"]
     return config, stacks, whole
 
 
@@ -89,8 +94,11 @@ def main():
         for blocks in args.blocks:
             config.model.fusioninn.update(formulation=formulation, blocks=blocks)
             config.model.fusioninn.actnorm = "batch" if formulation == "official" else "identity"
-            cells = [f"{error(config, variables, whole, dtype):.1e}"
-                     for variables in train_briefly(config, stacks, args.steps) for dtype in (np.float32, np.float64)]
+            cells = [
+                f"{error(config, variables, whole, dtype):.1e}"
+                for variables in train_briefly(config, stacks, args.steps)
+                for dtype in (np.float32, np.float64)
+            ]
             print(f"| {formulation} | {blocks} | " + " | ".join(cells) + " |", flush=True)
 
 

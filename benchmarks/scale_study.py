@@ -4,6 +4,7 @@ Prints Markdown tables of weak scaling (the same pairs on every chip) and of str
 here was run on more than one machine: these are predictions from single-device numbers, published peak rates and the
 utilisations below, which are assumptions. `--measure DATASET` measures the single-device numbers of this machine first.
 """
+
 import argparse
 import dataclasses
 import math
@@ -31,6 +32,7 @@ COMPRESSED = 42e3  # bytes a pair on disk (brats/real)
 @dataclasses.dataclass(frozen=True)
 class Chip:
     """A kind of chip: published rates, and the assumed share of them that this model reaches."""
+
     name: str
     flops: float  # peak at the precision that convolutions of float32 use, FLOP/s
     flops_share: float
@@ -112,13 +114,33 @@ def rows(chip, batch_of, args):
         step = sum(parts.values())
         hosts = math.ceil(chips / chip.host_chips)
         walk, decode = batch / step / args.walk, batch / hosts / step / args.decode
-        yield [chips, batch, f"{1e3 * step:.2f}", *(f"{1e3 * value:.3f}" for value in parts.values()),
-               f"{batch / step:.0f}", f"{parts['compute'] / step:.0%}", f"{decode:.1f}",
-               f"{batch / step * COMPRESSED / 1e6:.0f}", f"{walk:.2f}"]
+        yield [
+            chips,
+            batch,
+            f"{1e3 * step:.2f}",
+            *(f"{1e3 * value:.3f}" for value in parts.values()),
+            f"{batch / step:.0f}",
+            f"{parts['compute'] / step:.0%}",
+            f"{decode:.1f}",
+            f"{batch / step * COMPRESSED / 1e6:.0f}",
+            f"{walk:.2f}",
+        ]
 
 
-HEADS = ["chips", "global batch", "step, ms", "compute", "latent loss", "its exchange", "all-reduce", "pairs/s",
-         "computing", "cores a host to decode", "MB/s a host reads, 1st epoch", "share of the walk"]
+HEADS = [
+    "chips",
+    "global batch",
+    "step, ms",
+    "compute",
+    "latent loss",
+    "its exchange",
+    "all-reduce",
+    "pairs/s",
+    "computing",
+    "cores a host to decode",
+    "MB/s a host reads, 1st epoch",
+    "share of the walk",
+]
 
 
 def measure(args):
@@ -126,6 +148,7 @@ def measure(args):
     import os
 
     from fusioninn_jax import input_pipeline
+
     config = settings.defaults("data")
     config.dataset, config.data_dir = args.measure, args.data_dir
     prepared = input_pipeline.open_dataset(config)
@@ -142,8 +165,10 @@ def measure(args):
 
     decode = rate(1, 8)[1]
     walk = rate(256, 256)[0]
-    print(f"measured on {args.measure} ({os.cpu_count()} cores): {decode:.0f} pairs decoded a second and core; one "
-          f"process of 256 passes {walk:.0f} pairs of the order a second\n")
+    print(
+        f"measured on {args.measure} ({os.cpu_count()} cores): {decode:.0f} pairs decoded a second and core; one "
+        f"process of 256 passes {walk:.0f} pairs of the order a second\n"
+    )
     return decode, walk
 
 
@@ -152,11 +177,13 @@ def main():
     parser.add_argument("--parameters", type=int, default=111_140, help="of the default model; the paper's: 17564")
     parser.add_argument("--pairs_a_chip", type=int, default=8, help="weak scaling")
     parser.add_argument("--global_batch", type=int, default=512, help="strong scaling")
-    parser.add_argument("--latent", choices=("characteristic", "white", "none"), default="characteristic",
-                        help="losses.latent")
+    parser.add_argument(
+        "--latent", choices=("characteristic", "white", "none"), default="characteristic", help="losses.latent"
+    )
     parser.add_argument("--decode", type=float, default=520, help="pairs decoded a second and core")
-    parser.add_argument("--walk", type=float, default=8_900, help="pairs of the global order that a process passes a "
-                        "second")
+    parser.add_argument(
+        "--walk", type=float, default=8_900, help="pairs of the global order that a process passes a second"
+    )
     parser.add_argument("--measure", metavar="DATASET", help="measure the last two on a prepared dataset instead")
     parser.add_argument("--data_dir", default="runs/data")
     args = parser.parse_args()

@@ -5,6 +5,7 @@ batch on every device), each count in a process of its own. Without accelerators
 cores (XLA_FLAGS=--xla_force_host_platform_device_count): then it shows what splitting costs, not what it gains, since
 all of them share those cores.
 """
+
 import argparse
 import os
 import pathlib
@@ -24,6 +25,7 @@ def print_milliseconds(devices, batch, size):
     import jax
 
     from benchmarks.our_model import Ours, configuration, sources
+
     if len(jax.devices()) < devices:
         print("nan")
         return
@@ -49,11 +51,21 @@ def main():
     strong = {devices: measure(devices, args.batch) for devices in COUNTS}
     weak = {devices: measure(devices, args.batch * devices // COUNTS[-1]) for devices in COUNTS}
     print(f"{strong[1][1]}, {args.size}x{args.size}; medians of {REPEATS}\n")
-    rows = [[devices, f"{strong[devices][0]:.0f}", f"{strong[devices][0] / strong[1][0]:.2f}",
-             args.batch * devices // COUNTS[-1], f"{weak[devices][0]:.0f}",
-             f"{weak[devices][0] / weak[1][0] / devices:.2f}"] for devices in COUNTS]
-    timing.print_table(["devices", f"batch {args.batch}, ms", "times 1 device", "batch that grows", "ms",
-                        "ms a pair, times 1 device"], rows)
+    rows = [
+        [
+            devices,
+            f"{strong[devices][0]:.0f}",
+            f"{strong[devices][0] / strong[1][0]:.2f}",
+            args.batch * devices // COUNTS[-1],
+            f"{weak[devices][0]:.0f}",
+            f"{weak[devices][0] / weak[1][0] / devices:.2f}",
+        ]
+        for devices in COUNTS
+    ]
+    timing.print_table(
+        ["devices", f"batch {args.batch}, ms", "times 1 device", "batch that grows", "ms", "ms a pair, times 1 device"],
+        rows,
+    )
 
 
 if __name__ == "__main__":

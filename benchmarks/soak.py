@@ -4,6 +4,7 @@ A tiny training with evaluations and checkpoints runs in a process of its own an
 Prints a Markdown table by quarters of the run, and the slopes after the first quarter, in which caches fill; exits 1
 where memory, files or step time grow.
 """
+
 import argparse
 import pathlib
 import sys
@@ -56,10 +57,11 @@ def main():
         folder = pathlib.Path(name)
         data_dir = training_case.prepare(folder / "data")
         workdir = folder / "run"
-        running = many_processes.train(workdir, data_dir, 1, 1, f"--config.train.steps={args.steps}",
-                                       f"--config.train.eval_every={args.every}")
+        running = many_processes.train(
+            workdir, data_dir, 1, 1, f"--config.train.steps={args.steps}", f"--config.train.eval_every={args.every}"
+        )
         seen = watch(running[0], workdir, args.interval)
-        (code, said), = many_processes.end(running)
+        ((code, said),) = many_processes.end(running)
         if code:
             raise SystemExit(f"the training failed:\n{said[-2000:]}")
         seconds = np.array([record["seconds"] for record in read_lines(workdir / TRAIN_FILE)])
@@ -72,14 +74,24 @@ def report(args, seen, seconds):
     rows, medians = [], []
     for low, high in zip(bounds[:-1], bounds[1:], strict=True):
         of = seen[(seen[:, 0] > low) & (seen[:, 0] <= high)]
-        medians.append(np.median(seconds[int(low):int(high)]))
-        rows.append([f"{low:.0f}-{high:.0f}", f"{of[:, 1].mean():.1f}", f"{of[:, 1].max():.1f}",
-                     f"{of[:, 2].mean():.1f}", f"{of[:, 2].max():.0f}", f"{1e3 * medians[-1]:.2f}"])
+        medians.append(np.median(seconds[int(low) : int(high)]))
+        rows.append(
+            [
+                f"{low:.0f}-{high:.0f}",
+                f"{of[:, 1].mean():.1f}",
+                f"{of[:, 1].max():.1f}",
+                f"{of[:, 2].mean():.1f}",
+                f"{of[:, 2].max():.0f}",
+                f"{1e3 * medians[-1]:.2f}",
+            ]
+        )
     timing.print_table(["steps", "MB resident, mean", "most", "open files, mean", "most", "ms a step, median"], rows)
     later = seen[seen[:, 0] > bounds[1]]
     megabytes, files = (1000 * np.polyfit(later[:, 0], later[:, column], 1)[0] for column in (1, 2))
-    print(f"\nafter step {bounds[1]:.0f}, in 1000 steps: {megabytes:+.2f} MB, {files:+.2f} open files; step time of "
-          f"the last quarter over the second: {medians[-1] / medians[1]:.2f}")
+    print(
+        f"\nafter step {bounds[1]:.0f}, in 1000 steps: {megabytes:+.2f} MB, {files:+.2f} open files; step time of "
+        f"the last quarter over the second: {medians[-1] / medians[1]:.2f}"
+    )
     return int(megabytes > MOST_MB or files > MOST_FILES or medians[-1] / medians[1] > MOST_TIME)
 
 

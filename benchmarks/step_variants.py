@@ -4,6 +4,7 @@
 
 Prints a Markdown table of milliseconds per 240x240 pair of the default `logit` flow; calls interleaved, medians.
 """
+
 import argparse
 import pathlib
 import sys
@@ -17,8 +18,11 @@ from benchmarks.our_model import Ours, configuration, sources
 from fusioninn_jax.runtime.errors import cli
 from fusioninn_jax.runtime.host_memory import keep_freed_memory
 
-VARIANTS = {"stored, float32": {}, "rebuilt, float32": {"backward": "rebuilt"},
-            "stored, bfloat16": {"dtype": "bfloat16"}}
+VARIANTS = {
+    "stored, float32": {},
+    "rebuilt, float32": {"backward": "rebuilt"},
+    "stored, bfloat16": {"dtype": "bfloat16"},
+}
 
 
 def row(blocks, pairs, repeats):

@@ -4,6 +4,7 @@ Seconds of CPU, over all cores, stand in brackets: they hold on a busy machine t
 
     python benchmarks/study.py [--size 155 240 240] [--checkpoint=runs/x]
 """
+
 from __future__ import annotations
 
 import argparse

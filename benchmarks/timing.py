@@ -1,4 +1,5 @@
 """What the benchmarks share: synthetic brains, interleaved timing, memory, Markdown."""
+
 from __future__ import annotations
 
 import contextlib
@@ -22,7 +23,7 @@ SETTLE = 0.1  # seconds of calls that are not counted, for the system to spread 
 def brains(seed: int, batch: int, size: int = SIZE) -> np.ndarray:
     """(batch, size, size, 1) float32 multiples of 1/255: smooth structure and noise in an ellipse, black outside."""
     rng = np.random.default_rng(seed)
-    rows, columns = np.ogrid[-1:1:size * 1j, -1:1:size * 1j]
+    rows, columns = np.ogrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
     inside = (rows / 0.85) ** 2 + (columns / 0.65) ** 2 < 1
     smooth = ndimage.gaussian_filter(rng.standard_normal((batch, size, size)), (0, 5, 5))
     image = np.clip(0.45 + 2.5 * smooth + 0.03 * rng.standard_normal(smooth.shape), 0, 1) * inside

@@ -5,6 +5,7 @@ The k = 3 model, its loss (SSIM + l2 + MMD, λ = 0.8, α = 0.5) and its optimise
 in the forms of `FORMS`. `eager` is the authors' form: NCHW, nothing compiled. Weights go over to our model by way of
 `interop.torch_checkpoint`, so that both sides compute the same numbers.
 """
+
 from __future__ import annotations
 
 import importlib.metadata
@@ -27,8 +28,12 @@ WIDTHS = (32, 64, 32)
 KERNEL_WIDTHS = (0.05, 0.2, 0.9)
 LAMBDA, ALPHA, LEARNING_RATE = 0.8, 0.5, 3e-4
 # name -> (channels last, compiled)
-FORMS = {"eager": (False, False), "channels_last": (True, False), "compiled": (False, True),
-         "channels_last, compiled": (True, True)}
+FORMS = {
+    "eager": (False, False),
+    "channels_last": (True, False),
+    "compiled": (False, True),
+    "channels_last, compiled": (True, True),
+}
 
 
 def use_all_cores() -> int:
@@ -46,8 +51,13 @@ def versions() -> str:
 
 def _subnet(width: int) -> Any:
     def make(channels_in: int, channels_out: int) -> torch.nn.Module:
-        return torch.nn.Sequential(torch.nn.Conv2d(channels_in, width, 3, padding=1), torch.nn.ReLU(),
-                                   torch.nn.Conv2d(width, channels_out, 3, padding=1), torch.nn.ReLU())
+        return torch.nn.Sequential(
+            torch.nn.Conv2d(channels_in, width, 3, padding=1),
+            torch.nn.ReLU(),
+            torch.nn.Conv2d(width, channels_out, 3, padding=1),
+            torch.nn.ReLU(),
+        )
+
     return make
 
 

@@ -5,6 +5,7 @@ Prints Markdown tables of milliseconds per 240x240 pair and of the memory a step
 runs in each form of torch_model.FORMS, `eager` being the authors'; ours in both formulations, `official` being the
 like one. Calls are interleaved; medians. Needs `pip install -e '.[bench]'`; PyTorch compiles for some minutes.
 """
+
 import argparse
 import pathlib
 import sys
@@ -26,6 +27,7 @@ OURS = "ours, "
 def make(side, batch):
     """One side by its name in the table, on its own weights."""
     from benchmarks.torch_model import Torch
+
     pairs = sources(batch)
     if side.startswith(OURS):
         return Ours(configuration(side.removeprefix(OURS)), pairs)
@@ -34,12 +36,14 @@ def make(side, batch):
 
 def names():
     from benchmarks.torch_model import FORMS
+
     return [*(OURS + formulation for formulation in FORMULATIONS), *FORMS]
 
 
 def agreement(batch):
     """Both sides' loss on the same weights. Their noise differs; the loss hardly depends on it."""
     from benchmarks.torch_model import Torch
+
     pairs = sources(batch)
     theirs = Torch("eager", pairs.transpose(0, 3, 1, 2))
     config, variables = convert("fusioninn", theirs.state())
@@ -65,18 +69,28 @@ def table(batch, repeats):
         seconds = timing.interleaved({name: side.step for name, side in sides.items()}, repeats)
     ours = seconds[OURS + "official"]
     best = min((value, name) for name, value in seconds.items() if not name.startswith(OURS))[1]
-    timing.print_table([f"batch {batch}", "ms per pair", "times ours, official"], (
-        [name + (" (PyTorch's best)" if name == best else ""), f"{1e3 * value / batch:.1f}", f"{value / ours:.2f}"]
-        for name, value in seconds.items()))
-    print(f"\nours, official: {seconds['eager'] / ours:.2f} times as fast as the authors' form, "
-          f"{seconds[best] / ours:.2f} times as fast as PyTorch's best\n", flush=True)
+    timing.print_table(
+        [f"batch {batch}", "ms per pair", "times ours, official"],
+        (
+            [name + (" (PyTorch's best)" if name == best else ""), f"{1e3 * value / batch:.1f}", f"{value / ours:.2f}"]
+            for name, value in seconds.items()
+        ),
+    )
+    print(
+        f"\nours, official: {seconds['eager'] / ours:.2f} times as fast as the authors' form, "
+        f"{seconds[best] / ours:.2f} times as fast as PyTorch's best\n",
+        flush=True,
+    )
 
 
 def memory_table(batches):
     def mb(name, batch):
         return f"{float(timing.child('--memory-of', name, '--batches', str(batch))):.0f}"
-    timing.print_table(["memory of a step", *(f"batch {batch}, MB" for batch in batches)],
-                       ([name, *(mb(name, batch) for batch in batches)] for name in names()))
+
+    timing.print_table(
+        ["memory of a step", *(f"batch {batch}, MB" for batch in batches)],
+        ([name, *(mb(name, batch) for batch in batches)] for name in names()),
+    )
 
 
 def main():
@@ -86,13 +100,16 @@ def main():
     parser.add_argument("--memory-of", help="used by the command itself")
     args = parser.parse_args()
     from benchmarks.torch_model import use_all_cores, versions
+
     threads = use_all_cores()
     keep_freed_memory()  # on both sides: PyTorch allocates from the same C library
     if args.memory_of:
         print_memory(args.memory_of, args.batches[0])
         return
-    print(f"{threads} threads, float32, {timing.SIZE}x{timing.SIZE}, medians of {args.repeats}; jax {jax.__version__}, "
-          f"{versions()}")
+    print(
+        f"{threads} threads, float32, {timing.SIZE}x{timing.SIZE}, medians of {args.repeats}; jax {jax.__version__}, "
+        f"{versions()}"
+    )
     ours, theirs = agreement(2)
     print(f"loss on the same weights: ours {ours:.5f}, PyTorch {theirs:.5f}\n")
     for batch in args.batches:

@@ -8,6 +8,7 @@ deviation into ten equal parts, with the root of the mean squared error beside t
 bare spread. `--plot` draws both, a reliability diagram and the ten parts. With `--points`, SSIM inside the brain of one
 decomposition with a fresh latent, of the one with latent 0 and of the mean over the samples.
 """
+
 import argparse
 import dataclasses
 
@@ -28,8 +29,9 @@ PARTS = 10
 def point_estimates(trained, prepared, split, limit, samples):
     """SSIM inside the brain, (m, 3): with a fresh latent, latent 0, the mean of the samples; means over slices."""
     model, variables, scores = trained.model, trained.variables, []
-    batches = input_pipeline.evaluation_batches(prepared, trained.config.data, split, batch_size=1, limit=limit,
-                                                multiple=model.multiple)
+    batches = input_pipeline.evaluation_batches(
+        prepared, trained.config.data, split, batch_size=1, limit=limit, multiple=model.multiple
+    )
     for i, batch in enumerate(batches):
         stack = jnp.asarray(batch["sources"])
         sources, key = objective.split_sources(stack), jax.random.key(i)
@@ -37,11 +39,17 @@ def point_estimates(trained, prepared, split, limit, samples):
         units = jnp.broadcast_to(jnp.array([0.0, 1.0]), (1, stack.shape[-1], 2))
         stored = volumes.FusedVolume(storage.store(fused[..., 0], 8), units, None, stack.shape[1:3])
         zero = dataclasses.replace(stored, latent=jnp.zeros_like(latent))
-        estimates = (volumes.decompose_volume(model, variables, stored, key=key),
-                     volumes.decompose_volume(model, variables, zero),
-                     volumes.decompose_samples(model, variables, stored, key=key, samples=samples)[0])
-        scores.append([[ssim(source, image[m][..., None], mask=brain_mask(sources))[0] for image in estimates]
-                       for m, source in enumerate(sources)])
+        estimates = (
+            volumes.decompose_volume(model, variables, stored, key=key),
+            volumes.decompose_volume(model, variables, zero),
+            volumes.decompose_samples(model, variables, stored, key=key, samples=samples)[0],
+        )
+        scores.append(
+            [
+                [ssim(source, image[m][..., None], mask=brain_mask(sources))[0] for image in estimates]
+                for m, source in enumerate(sources)
+            ]
+        )
     return np.mean(scores, 0)
 
 
@@ -55,8 +63,9 @@ def print_parts(modalities, spread, deviation, error):
     """A table of `parts` for each modality, by the bare spread and by the calibrated deviation."""
     heads = [f"{name}, {what}" for name in modalities for what in ("spread", "error", "calibrated", "error")]
     print(f"\n| part | {' | '.join(heads)} |\n" + "|---" * (1 + len(heads)) + "|")
-    columns = np.concatenate([parts(by[:, m], error[:, m]) for m in range(len(modalities))
-                              for by in (spread, deviation)], 1)
+    columns = np.concatenate(
+        [parts(by[:, m], error[:, m]) for m in range(len(modalities)) for by in (spread, deviation)], 1
+    )
     for part, row in enumerate(columns, 1):
         print(f"| {part} | " + " | ".join(f"{value:.4f}" for value in row) + " |")
 
@@ -90,19 +99,24 @@ def main():
     args = parser.parse_args()
     trained = checkpoint.load(args.workdir)
     prepared = input_pipeline.open_dataset(trained.config.data)
-    known, new = (uncertainty.collect(trained, prepared, split, samples=args.samples, limit=args.limit)
-                  for split in ("validation", args.split))
+    known, new = (
+        uncertainty.collect(trained, prepared, split, samples=args.samples, limit=args.limit)
+        for split in ("validation", args.split)
+    )
     fitted = calibration.fit(known.spread, known.error)
     print(f"{args.workdir}, {args.split}: {len(new.spread)} brain pixels, {args.samples} samples\n")
     print(uncertainty.coverage_table(fitted, new, prepared.modalities))
     print_parts(prepared.modalities, new.spread, fitted.deviation(new.spread), new.error)
     factors = np.sqrt((new.error**2).mean(0) / (new.spread**2).mean(0))
-    print("\nerror / spread: " + ", ".join(f"{name} {factor:.2f}" for name, factor in zip(
-        prepared.modalities, factors, strict=True)))
+    print(
+        "\nerror / spread: "
+        + ", ".join(f"{name} {factor:.2f}" for name, factor in zip(prepared.modalities, factors, strict=True))
+    )
     if args.points:
         print("\n| modality | SSIM, fresh latent | latent 0 | mean of the samples |\n|---|---|---|---|")
-        for name, row in zip(prepared.modalities, point_estimates(trained, prepared, args.split, args.limit,
-                                                                  args.samples), strict=True):
+        for name, row in zip(
+            prepared.modalities, point_estimates(trained, prepared, args.split, args.limit, args.samples), strict=True
+        ):
             print(f"| {name} | " + " | ".join(f"{value:.4f}" for value in row) + " |")
     if args.plot:
         plot(args.plot, fitted, new, prepared.modalities)

@@ -1,8 +1,9 @@
 """BraTS, or any folder of NIfTI studies that `data.prepare brats` understands.
 
-    python -m data.prepare brats --source=BRATS_FOLDER --name=t1gd_flair --data_dir=runs/data
-    python -m fusioninn_jax.train --config=configs/brats.py --config.data.dataset=brats/t1gd_flair --workdir=runs/brats
+python -m data.prepare brats --source=BRATS_FOLDER --name=t1gd_flair --data_dir=runs/data
+python -m fusioninn_jax.train --config=configs/brats.py --config.data.dataset=brats/t1gd_flair --workdir=runs/brats
 """
+
 import ml_collections
 
 from configs import phantom

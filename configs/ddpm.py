@@ -6,6 +6,7 @@
 
 Nothing is fused while it trains: loss, validation and the best checkpoint are those of denoising.
 """
+
 import ml_collections
 
 from configs import phantom
@@ -15,8 +16,15 @@ def get_config() -> ml_collections.ConfigDict:
     """1.5 M parameters; attention only at the smallest of four sizes, so that whole slices are affordable."""
     config = phantom.get_config()
     config.model.name = "ddfm"
-    config.model.ddfm.update(image_channels=1, channels=32, multipliers=(1, 1, 2, 2), blocks=1, attention=(),
-                             head_channels=32, learned_sigma=False)
+    config.model.ddfm.update(
+        image_channels=1,
+        channels=32,
+        multipliers=(1, 1, 2, 2),
+        blocks=1,
+        attention=(),
+        head_channels=32,
+        learned_sigma=False,
+    )
     config.data.crop = (64, 64)
     config.optimizer.learning_rate = 1e-3
     config.optimizer.warmup_steps = 50

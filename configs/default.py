@@ -1,7 +1,8 @@
 """The base configuration; the others are small changes to it.
 
-    python -m fusioninn_jax.train --config=configs/default.py --workdir=runs/default
+python -m fusioninn_jax.train --config=configs/default.py --workdir=runs/default
 """
+
 import ml_collections
 
 from fusioninn_jax import settings

@@ -1,7 +1,8 @@
 """`make demo`: the phantom on small crops, minutes on a laptop.
 
-    make demo
+make demo
 """
+
 import ml_collections
 
 from configs import phantom

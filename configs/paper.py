@@ -1,8 +1,9 @@
 """The paper, literally: the authors' formulation, losses and schedule, on whole slices (arXiv 2403.15769).
 
-    python -m data.prepare brats --source=BRATS2018 --name=paper --split_by=slice --val_fraction=0.1194
-    python -m fusioninn_jax.train --config=configs/paper.py --workdir=runs/paper
+python -m data.prepare brats --source=BRATS2018 --name=paper --split_by=slice --val_fraction=0.1194
+python -m fusioninn_jax.train --config=configs/paper.py --workdir=runs/paper
 """
+
 import ml_collections
 
 from configs import default

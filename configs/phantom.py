@@ -1,8 +1,9 @@
 """The embedded brain phantom, on a laptop: the default model, crops, a short cosine schedule.
 
-    python -m data.prepare brain_phantom --data_dir=runs/data
-    python -m fusioninn_jax.train --config=configs/phantom.py --workdir=runs/phantom
+python -m data.prepare brain_phantom --data_dir=runs/data
+python -m fusioninn_jax.train --config=configs/phantom.py --workdir=runs/phantom
 """
+
 import ml_collections
 
 from configs import default

@@ -5,6 +5,7 @@ On every host at once (docs/SCALING.md has the whole command line):
     python -m fusioninn_jax.train --config=configs/tpu_pod.py --config.data.data_dir=gs://BUCKET/data \
         --workdir=gs://BUCKET/runs/brats
 """
+
 import ml_collections
 
 from configs import brats

@@ -2,6 +2,7 @@
 
 The result lies in {data_dir}/{dataset}/{name}/{version} and appears there only once it is whole.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -47,14 +48,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         if manual_dir and not (os.path.isdir(manual_dir) and os.listdir(manual_dir)):  # before TFDS meets it
             layouts.find_subjects(pathlib.Path(manual_dir))
-        prepare(builder_cls, config, manual_dir, data_dir, getattr(args, "beam_pipeline_options", None),
-                overwrite=args.overwrite)
+        prepare(
+            builder_cls,
+            config,
+            manual_dir,
+            data_dir,
+            getattr(args, "beam_pipeline_options", None),
+            overwrite=args.overwrite,
+        )
     _summarise(args.dataset, name, final, data_dir, time.monotonic() - started)
     return 0
 
 
-def prepare(builder_cls: Any, config: Any, manual_dir: str | None, data_dir: epath.PathLike,
-            beam_options: str | None = None, *, overwrite: bool = True) -> epath.Path:
+def prepare(
+    builder_cls: Any,
+    config: Any,
+    manual_dir: str | None,
+    data_dir: epath.PathLike,
+    beam_options: str | None = None,
+    *,
+    overwrite: bool = True,
+) -> epath.Path:
     """Builds into a hidden folder, then gives it its name (see `publishing`).
 
     Args:
@@ -88,14 +102,16 @@ def prepare(builder_cls: Any, config: Any, manual_dir: str | None, data_dir: epa
             final = data_dir / builder_cls.name / config_name / built.name
             publishing.publish(built, final, overwrite=overwrite)
         except (OSError, _bucket_errors()) as error:  # the builders turn errors of reading into UserError
-            raise errors.UserError(f"{data_dir}: cannot be written ({errors.first_line(error)}); choose another "
-                                   "--data_dir or free space") from error
+            raise errors.UserError(
+                f"{data_dir}: cannot be written ({errors.first_line(error)}); choose another --data_dir or free space"
+            ) from error
     return final
 
 
 def _bucket_errors() -> type[Exception]:
     """What TensorFlow raises where a bucket fails."""
     import tensorflow as tf
+
     return tf.errors.OpError
 
 
@@ -110,8 +126,9 @@ def _beam_options(text: str | None) -> Any:
     try:
         from apache_beam.options.pipeline_options import PipelineOptions
     except ImportError as error:
-        raise errors.UserError("--beam_pipeline_options: needs Apache Beam; pip install 'fusioninn_jax[beam]'"
-                               ) from error
+        raise errors.UserError(
+            "--beam_pipeline_options: needs Apache Beam; pip install 'fusioninn_jax[beam]'"
+        ) from error
     return PipelineOptions(flags=[f"--{option}" for option in _names(text)])
 
 
@@ -129,9 +146,11 @@ def _make_canonical(folder: epath.Path) -> None:
 
 def _builder_class(dataset: str) -> Any:
     from absl import logging
+
     logging.set_verbosity(logging.ERROR)
     module = importlib.import_module(f"data.{dataset}.{dataset}_dataset_builder")
     import tensorflow_datasets as tfds
+
     tfds.disable_progress_bar()  # the builders show their own, over subjects
     return module.Builder
 
@@ -143,8 +162,11 @@ def _request(args: argparse.Namespace, builder_cls: Any) -> tuple[Any, str | Non
             known = " or ".join(builder_cls.builder_configs)
             raise errors.UserError(f"--config={args.config}: unknown; choose {known}")
         return args.config, None, None
-    own = {key: value for key, value in vars(args).items()
-           if key not in ("dataset", "source", "data_dir", "name", "overwrite", "beam_pipeline_options")}
+    own = {
+        key: value
+        for key, value in vars(args).items()
+        if key not in ("dataset", "source", "data_dir", "name", "overwrite", "beam_pipeline_options")
+    }
     for source in args.source:
         if "://" in source:
             raise errors.UserError(f"--source={source}: images are read from local folders; copy them to a disk first")
@@ -179,14 +201,20 @@ def _check_same_settings(final: epath.Path, settings: dict[str, Any] | None, bui
         if before is not None:  # a setting that came later had its default
             before = builder_cls.BUILDER_CONFIGS[0].settings("") | before
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise errors.UserError(f"{final}: its metadata.json cannot be read; prepare it again with --overwrite"
-                               ) from error
+        raise errors.UserError(
+            f"{final}: its metadata.json cannot be read; prepare it again with --overwrite"
+        ) from error
     if settings is None or before == settings:
         return
-    changed = [f"{key} {(before or {}).get(key)} -> {value}" for key, value in settings.items()
-               if (before or {}).get(key) != value]
-    raise errors.UserError(f"{final}: already prepared with other settings ({', '.join(changed)}); choose another "
-                           "--name, or replace it with --overwrite")
+    changed = [
+        f"{key} {(before or {}).get(key)} -> {value}"
+        for key, value in settings.items()
+        if (before or {}).get(key) != value
+    ]
+    raise errors.UserError(
+        f"{final}: already prepared with other settings ({', '.join(changed)}); choose another "
+        "--name, or replace it with --overwrite"
+    )
 
 
 def _summarise(dataset: str, name: str, final: epath.Path, data_dir: epath.Path, seconds: float) -> None:
@@ -195,14 +223,20 @@ def _summarise(dataset: str, name: str, final: epath.Path, data_dir: epath.Path,
     builder = input_pipeline.open_folder(final).builder
     metadata = json.loads((final / "metadata.json").read_text())
     subjects = metadata.get("counts", {}).get("subjects", {})
-    print("slices: " + ", ".join(f"{info.num_examples} {split}" + (f" ({subjects[split]} subjects)" if split in subjects
-                                                                    else "")
-                                 for split, info in builder.info.splits.items()))
+    print(
+        "slices: "
+        + ", ".join(
+            f"{info.num_examples} {split}" + (f" ({subjects[split]} subjects)" if split in subjects else "")
+            for split, info in builder.info.splits.items()
+        )
+    )
     for line in summary.lines(metadata):
         print(line)
     print(f"prepared: {final} ({seconds:.0f} s)")
-    print(f"next: python -m fusioninn_jax.train --config=configs/{TRAIN_CONFIG[dataset]}.py "
-          f"--config.data.dataset={dataset}/{name} --config.data.data_dir={data_dir} --workdir=runs/{name}")
+    print(
+        f"next: python -m fusioninn_jax.train --config=configs/{TRAIN_CONFIG[dataset]}.py "
+        f"--config.data.dataset={dataset}/{name} --config.data.data_dir={data_dir} --workdir=runs/{name}"
+    )
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -218,8 +252,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="dataset", required=True, metavar="{brats,image_pairs,brain_phantom}")
 
     def command(name: str, description: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=description, description=description, allow_abbrev=False,
-                                  formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        sub = commands.add_parser(
+            name,
+            help=description,
+            description=description,
+            allow_abbrev=False,
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
         sub.add_argument("--data_dir", default="runs/data", help="where prepared datasets lie")
         sub.add_argument("--overwrite", action="store_true", help="replace a dataset of the same name")
         return sub
@@ -240,30 +279,58 @@ def _common_options(parser: argparse.ArgumentParser) -> None:
 
 def _brats_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", action="append", required=True, help="the unpacked data, searched recursively")
-    parser.add_argument("--modalities", type=_names, default="t1gd,flair",
-                        help="two or more of t1, t1gd, t2, flair, in the order of the channels")
+    parser.add_argument(
+        "--modalities",
+        type=_names,
+        default="t1gd,flair",
+        help="two or more of t1, t1gd, t2, flair, in the order of the channels",
+    )
     _common_options(parser)
-    parser.add_argument("--required_labels", type=_labels, default="1,2",
-                        help="labels that an annotated slice must hold; empty: judge by the brain")
-    parser.add_argument("--min_brain_fraction", type=float, default=0.05,
-                        help="of the pixels, where there is no annotation or no required label")
+    parser.add_argument(
+        "--required_labels",
+        type=_labels,
+        default="1,2",
+        help="labels that an annotated slice must hold; empty: judge by the brain",
+    )
+    parser.add_argument(
+        "--min_brain_fraction",
+        type=float,
+        default=0.05,
+        help="of the pixels, where there is no annotation or no required label",
+    )
     parser.add_argument("--split_by", default="patient", help="patient, or slice as in the paper")
     parser.add_argument("--test_subjects", type=_names, default="", help="named instead of drawn, comma-separated")
     parser.add_argument("--validation_subjects", type=_names, default="", help="likewise")
     parser.add_argument("--skip_bad", action="store_true", help="leave bad subjects out instead of failing")
     parser.add_argument("--strict", action="store_true", help="negative voxels are an error")
-    parser.add_argument(background.OPTION, type=_names, default="auto",
-                        help="auto: the value of the border, where parts of the brain lie below it (volumes that are "
-                        "normalised already); minimum; or the value; one for all modalities, or one for each")
-    parser.add_argument("--masks", type=_names, default="", metavar="PATTERN,...",
-                        help="files so named, e.g. '*_labels.nii.gz', are the masks of the subjects beside them")
+    parser.add_argument(
+        background.OPTION,
+        type=_names,
+        default="auto",
+        help="auto: the value of the border, where parts of the brain lie below it (volumes that are "
+        "normalised already); minimum; or the value; one for all modalities, or one for each",
+    )
+    parser.add_argument(
+        "--masks",
+        type=_names,
+        default="",
+        metavar="PATTERN,...",
+        help="files so named, e.g. '*_labels.nii.gz', are the masks of the subjects beside them",
+    )
     parser.add_argument("--ignore", type=_names, default="", metavar="PATTERN,...", help="leave files so named alone")
-    parser.add_argument("--patient_pattern", default="", metavar="REGEX",
-                        help="its first group is the patient in a subject's name, e.g. '(P[0-9]+)'; unset: visits are "
-                        "told by the namings that are known")
-    parser.add_argument("--beam_pipeline_options", metavar="KEY=VALUE,...",
-                        help="write by Apache Beam, e.g. runner=DirectRunner,direct_num_workers=8; data_dir and source "
-                        "must then be a file system that all workers see")
+    parser.add_argument(
+        "--patient_pattern",
+        default="",
+        metavar="REGEX",
+        help="its first group is the patient in a subject's name, e.g. '(P[0-9]+)'; unset: visits are "
+        "told by the namings that are known",
+    )
+    parser.add_argument(
+        "--beam_pipeline_options",
+        metavar="KEY=VALUE,...",
+        help="write by Apache Beam, e.g. runner=DirectRunner,direct_num_workers=8; data_dir and source "
+        "must then be a file system that all workers see",
+    )
 
 
 def _pairs_options(parser: argparse.ArgumentParser) -> None:

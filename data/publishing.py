@@ -3,6 +3,7 @@
 An object store has no rename. There a dataset is built on this machine's disk and then copied, `dataset_info.json`
 last: readers look for that file, so what lacks it is not there for them.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -32,8 +33,10 @@ def folder(text: str, option: str = "--data_dir") -> epath.Path:
     """
     match = _SCHEME.match(text)
     if match and (match[1] not in SCHEMES or not text.startswith(f"{match[1]}://")):
-        raise UserError(f"{option}={text}: not a path that can be written; give a local folder, or one that begins "
-                        "with " + " or ".join(f"{scheme}://" for scheme in SCHEMES))
+        raise UserError(
+            f"{option}={text}: not a path that can be written; give a local folder, or one that begins "
+            "with " + " or ".join(f"{scheme}://" for scheme in SCHEMES)
+        )
     return epath.Path(text).expanduser()
 
 
@@ -56,8 +59,10 @@ def is_there(path: epath.Path) -> bool:
 
 def _unwritable(path: epath.Path, error: Exception) -> UserError:
     """Each store has its own kinds of errors."""
-    return UserError(f"{path}: cannot be written ({first_line(error)[:200]}); choose another --data_dir or free space"
-                     + ("" if is_local(path) else "; a bucket needs credentials and a network"))
+    return UserError(
+        f"{path}: cannot be written ({first_line(error)[:200]}); choose another --data_dir or free space"
+        + ("" if is_local(path) else "; a bucket needs credentials and a network")
+    )
 
 
 @contextlib.contextmanager

@@ -1,4 +1,5 @@
 """Who goes to train, validation and test: from a seed and the names alone, never from the order of a listing."""
+
 from __future__ import annotations
 
 import difflib
@@ -11,8 +12,9 @@ from fusioninn_jax.runtime.errors import UserError
 SPLITS = ("train", "validation", "test")
 
 
-def assign(names: Collection[str], *, seed: int, val_fraction: float, test_fraction: float,
-           what: str = "images") -> dict[str, str]:
+def assign(
+    names: Collection[str], *, seed: int, val_fraction: float, test_fraction: float, what: str = "images"
+) -> dict[str, str]:
     """Draws the split of each name by a seeded permutation of the sorted names.
 
     A fraction above 0 yields at least one name.
@@ -36,10 +38,14 @@ def assign(names: Collection[str], *, seed: int, val_fraction: float, test_fract
     order = np.random.default_rng(seed).permutation(sorted(names)).tolist()
     validation, test = (max(1, round(f * len(order))) if f > 0 else 0 for f in (val_fraction, test_fraction))
     if validation + test >= len(order):
-        raise UserError(f"split of the {what}: of {len(order)}, {validation} would go to validation and {test} to "
-                        "test, which leaves 'train' empty; lower val_fraction and test_fraction, or add data")
-    return {name: SPLITS[1] if i < validation else SPLITS[2] if i < validation + test else SPLITS[0]
-            for i, name in enumerate(order)}
+        raise UserError(
+            f"split of the {what}: of {len(order)}, {validation} would go to validation and {test} to "
+            "test, which leaves 'train' empty; lower val_fraction and test_fraction, or add data"
+        )
+    return {
+        name: SPLITS[1] if i < validation else SPLITS[2] if i < validation + test else SPLITS[0]
+        for i, name in enumerate(order)
+    }
 
 
 def joined(digests: Mapping[str, Collection[str]]) -> tuple[dict[str, str], list[str]]:
@@ -61,8 +67,10 @@ def check_named(option: str, wanted: Sequence[str], known: Collection[str]) -> N
     for name in wanted:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
-            raise UserError(f"{option}: no subject named '{name}'; "
-                            + (f"did you mean '{close[0]}'?" if close else f"there are {len(known)}: {preview(known)}"))
+            raise UserError(
+                f"{option}: no subject named '{name}'; "
+                + (f"did you mean '{close[0]}'?" if close else f"there are {len(known)}: {preview(known)}")
+            )
     if len(set(wanted)) != len(wanted):
         raise UserError(f"{option}: a subject is named twice in {', '.join(wanted)}; name it once")
 

@@ -1,4 +1,5 @@
 """What `data.prepare` says of what it left out, changed or joined; all of it is in metadata.json too."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
@@ -20,18 +21,28 @@ def lines(metadata: Mapping[str, Any]) -> Iterator[str]:
         yield f"subjects of which no slice is kept: {counts['subjects_without_slices']}"
     patients = metadata.get("patients", {})
     if len(set(patients.values())) < len(patients):
-        yield (f"{len(patients)} subjects are scans of {len(set(patients.values()))} patients; a patient's scans stay "
-               "on one side of a split by patient")
+        yield (
+            f"{len(patients)} subjects are scans of {len(set(patients.values()))} patients; a patient's scans stay "
+            "on one side of a split by patient"
+        )
     yield from listed(metadata.get("copies", []))
     negative = counts.get("negative_voxels", {})
     if negative:
-        yield (f"negative voxels clipped to 0: {sum(negative.values())} in {len(negative)} subjects: "
-               + inline([f"{subject} {count}" for subject, count in negative.items()]))
+        yield (
+            f"negative voxels clipped to 0: {sum(negative.values())} in {len(negative)} subjects: "
+            + inline([f"{subject} {count}" for subject, count in negative.items()])
+        )
     backgrounds = counts.get("backgrounds", {})
     if backgrounds:
-        yield (f"background that is not 0, or not the smallest value, made 0 in {len(backgrounds)} subjects: " + inline(
-            [f"{subject} " + " ".join(f"{modality} {value:.4g}" for modality, value in of_subject.items())
-             for subject, of_subject in backgrounds.items()]))
+        yield (
+            f"background that is not 0, or not the smallest value, made 0 in {len(backgrounds)} subjects: "
+            + inline(
+                [
+                    f"{subject} " + " ".join(f"{modality} {value:.4g}" for modality, value in of_subject.items())
+                    for subject, of_subject in backgrounds.items()
+                ]
+            )
+        )
     for subject, reason in counts.get("skipped", {}).items():
         yield f"skipped {subject}: {reason}"
 

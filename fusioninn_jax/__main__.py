@@ -1,4 +1,5 @@
 """The list of commands, and one word for all: `fusioninn fuse ...` is `python -m fusioninn_jax.fuse ...`."""
+
 from __future__ import annotations
 
 import difflib
@@ -20,8 +21,16 @@ COMMANDS = {  # name: (module, one line)
 def listing() -> str:
     """The commands with one line each."""
     lines = [f"  {name:<12}{meaning}" for name, (_, meaning) in COMMANDS.items()]
-    return "\n".join(["usage: fusioninn COMMAND ...   (or python -m fusioninn_jax COMMAND ...)", "", "commands:",
-                      *lines, "", "`fusioninn COMMAND --help` tells the flags of one, with examples."])
+    return "\n".join(
+        [
+            "usage: fusioninn COMMAND ...   (or python -m fusioninn_jax COMMAND ...)",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "`fusioninn COMMAND --help` tells the flags of one, with examples.",
+        ]
+    )
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 Sources are skull-stripped and in [0, 1], each slice scaled by its own minimum, or in units whose background is 0.
 """
+
 from __future__ import annotations
 
 from typing import TypeVar

@@ -8,6 +8,7 @@ quantiles of the error in place of the model's own distribution.
 
 Spreads and errors are in units of a slice's range, [0, 1]; the last axis is that of the m sources.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -64,8 +65,9 @@ class Calibration:
 
     def to_json(self) -> dict[str, Any]:
         """Lists, for a JSON file."""
-        return {"levels": list(LEVELS)} | {field.name: getattr(self, field.name).tolist()
-                                           for field in dataclasses.fields(self)}
+        return {"levels": list(LEVELS)} | {
+            field.name: getattr(self, field.name).tolist() for field in dataclasses.fields(self)
+        }
 
 
 def from_json(content: dict[str, Any]) -> Calibration:
@@ -127,15 +129,18 @@ def load(folder: str | pathlib.Path, model: str) -> Calibration | None:
         content = json.loads(path.read_text())
         calibration = from_json(content)
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); make it anew with "
-                        "`python -m fusioninn_jax.scoring.uncertainty`") from error
+        raise UserError(
+            f"{path}: cannot be read ({error}); make it anew with `python -m fusioninn_jax.scoring.uncertainty`"
+        ) from error
     return calibration if content.get("model") == model else None
 
 
 def _mapped(spread: np.ndarray, knots: np.ndarray, values: np.ndarray) -> np.ndarray:
     spread = np.asarray(spread)
-    of_sources = [np.interp(spread[..., m], np.concatenate([[0], knots[m]]), np.concatenate([[0], values[m]]))
-                  for m in range(len(knots))]
+    of_sources = [
+        np.interp(spread[..., m], np.concatenate([[0], knots[m]]), np.concatenate([[0], values[m]]))
+        for m in range(len(knots))
+    ]
     return np.stack(of_sources, -1).astype(spread.dtype)
 
 
@@ -153,8 +158,10 @@ def fit(spread: np.ndarray, error: np.ndarray) -> Calibration:
     """
     if len(spread) < 20 * KNOTS:
         raise ValueError(f"a calibration needs {20 * KNOTS} pixels; got {len(spread)}")
-    of_sources = [_fit_source(spread[:, m].astype(np.float64), np.abs(error[:, m].astype(np.float64)))
-                  for m in range(spread.shape[1])]
+    of_sources = [
+        _fit_source(spread[:, m].astype(np.float64), np.abs(error[:, m].astype(np.float64)))
+        for m in range(spread.shape[1])
+    ]
     spreads, deviations, half_widths = (np.stack(rows) for rows in zip(*of_sources, strict=True))
     return Calibration(spreads, deviations, np.moveaxis(half_widths, 1, 0))
 

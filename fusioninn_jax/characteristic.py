@@ -19,6 +19,7 @@ E[T] being its expected value under N(0, I) with as many pixels: about 0 for dra
     image's patch explains, its R².
   places: the share of z and z² that the place in the image explains, in blocks of 8x8 pixels (analysis of variance).
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -33,13 +34,14 @@ REACH = 2  # pixels, of the term `neighbours`
 BLOCK = 8  # pixels, of the term `places`
 STEP, POINTS = 0.4, 8  # the points t of characteristic functions: 0.4, 0.8, ... 3.2, and by symmetry their negatives
 T = STEP * np.arange(1, POINTS + 1, dtype=np.float32)
-NORMAL = np.exp(-T**2 / 2)  # the characteristic function of N(0, 1)
+NORMAL = np.exp(-(T**2) / 2)  # the characteristic function of N(0, 1)
 EPPS_PULLEY = NORMAL / NORMAL.sum()
 DENSE, PAIRS = 4, 4  # directions over the whole patch; directions over its centre and one other value
 WAVES = 8  # random features of the fused image's patch
 RIDGE = 1e-5  # of the regression, beside features of size 1
-LAGS = tuple((down, right) for down in range(REACH + 1) for right in range(-REACH, REACH + 1)
-             if (down, right) >= (0, 0))
+LAGS = tuple(
+    (down, right) for down in range(REACH + 1) for right in range(-REACH, REACH + 1) if (down, right) >= (0, 0)
+)
 # s of each term: how large a deviation still matters
 SCALES = {"pixels": 1e-2, "patches": 1e-2, "tails": 1e-2, "neighbours": 1e-2, "picture": 1e-2, "places": 1e-2}
 
@@ -79,6 +81,7 @@ def wave_sums(p: jax.Array, weight: jax.Array) -> jax.Array:
 
     def sums(now: tuple[jax.Array, jax.Array], _: None) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
         return _turned(now, first), jnp.stack([now[0] @ weight, now[1] @ weight])
+
     return jax.lax.scan(sums, first, None, POINTS)[1].swapaxes(0, 1)
 
 
@@ -96,6 +99,7 @@ def _wave_sums_bwd(kept: tuple[jax.Array, jax.Array], g: jax.Array) -> tuple[jax
         t, (of_cos, of_sin) = of_t
         slope = slope + t * (of_sin[:, None] * now[0] - of_cos[:, None] * now[1])
         return (slope, _turned(now, first)), None
+
     (slope, _), _ = jax.lax.scan(add, (jnp.zeros_like(p), first), (jnp.asarray(T, p.dtype), g.swapaxes(0, 1)))
     return slope * weight, jnp.zeros_like(weight)
 
@@ -133,8 +137,9 @@ def draw_directions(key: jax.Array, channels: int, dtype: jnp.dtype) -> jax.Arra
     second = (first + jax.random.randint(second_key, (PAIRS,), 1, size)) % size
     angle = jax.random.uniform(angle_key, (PAIRS, 1), dtype, 0, 2 * jnp.pi)
     pairs = jnp.cos(angle) * jax.nn.one_hot(first, size, dtype=dtype) + jnp.sin(angle) * jax.nn.one_hot(
-        second, size, dtype=dtype)
-    return jnp.concatenate([dense, jnp.eye(size, dtype=dtype)[centre:centre + channels], pairs])
+        second, size, dtype=dtype
+    )
+    return jnp.concatenate([dense, jnp.eye(size, dtype=dtype)[centre : centre + channels], pairs])
 
 
 def _projections(tiles: jax.Array, inside: jax.Array, directions: jax.Array) -> jax.Array:
@@ -151,11 +156,14 @@ def _features(key: jax.Array, tiles: jax.Array) -> jax.Array:
     contrasts = tiles - mean
     deviation = jnp.sqrt((contrasts**2).mean(1, keepdims=True) + 1e-6)
     mean_key, contrast_key, phase_key = jax.random.split(key, 3)
-    angles = (mean * 6 * jax.random.normal(mean_key, (1, WAVES), tiles.dtype)
-              + contrasts @ (8 * jax.random.normal(contrast_key, (PATCH**2, WAVES), tiles.dtype))
-              + jax.random.uniform(phase_key, (1, WAVES), tiles.dtype, 0, 2 * jnp.pi))
-    return jnp.concatenate([jnp.ones_like(mean), mean, 10 * contrasts[:, 1:], mean**2, 10 * deviation,
-                            jnp.cos(angles)], 1)
+    angles = (
+        mean * 6 * jax.random.normal(mean_key, (1, WAVES), tiles.dtype)
+        + contrasts @ (8 * jax.random.normal(contrast_key, (PATCH**2, WAVES), tiles.dtype))
+        + jax.random.uniform(phase_key, (1, WAVES), tiles.dtype, 0, 2 * jnp.pi)
+    )
+    return jnp.concatenate(
+        [jnp.ones_like(mean), mean, 10 * contrasts[:, 1:], mean**2, 10 * deviation, jnp.cos(angles)], 1
+    )
 
 
 def _standard_tests(p: jax.Array) -> jax.Array:
@@ -171,7 +179,7 @@ def _lag_sums(z: jax.Array, inside: jax.Array) -> tuple[jax.Array, jax.Array]:
     far, far_inside = jnp.pad(z, padding), jnp.pad(inside, padding)
     counts, products = [], []
     for down, right in LAGS:
-        place = np.s_[:, down:down + height, REACH + right:REACH + right + width]
+        place = np.s_[:, down : down + height, REACH + right : REACH + right + width]
         counts.append((inside * far_inside[place]).sum())
         products.append(jnp.einsum("bhwc,bhwd->cd", z, far[place], precision="highest"))
     return jnp.stack(counts), jnp.stack(products)
@@ -179,10 +187,12 @@ def _lag_sums(z: jax.Array, inside: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 def _block_sums(z: jax.Array, inside: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Blocks with a pixel inside, and (2, C) sums over them of (Σ h)² / pixels for h = z, (z² - 1) / √2."""
+
     def summed(x: jax.Array) -> jax.Array:
         padded = jnp.pad(x, [(0, 0), (0, -x.shape[1] % BLOCK), (0, -x.shape[2] % BLOCK), (0, 0)])
         batch, height, width, channels = padded.shape
         return padded.reshape(batch, height // BLOCK, BLOCK, width // BLOCK, BLOCK, channels).sum((2, 4))
+
     counts = summed(inside)
     tests = jnp.stack([z, inside * (z**2 - 1) / float(np.sqrt(2))])
     squares = jnp.stack([(summed(test) ** 2 / jnp.maximum(counts, 1)).sum((0, 1, 2)) for test in tests])
@@ -192,8 +202,14 @@ def _block_sums(z: jax.Array, inside: jax.Array) -> tuple[jax.Array, jax.Array]:
 def _hermite(z: jax.Array) -> jax.Array:
     """(4, ...): He_k(z) / √(k!), of mean 0 and variance 1 under N(0, 1)."""
     square = z**2
-    return jnp.stack([z, (square - 1) / float(np.sqrt(2)), z * (square - 3) / float(np.sqrt(6)),
-                      (square * (square - 6) + 3) / float(np.sqrt(24))])
+    return jnp.stack(
+        [
+            z,
+            (square - 1) / float(np.sqrt(2)),
+            z * (square - 3) / float(np.sqrt(6)),
+            (square * (square - 6) + 3) / float(np.sqrt(24)),
+        ]
+    )
 
 
 def local_sums(latent: jax.Array, fused: jax.Array, mask: jax.Array, key: jax.Array) -> Sums:
@@ -215,12 +231,18 @@ def local_sums(latent: jax.Array, fused: jax.Array, mask: jax.Array, key: jax.Ar
     projected = _projections(_tiles(z, offset), tiles_inside, draw_directions(directions_key, channels, latent.dtype))
     centre = tiles_inside[:, PATCH**2 // 2, 0]
     features = _features(features_key, _tiles(jax.lax.stop_gradient(fused), offset)[..., 0]) * centre[:, None]
-    tests = _standard_tests(projected[:DENSE + channels])
+    tests = _standard_tests(projected[: DENSE + channels])
     cross = jnp.einsum("nf,knh->fkh", features, tests, precision="highest").reshape(features.shape[1], -1)
     return Sums(
-        inside.sum(), jnp.einsum("knc,n->kc", _hermite(pixels), inside.ravel(), precision="highest"),
-        *_lag_sums(z, inside), centre.sum(), wave_sums(projected, centre),
-        jnp.einsum("nf,ng->fg", features, features, precision="highest"), cross, *_block_sums(z, inside))
+        inside.sum(),
+        jnp.einsum("knc,n->kc", _hermite(pixels), inside.ravel(), precision="highest"),
+        *_lag_sums(z, inside),
+        centre.sum(),
+        wave_sums(projected, centre),
+        jnp.einsum("nf,ng->fg", features, features, precision="highest"),
+        cross,
+        *_block_sums(z, inside),
+    )
 
 
 def _wave_deviation(waves: jax.Array, count: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -247,8 +269,10 @@ def _regression_share(sums: Sums) -> tuple[jax.Array, jax.Array]:
     count = jnp.maximum(sums.patches, 1)
     ridge = RIDGE * jnp.eye(len(sums.features), dtype=sums.features.dtype)
     factor = jnp.linalg.cholesky(sums.features / count + ridge)
+
     def whitened(x: jax.Array) -> jax.Array:
         return jax.scipy.linalg.solve_triangular(factor, x, lower=True)
+
     explained = (whitened(sums.cross / count) ** 2).sum(0).mean()
     rank = jnp.trace(whitened(whitened(sums.features / count).T))
     return explained, rank / count
@@ -272,8 +296,9 @@ def deviations(sums: Sums) -> dict[str, tuple[jax.Array, jax.Array]]:
     }
 
 
-def characteristic_terms(latent: jax.Array, fused: jax.Array, mask: jax.Array | None, key: jax.Array, *,
-                         share: Share = lambda sums: sums) -> dict[str, jax.Array]:
+def characteristic_terms(
+    latent: jax.Array, fused: jax.Array, mask: jax.Array | None, key: jax.Array, *, share: Share = lambda sums: sums
+) -> dict[str, jax.Array]:
     """The terms of `characteristic` by name, each log((s + T) / (s + E[T])), 0 where no pixel counts.
 
     Args:
@@ -285,13 +310,16 @@ def characteristic_terms(latent: jax.Array, fused: jax.Array, mask: jax.Array | 
     """
     mask = jnp.ones((*latent.shape[:-1], 1), bool) if mask is None else mask
     sums = share(local_sums(latent, fused, mask, key))
+
     def term(name: str, value: jax.Array, expected: jax.Array) -> jax.Array:
         return jnp.where(sums.pixels > 0, jnp.log((SCALES[name] + value) / (SCALES[name] + expected)), 0)
+
     return {name: term(name, *of_term) for name, of_term in deviations(sums).items()}
 
 
-def characteristic(latent: jax.Array, fused: jax.Array, mask: jax.Array | None, key: jax.Array, *,
-                   share: Share = lambda sums: sums) -> jax.Array:
+def characteristic(
+    latent: jax.Array, fused: jax.Array, mask: jax.Array | None, key: jax.Array, *, share: Share = lambda sums: sums
+) -> jax.Array:
     """How far the latents are from N(0, I), independent of the fused image: the mean of the terms above.
 
     Args:

@@ -2,6 +2,7 @@
 
 Checked once, before the data are opened, so that a slip is told in one line and not as an error from deep inside.
 """
+
 from __future__ import annotations
 
 import difflib
@@ -20,6 +21,7 @@ class Rule(NamedTuple):
       allows: whether it may be this.
       wanted: what it should be, for the message.
     """
+
     allows: Callable[..., bool]
     wanted: str
 
@@ -46,18 +48,23 @@ def one_of(choices: Sequence[str]) -> Rule:
 
 def each_in(least: int, most: int) -> Rule:
     """Whole numbers within two bounds, any number of them."""
-    return Rule(lambda values: all(_whole(value) and least <= value <= most for value in values),
-                f"whole numbers from {least} to {most}, such as (1, 2)")
+    return Rule(
+        lambda values: all(_whole(value) and least <= value <= most for value in values),
+        f"whole numbers from {least} to {most}, such as (1, 2)",
+    )
 
 
 def size(least: int) -> Rule:
     """Height and width, each from `least` on, or ()."""
-    return Rule(lambda values: len(values) in (0, 2) and all(_whole(value) and value >= least for value in values),
-                "(height, width), or () for none")
+    return Rule(
+        lambda values: len(values) in (0, 2) and all(_whole(value) and value >= least for value in values),
+        "(height, width), or () for none",
+    )
 
 
-def check(config: ml_collections.ConfigDict, defaults: ml_collections.ConfigDict, rules: Mapping[str, Rule],
-          prefix: str = "") -> None:
+def check(
+    config: ml_collections.ConfigDict, defaults: ml_collections.ConfigDict, rules: Mapping[str, Rule], prefix: str = ""
+) -> None:
     """Compares a configuration, or a part of one, with its defaults.
 
     Args:
@@ -72,8 +79,9 @@ def check(config: ml_collections.ConfigDict, defaults: ml_collections.ConfigDict
     _check(config.to_dict(), defaults.to_dict(), rules, prefix)
 
 
-def _check(config: Mapping[str, object], defaults: Mapping[str, object], rules: Mapping[str, Rule],
-           prefix: str) -> None:
+def _check(
+    config: Mapping[str, object], defaults: Mapping[str, object], rules: Mapping[str, Rule], prefix: str
+) -> None:
     for key in config:
         if key not in defaults:
             close = difflib.get_close_matches(str(key), list(defaults), n=1, cutoff=0.5)
@@ -87,7 +95,7 @@ def _check(config: Mapping[str, object], defaults: Mapping[str, object], rules: 
         if isinstance(default, Mapping):
             if not isinstance(value, Mapping):
                 raise ValueError(f"{name}: is {_shown(value)}; it must be a group of settings: {', '.join(default)}")
-            below = {rule[len(key) + 1:]: what for rule, what in rules.items() if rule.startswith(f"{key}.")}
+            below = {rule[len(key) + 1 :]: what for rule, what in rules.items() if rule.startswith(f"{key}.")}
             _check(value, default, below, f"{name}.")
             continue
         rule = rules.get(key)
@@ -119,8 +127,13 @@ def _whole(value: object) -> bool:
 
 
 def _kind(default: object) -> str:
-    kinds = ((bool, "True or False"), (Integral, "a whole number"), (Real, "a number"),
-             (tuple | list, "whole numbers in parentheses, such as (1, 2)"), (str, "a text"))
+    kinds = (
+        (bool, "True or False"),
+        (Integral, "a whole number"),
+        (Real, "a number"),
+        (tuple | list, "whole numbers in parentheses, such as (1, 2)"),
+        (str, "a text"),
+    )
     return next((text for kind, text in kinds if isinstance(default, kind)), f"a {type(default).__name__}")
 
 

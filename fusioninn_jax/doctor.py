@@ -2,6 +2,7 @@
 
 Versions, devices, which extras are there, where data and caches lie, and one slice fused and decomposed.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -20,11 +21,26 @@ import numpy as np
 from fusioninn_jax import pretrained, volumes
 from fusioninn_jax.runtime.errors import Parser, cli
 
-PACKAGES = ("fusioninn_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow",
-            "tensorflow-cpu", "tensorflow-datasets", "nibabel")
-EXTRAS = {"phantom": ("nilearn", "simulates patients"), "dicom": ("pydicom", "reads and writes DICOM"),
-          "resample": ("SimpleITK", "brings series to one grid"), "beam": ("apache_beam", "prepares data on clusters"),
-          "torch": ("torch", "imports the authors' checkpoints")}
+PACKAGES = (
+    "fusioninn_jax",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "numpy",
+    "tensorflow",
+    "tensorflow-cpu",
+    "tensorflow-datasets",
+    "nibabel",
+)
+EXTRAS = {
+    "phantom": ("nilearn", "simulates patients"),
+    "dicom": ("pydicom", "reads and writes DICOM"),
+    "resample": ("SimpleITK", "brings series to one grid"),
+    "beam": ("apache_beam", "prepares data on clusters"),
+    "torch": ("torch", "imports the authors' checkpoints"),
+}
 SIDE = 64  # of the slice that goes through the model
 CLOSE = 1e-4  # of the range: what float32 leaves after fusing and decomposing with the latent
 
@@ -50,8 +66,9 @@ def extras() -> Iterator[str]:
 def places(data_dir: pathlib.Path) -> Iterator[str]:
     """Where prepared datasets and compiled code are."""
     found = sorted(path.parent.relative_to(data_dir).as_posix() for path in data_dir.glob("*/*/*/dataset_info.json"))
-    yield f"datasets in {data_dir.absolute()}: " + (", ".join(found) if found else "none; `python -m data.prepare "
-                                                                                    "brain_phantom` makes one")
+    yield f"datasets in {data_dir.absolute()}: " + (
+        ", ".join(found) if found else "none; `python -m data.prepare brain_phantom` makes one"
+    )
     cache = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
     yield f"compiled code: {f'kept in {cache}' if cache else 'not kept (JAX_COMPILATION_CACHE_DIR keeps it)'}"
     yield f"package: {pathlib.Path(pretrained.__file__).parent.parent}"
@@ -70,19 +87,31 @@ def round_trip() -> tuple[float, float]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints what it finds; returns 0 where all is well, else 1."""
-    parser = Parser(prog="python -m fusioninn_jax.doctor", description=__doc__,
-                    formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data_dir", type=pathlib.Path, default=pathlib.Path("runs/data"),
-                        help="where datasets are prepared; default: runs/data")
+    parser = Parser(
+        prog="python -m fusioninn_jax.doctor", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data_dir",
+        type=pathlib.Path,
+        default=pathlib.Path("runs/data"),
+        help="where datasets are prepared; default: runs/data",
+    )
     args = parser.parse_args(argv)
     devices = [f"{device.platform} {device.device_kind}" for device in jax.local_devices()]
-    for title, lines in (("versions", versions()), ("devices", iter(devices)), ("extras", extras()),
-                         ("places", places(args.data_dir))):
+    for title, lines in (
+        ("versions", versions()),
+        ("devices", iter(devices)),
+        ("extras", extras()),
+        ("places", places(args.data_dir)),
+    ):
         print(f"{title}:", *lines, sep="\n  ")
     seconds, error = round_trip()
     fine = error < CLOSE
-    print(f"one slice fused and decomposed: largest error {error:.1e} of the range, {seconds:.1f} s: "
-          f"{'works' if fine else 'WRONG, please report this'}", file=sys.stdout if fine else sys.stderr)
+    print(
+        f"one slice fused and decomposed: largest error {error:.1e} of the range, {seconds:.1f} s: "
+        f"{'works' if fine else 'WRONG, please report this'}",
+        file=sys.stdout if fine else sys.stderr,
+    )
     return 0 if fine else 1
 
 

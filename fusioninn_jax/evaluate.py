@@ -4,6 +4,7 @@ Scores a trained model, training-free systems (`--model=mean`) and folders of im
 (`--fused-dir=NAME=FOLDER`), all on the same split, into one table: CSV, JSON and Markdown. Several processes
 (docs/SCALING.md) share the slices; the table does not depend on how many they are.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -28,26 +29,42 @@ from fusioninn_jax.training import checkpoint
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = Parser(prog="python -m fusioninn_jax.evaluate", description=__doc__,
-                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(
+        prog="python -m fusioninn_jax.evaluate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--workdir", help="of a training; its dataset is scored unless --dataset says otherwise")
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
     parser.add_argument("--model", action="append", default=[], help="a training-free system, e.g. mean; repeatable")
-    parser.add_argument("--fused-dir", action="append", default=[], metavar="NAME=FOLDER",
-                        help="images fused by another method, named SUBJECT_SLICE.png (see --save-fused); repeatable")
+    parser.add_argument(
+        "--fused-dir",
+        action="append",
+        default=[],
+        metavar="NAME=FOLDER",
+        help="images fused by another method, named SUBJECT_SLICE.png (see --save-fused); repeatable",
+    )
     parser.add_argument("--split", default="validation")
     parser.add_argument("--dataset", help="name/config of a prepared dataset")
     parser.add_argument("--data-dir", help="where datasets are prepared; default: as in training, or runs/data")
-    parser.add_argument("--metrics", choices=sorted(image_scores.METRIC_SETS),
-                        help="all (the default; given, every score is printed), ssim, table1: the paper's five, "
-                        "or evaluator: the numbers of the evaluator published with CDDFuse")
+    parser.add_argument(
+        "--metrics",
+        choices=sorted(image_scores.METRIC_SETS),
+        help="all (the default; given, every score is printed), ssim, table1: the paper's five, "
+        "or evaluator: the numbers of the evaluator published with CDDFuse",
+    )
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--limit", type=int, default=0, help="score no more than about this many slices, evenly spread")
     parser.add_argument("--sampling-steps", type=int, help="of a trained DDFM; default: as its configuration says")
     parser.add_argument("--save-fused", metavar="FOLDER", help="keep the fused images as 8-bit PNG")
     parser.add_argument("--out", help="folder of the results; default: WORKDIR/evaluation/SPLIT")
-    parser.add_argument("--fused-range", action="append", default=[], metavar="[NAME=]BLACK,WHITE",
-                        help="of the images in --fused-dir; default: all that their integers hold, 0,1 of floats")
+    parser.add_argument(
+        "--fused-range",
+        action="append",
+        default=[],
+        metavar="[NAME=]BLACK,WHITE",
+        help="of the images in --fused-dir; default: all that their integers hold, 0,1 of floats",
+    )
     args = parser.parse_args(argv)
     if not (args.workdir or args.model or args.fused_dir):
         parser.error("nothing to score; give --workdir, --model or --fused-dir")
@@ -83,8 +100,9 @@ def _ranges(args: argparse.Namespace, folders: Mapping[str, pathlib.Path]) -> di
     for item in args.fused_range:
         name, _, text = item.rpartition("=")
         if name and name not in folders:
-            raise UserError(f"--fused-range={item}: no --fused-dir is called {name}; there are "
-                            f"{', '.join(folders) or 'none'}")
+            raise UserError(
+                f"--fused-range={item}: no --fused-dir is called {name}; there are {', '.join(folders) or 'none'}"
+            )
         ranges[name] = parse_range(text)
     return ranges
 
@@ -126,8 +144,10 @@ def _write(out: epath.Path, rows: list[score_table.Row], report: dict[str, Any],
     score_table.write_json(out / "summary.json", report)
     score_table.write_atomically(out / "summary.md", lambda file: file.write(text))
     told = text if everything else terminal_table.text(report, shutil.get_terminal_size((100, 24)).columns)
-    print(f"{told}\nwritten: {out}/scores.csv, patients.csv, summary.json, summary.md"
-          + ("" if everything else " (every score; --metrics=all prints them)"))
+    print(
+        f"{told}\nwritten: {out}/scores.csv, patients.csv, summary.json, summary.md"
+        + ("" if everything else " (every score; --metrics=all prints them)")
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -142,11 +162,21 @@ def _evaluate(args: argparse.Namespace) -> int:
     systems, config = _load(args)
     folders = _folders(args, list(systems))
     prepared = input_pipeline.open_dataset(config.data)
-    scoring = Scoring(args.split, args.metrics or "all", args.batch_size, args.limit,
-                      pathlib.Path(args.save_fused) if args.save_fused else None, _ranges(args, folders))
+    scoring = Scoring(
+        args.split,
+        args.metrics or "all",
+        args.batch_size,
+        args.limit,
+        pathlib.Path(args.save_fused) if args.save_fused else None,
+        _ranges(args, folders),
+    )
     rows: list[score_table.Row] = []
-    report: dict[str, Any] = {"dataset": config.data.dataset, "split": args.split,
-                              "modalities": list(prepared.modalities), "systems": {}}
+    report: dict[str, Any] = {
+        "dataset": config.data.dataset,
+        "split": args.split,
+        "modalities": list(prepared.modalities),
+        "systems": {},
+    }
     for name, trained in systems.items():
         of_system, further = score_model(name, trained, prepared, config.data, scoring)
         report["systems"][name] = score_table.summarise(of_system) | further
@@ -156,8 +186,12 @@ def _evaluate(args: argparse.Namespace) -> int:
         report["systems"][name] = score_table.summarise(of_system) | further
         rows += of_system
     if processes.is_first():
-        _write(epath.Path(args.out or os.path.join(args.workdir, "evaluation", args.split)), rows, report,
-               everything=args.metrics == "all")
+        _write(
+            epath.Path(args.out or os.path.join(args.workdir, "evaluation", args.split)),
+            rows,
+            report,
+            everything=args.metrics == "all",
+        )
     return 0
 
 

@@ -5,6 +5,7 @@ precision, from `--lossless` bit for bit. Whole folders of studies:
 `python -m fusioninn_jax.fuse --studies FOLDER --match '*t1c*.nii.gz' '*flair*.nii.gz' -o FOLDER`; several processes
 (docs/SCALING.md) deal the studies out.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -25,21 +26,40 @@ from fusioninn_jax.trained_model import TrainedModel
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = Parser(prog="python -m fusioninn_jax.fuse", description=__doc__,
-                    formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(
+        prog="python -m fusioninn_jax.fuse", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     reading.add_series_arguments(parser)
-    parser.add_argument("-o", "--output", required=True, type=pathlib.Path,
-                        help="the fused image; a name without ending becomes the folder of a DICOM series")
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        type=pathlib.Path,
+        help="the fused image; a name without ending becomes the folder of a DICOM series",
+    )
     parser.add_argument("--latent", type=pathlib.Path, help="keep the latent here (.nii or .nii.gz)")
-    parser.add_argument("--lossless", action="store_true", help="write one archive that `decompose` turns into the "
-                        "original voxels bit for bit; checked before the command ends")
-    parser.add_argument(background.OPTION, default=background.AUTO, help="of volumes that are normalised "
-                        "already: auto: "
-                        "the value of the border, where parts of the brain lie below it; minimum; or the value; one "
-                        "for all series, or one for each with commas between")
-    parser.add_argument("--preview", type=int, default=archive.GREY_LEVELS, metavar="LEVELS",
-                        help="with --lossless: grey levels of the archive's picture, 1 to 255; fewer make a smaller "
-                        "file. With --checkpoint the picture is the model's, in 255")
+    parser.add_argument(
+        "--lossless",
+        action="store_true",
+        help="write one archive that `decompose` turns into the "
+        "original voxels bit for bit; checked before the command ends",
+    )
+    parser.add_argument(
+        background.OPTION,
+        default=background.AUTO,
+        help="of volumes that are normalised "
+        "already: auto: "
+        "the value of the border, where parts of the brain lie below it; minimum; or the value; one "
+        "for all series, or one for each with commas between",
+    )
+    parser.add_argument(
+        "--preview",
+        type=int,
+        default=archive.GREY_LEVELS,
+        metavar="LEVELS",
+        help="with --lossless: grey levels of the archive's picture, 1 to 255; fewer make a smaller "
+        "file. With --checkpoint the picture is the model's, in 255",
+    )
     parser.add_argument("--keep-phi", action="store_true", help="keep what may name the patient in exported headers")
     parser.add_argument("--studies", type=pathlib.Path, help="fuse every study below this folder, into -o FOLDER")
     parser.add_argument("--match", nargs="+", metavar="PATTERN", help="with --studies: one for each series")
@@ -60,8 +80,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def write_fusion(result: fusing.Fusion, output: pathlib.Path, latent: pathlib.Path | None, *,
-                 overwrite: bool) -> None:
+def write_fusion(result: fusing.Fusion, output: pathlib.Path, latent: pathlib.Path | None, *, overwrite: bool) -> None:
     """Writes the fused image and, where a path is given, its latent; both or neither."""
     names = [output] + ([latent] if latent else [])
     with outputs.new_files(*names, overwrite=overwrite, is_own=files.is_own_folder) as temporaries:
@@ -74,8 +93,16 @@ def write_fusion(result: fusing.Fusion, output: pathlib.Path, latent: pathlib.Pa
             nifti.write(temporaries[1], header, channels, [(nifti.COMMENT, provenance.text(of_latent))])
 
 
-def write_archive(trained: TrainedModel | None, sources: Sequence[Series], output: pathlib.Path, *,
-                  asked: Sequence[str | float], names: Sequence[str], grey_levels: int, overwrite: bool) -> None:
+def write_archive(
+    trained: TrainedModel | None,
+    sources: Sequence[Series],
+    output: pathlib.Path,
+    *,
+    asked: Sequence[str | float],
+    names: Sequence[str],
+    grey_levels: int,
+    overwrite: bool,
+) -> None:
     """Writes the lossless archive after reading it back and comparing every voxel.
 
     Args:
@@ -94,8 +121,9 @@ def write_archive(trained: TrainedModel | None, sources: Sequence[Series], outpu
         restored = archive.decode(temporary, image, record, block)
         for i, (source, copy) in enumerate(zip(sources, restored, strict=True), 1):
             if archive.checksum(source.stored) != archive.checksum(copy.stored):
-                raise UserError(f"{output}: series {i} did not come back bit for bit; nothing was written, please "
-                                "report this")
+                raise UserError(
+                    f"{output}: series {i} did not come back bit for bit; nothing was written, please report this"
+                )
 
 
 def _model(args: argparse.Namespace) -> TrainedModel | None:
@@ -103,11 +131,19 @@ def _model(args: argparse.Namespace) -> TrainedModel | None:
     return None if args.lossless and args.checkpoint is None else fusing.load(args.checkpoint)
 
 
-def fuse_study(trained: TrainedModel | None, paths: Sequence[pathlib.Path], output: pathlib.Path,
-               latent: pathlib.Path | None, args: argparse.Namespace, *, overwrite: bool) -> Series:
+def fuse_study(
+    trained: TrainedModel | None,
+    paths: Sequence[pathlib.Path],
+    output: pathlib.Path,
+    latent: pathlib.Path | None,
+    args: argparse.Namespace,
+    *,
+    overwrite: bool,
+) -> Series:
     """Fuses one study from files to files; returns its first series."""
-    outputs.check([output] + ([latent] if latent else []), inputs=paths, overwrite=overwrite,
-                  is_own=files.is_own_folder)
+    outputs.check(
+        [output] + ([latent] if latent else []), inputs=paths, overwrite=overwrite, is_own=files.is_own_folder
+    )
     sources = reading.read_sources(paths, keep_phi=args.keep_phi, resample=args.resample, fill_value=args.fill_value)
     asked, names = study_background.parse_all(args.background), [str(path) for path in paths]
     if args.lossless:
@@ -148,11 +184,12 @@ def _fuse_one(args: argparse.Namespace) -> int:
     started = time.time()
     files.check_output(args.output)
     _ask_about_twins(args.sources)
-    first = fuse_study(_model(args), args.sources, args.output, args.latent, args,
-                       overwrite=args.overwrite)
+    first = fuse_study(_model(args), args.sources, args.output, args.latent, args, overwrite=args.overwrite)
     count, height, width = first.stored.shape
-    print(f"written: {args.output}{f' and {args.latent}' if args.latent else ''}; {len(args.sources)} series, {count} "
-          f"slices of {height}x{width}, {time.time() - started:.1f} s")
+    print(
+        f"written: {args.output}{f' and {args.latent}' if args.latent else ''}; {len(args.sources)} series, {count} "
+        f"slices of {height}x{width}, {time.time() - started:.1f} s"
+    )
     if args.lossless:
         print(f"{args.output.stat().st_size / 1e6:.2f} MB; read back, and every voxel found equal")
     return 0
@@ -164,8 +201,10 @@ def _fuse_all(args: argparse.Namespace) -> int:
     def names(study: batch.Study) -> tuple[pathlib.Path, pathlib.Path | None]:
         folder = args.output / study.folder
         in_dicom = not args.lossless and any(files.is_dicom(path) for path in study.found[0])
-        return (folder / (batch.FUSED_DICOM if in_dicom else batch.FUSED),
-                folder / batch.LATENT if args.with_latents else None)
+        return (
+            folder / (batch.FUSED_DICOM if in_dicom else batch.FUSED),
+            folder / batch.LATENT if args.with_latents else None,
+        )
 
     def is_done(study: batch.Study) -> bool:
         return not args.overwrite and all(name.exists() for name in names(study) if name)

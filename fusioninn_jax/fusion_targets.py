@@ -11,6 +11,7 @@ A setting `fusion_target` is one of
   a folder                    of a trained system's checkpoints, or of images that any method fused; those are
                               computed or read once, before training (`scoring.target_pictures`).
 """
+
 from __future__ import annotations
 
 import difflib

@@ -3,6 +3,7 @@
 Sources leave here as (B, H, W, M) float32 in [0, 1]; masks as (B, H, W, 1) uint8 labels.
 Order is a pure function of (seed, epoch), so training resumes by position alone, without any iterator state.
 """
+
 from __future__ import annotations
 
 import importlib
@@ -36,8 +37,12 @@ with epy.lazy_imports(success_callback=_leave_accelerator):  # they take seconds
 Batch = dict[str, np.ndarray]
 NORMALISATIONS = ("minmax", "percentile")
 # what TensorFlow says of images that cannot share a batch, and `_of_one_size` of those that it would mix up
-UNLIKE_SIZES = ("Cannot batch", "Cannot add tensor to the batch", "batch elements with different shapes",
-                "images differ in size")
+UNLIKE_SIZES = (
+    "Cannot batch",
+    "Cannot add tensor to the batch",
+    "batch elements with different shapes",
+    "images differ in size",
+)
 BRAIN_MARGIN = 8  # pixels of background that a crop may show beside the brain
 
 
@@ -52,16 +57,20 @@ def example_features(modalities: int) -> tfds.features.FeaturesDict:
       `chroma` (H, W, 2) Cb and Cr of a colour source, (0, 0, 2) where there is none; `subject`; `slice_index`;
       `spacing` in mm.
     """
+
     def image(channels: int, dtype: tf.DType) -> tfds.features.Tensor:
         return tfds.features.Tensor(shape=(None, None, channels), dtype=dtype, encoding="zlib")
-    return tfds.features.FeaturesDict({
-        "sources": image(modalities, tf.float32),
-        "mask": image(1, tf.uint8),
-        "chroma": image(2, tf.float32),
-        "subject": tfds.features.Text(),
-        "slice_index": tf.int32,
-        "spacing": tfds.features.Tensor(shape=(2,), dtype=tf.float32),
-    })
+
+    return tfds.features.FeaturesDict(
+        {
+            "sources": image(modalities, tf.float32),
+            "mask": image(1, tf.uint8),
+            "chroma": image(2, tf.float32),
+            "subject": tfds.features.Text(),
+            "slice_index": tf.int32,
+            "spacing": tfds.features.Tensor(shape=(2,), dtype=tf.float32),
+        }
+    )
 
 
 class Prepared(NamedTuple):
@@ -90,8 +99,10 @@ def open_dataset(config: ml_collections.ConfigDict) -> Prepared:
     if not versions:
         name, _, of_config = config.dataset.partition("/")
         option = {"brain_phantom": f" --config={of_config}"}.get(name, f" --source=FOLDER --name={of_config}")
-        raise UserError(f"{folder}: no prepared dataset there; "
-                        f"run `python -m data.prepare {name}{option} --data_dir={config.data_dir}` first")
+        raise UserError(
+            f"{folder}: no prepared dataset there; "
+            f"run `python -m data.prepare {name}{option} --data_dir={config.data_dir}` first"
+        )
     return open_folder(versions[-1])
 
 
@@ -127,8 +138,10 @@ def _guarded(prepared: Prepared, split: str, batches: Iterator[Batch]) -> Iterat
         yield from batches
     except tf.errors.InvalidArgumentError as error:
         if any(text in str(error) for text in UNLIKE_SIZES):
-            raise UserError(f"{prepared.builder.data_dir}: images differ in size; set --config.data.crop="
-                            "(HEIGHT, WIDTH), to which all are cut or padded") from error
+            raise UserError(
+                f"{prepared.builder.data_dir}: images differ in size; set --config.data.crop="
+                "(HEIGHT, WIDTH), to which all are cut or padded"
+            ) from error
         raise _unreadable(prepared, split, error) from error
     except tf.errors.OpError as error:
         raise _unreadable(prepared, split, error) from error
@@ -154,8 +167,10 @@ def _version_key(folder: epath.Path) -> tuple[int, ...]:
 def _encoded(prepared: Prepared, split: str) -> tf.data.Dataset:
     """(number in the split, still-compressed example), in the order of the files."""
     if split not in prepared.sizes:
-        raise UserError(f"{prepared.builder.data_dir}: there is no split {split!r}; "
-                        f"choose one of {', '.join(sorted(prepared.sizes))}")
+        raise UserError(
+            f"{prepared.builder.data_dir}: there is no split {split!r}; "
+            f"choose one of {', '.join(sorted(prepared.sizes))}"
+        )
     skip = {name: tfds.decode.SkipDecoding() for name in ("sources", "mask", "chroma")}
     read = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
     return prepared.builder.as_dataset(split=split, decoders=skip, read_config=read, shuffle_files=False).enumerate()
@@ -187,8 +202,13 @@ def _percentile(image: tf.Tensor, fraction: float = 0.999) -> tf.Tensor:
 def _decode(prepared: Prepared, normalisation: str, number: tf.Tensor, example: dict[str, Any]) -> dict[str, Any]:
     features = prepared.builder.info.features
     sources = normalise(features["sources"].decode_example(example["sources"]), normalisation)
-    return {"sources": sources, "mask": features["mask"].decode_example(example["mask"]),
-            "subject": example["subject"], "slice_index": example["slice_index"], "number": number}
+    return {
+        "sources": sources,
+        "mask": features["mask"].decode_example(example["mask"]),
+        "subject": example["subject"],
+        "slice_index": example["slice_index"],
+        "number": number,
+    }
 
 
 def _chroma(prepared: Prepared, encoded: dict[str, Any], sources: tf.Tensor) -> tf.Tensor:
@@ -215,9 +235,10 @@ def _crop(size: tuple[int, int], seed: int, position: tf.Tensor, example: dict[s
     stack = tf.pad(stack, [[before[0], lack[0] - before[0]], [before[1], lack[1] - before[1]], [0, 0]])
     rows_columns = [tf.where(tf.reduce_any(stack[..., :modalities] > 0, axis=(1 - axis, 2)))[:, 0] for axis in (0, 1)]
     draws = tf.random.stateless_uniform([2], seed=tf.stack([tf.constant(seed, tf.int64), position]))
-    start = [_crop_start(where, tf.shape(stack)[axis], size[axis], draws[axis])
-             for axis, where in enumerate(rows_columns)]
-    window = stack[start[0]:start[0] + size[0], start[1]:start[1] + size[1]]
+    start = [
+        _crop_start(where, tf.shape(stack)[axis], size[axis], draws[axis]) for axis, where in enumerate(rows_columns)
+    ]
+    window = stack[start[0] : start[0] + size[0], start[1] : start[1] + size[1]]
     window = tf.ensure_shape(window, (*size, stack.shape[-1]))
     parts = tf.split(window, [example[name].shape[-1] for name in names], axis=-1)
     return example | {name: tf.cast(part, example[name].dtype) for name, part in zip(names, parts, strict=True)}
@@ -234,6 +255,7 @@ def _crop_start(where: tf.Tensor, length: tf.Tensor, size: int, draw: tf.Tensor)
 
 def _of_one_size(examples: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
     """Batches of images of one size; TensorFlow itself takes 24x48 and 48x24 for alike, as many pixels as they are."""
+
     def check(batch: dict[str, Any], sizes: tf.Tensor) -> dict[str, Any]:
         tf.debugging.assert_equal(sizes, sizes[:1], message=UNLIKE_SIZES[-1])
         return batch
@@ -241,8 +263,16 @@ def _of_one_size(examples: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
     return examples.map(lambda example: (example, tf.shape(example["sources"]))).batch(batch_size).map(check)
 
 
-def train_batches(prepared: Prepared, config: ml_collections.ConfigDict, *, batch_size: int, seed: int,
-                  first_step: int = 0, process_index: int = 0, process_count: int = 1) -> Iterator[Batch]:
+def train_batches(
+    prepared: Prepared,
+    config: ml_collections.ConfigDict,
+    *,
+    batch_size: int,
+    seed: int,
+    first_step: int = 0,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[Batch]:
     """Endless training batches, shuffled anew each epoch; a batch may run over from one epoch into the next.
 
     Args:
@@ -288,9 +318,17 @@ def train_batches(prepared: Prepared, config: ml_collections.ConfigDict, *, batc
     return _guarded(prepared, "train", batches.prefetch(tf.data.AUTOTUNE).as_numpy_iterator())
 
 
-def evaluation_batches(prepared: Prepared, config: ml_collections.ConfigDict, split: str, *, batch_size: int,
-                       multiple: int = 1, limit: int = 0, process_index: int = 0,
-                       process_count: int = 1) -> Iterator[Batch]:
+def evaluation_batches(
+    prepared: Prepared,
+    config: ml_collections.ConfigDict,
+    split: str,
+    *,
+    batch_size: int,
+    multiple: int = 1,
+    limit: int = 0,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[Batch]:
     """Every whole slice of a split once; a short batch is filled up with copies of its own images, of weight 0.
 
     Copies, not zeros, so that a statistic of the batch's latents is of real images.
@@ -313,6 +351,7 @@ def evaluation_batches(prepared: Prepared, config: ml_collections.ConfigDict, sp
     Raises:
       UserError: no such split.
     """
+
     def prepare(number: tf.Tensor, encoded: dict[str, Any], weight: tf.Tensor) -> dict[str, Any]:
         example = _decode(prepared, config.normalisation, number, encoded)
         example = _with_target(prepared.targets[split], example) if split in prepared.targets else example
@@ -320,8 +359,9 @@ def evaluation_batches(prepared: Prepared, config: ml_collections.ConfigDict, sp
             example["chroma"] = _chroma(prepared, encoded, example["sources"])
         lack = -tf.shape(example["sources"])[:2] % multiple
         pad = [[0, lack[0]], [0, lack[1]], [0, 0]]
-        images = {name: tf.pad(example[name], pad) for name in ("sources", "mask", "target", "chroma")
-                  if name in example}
+        images = {
+            name: tf.pad(example[name], pad) for name in ("sources", "mask", "target", "chroma") if name in example
+        }
         return example | images | {"weight": weight}
 
     def size_key(number: tf.Tensor, example: dict[str, Any]) -> tf.Tensor:

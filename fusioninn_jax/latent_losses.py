@@ -5,6 +5,7 @@ work that grows with the batch on every device. `characteristic` is the one made
 
 Latents are (B, H, W, C); a loss is a scalar.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -19,9 +20,11 @@ MMD_WIDTHS = (0.05, 0.2, 0.9)
 
 def _mmd(u: jax.Array, v: jax.Array, unit: float = 1.0) -> jax.Array:
     """Biased MMD² of two (N, d) samples under the authors' kernels; squared distances count in units of `unit`."""
+
     def kernel_mean(a: jax.Array, b: jax.Array) -> jax.Array:
-        distances = ((a * a).sum(1)[:, None] + (b * b).sum(1)[None, :]
-                     - 2 * jnp.einsum("id,jd->ij", a, b, precision="highest"))
+        distances = (
+            (a * a).sum(1)[:, None] + (b * b).sum(1)[None, :] - 2 * jnp.einsum("id,jd->ij", a, b, precision="highest")
+        )
         if a is b:  # a row's distance to itself is 0; the difference of large sums above would miss it
             distances = jnp.where(jnp.eye(len(a), dtype=bool), 0, distances)
         distances = jnp.maximum(distances, 0) / unit
@@ -73,8 +76,9 @@ def wasserstein(latent: jax.Array, target: jax.Array, mask: jax.Array | None = N
     return ((u - v) ** 2).sum() / jnp.maximum(held.sum(), 1)
 
 
-def sliced_wasserstein(latent: jax.Array, target: jax.Array, mask: jax.Array, *, slices: int = 8,
-                       patch: int = 3) -> jax.Array:
+def sliced_wasserstein(
+    latent: jax.Array, target: jax.Array, mask: jax.Array, *, slices: int = 8, patch: int = 3
+) -> jax.Array:
     """Mean `wasserstein` of random projections of the latents' patches: neighbours count, not only single pixels.
 
     Source: Rabin et al. 2011, "Wasserstein barycenter and its application to texture mixing", section 2.
@@ -92,10 +96,12 @@ def sliced_wasserstein(latent: jax.Array, target: jax.Array, mask: jax.Array, *,
     channels = latent.shape[-1]
     filters = jax.random.normal(jax.random.key(0), (patch, patch, channels, slices), latent.dtype)
     filters = filters / jnp.sqrt((filters**2).sum((0, 1, 2)))
+
     def project(x: jax.Array) -> jax.Array:
         return jax.lax.conv_general_dilated(x, filters, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
     u, v = project(latent), project(target)
-    return jnp.stack([wasserstein(u[..., i:i + 1], v[..., i:i + 1], mask) for i in range(slices)]).mean()
+    return jnp.stack([wasserstein(u[..., i : i + 1], v[..., i : i + 1], mask) for i in range(slices)]).mean()
 
 
 def autocovariance(latent: jax.Array, mask: jax.Array, *, reach: int = 2) -> jax.Array:
@@ -114,13 +120,16 @@ def autocovariance(latent: jax.Array, mask: jax.Array, *, reach: int = 2) -> jax
     count = jnp.maximum(mask.sum(), 1)
     centred = jnp.where(mask, latent - jnp.where(mask, latent, 0).sum((0, 1, 2)) / count, 0)
     inside = mask.astype(latent.dtype)
+
     def shifted(x: jax.Array, down: int, right: int) -> tuple[jax.Array, jax.Array]:
         height, width = x.shape[1] - down, x.shape[2] - abs(right)
         left, other = (0, right) if right >= 0 else (-right, 0)
-        return x[:, :height, left:left + width], x[:, down:, other:other + width]
+        return x[:, :height, left : left + width], x[:, down:, other : other + width]
+
     def squared_covariance(down: int, right: int) -> jax.Array:
         (a, b), (both_a, both_b) = shifted(centred, down, right), shifted(inside, down, right)
         return (((a * b).sum((0, 1, 2)) / jnp.maximum((both_a * both_b).sum(), 1)) ** 2).sum()
+
     lags = [(down, right) for down in range(reach + 1) for right in range(-reach, reach + 1) if (down, right) > (0, 0)]
     return jnp.stack([squared_covariance(*lag) for lag in lags]).sum()
 
@@ -158,10 +167,13 @@ def mmd_patch(latent: jax.Array, target: jax.Array, mask: jax.Array, *, patch: i
     Returns:
       a scalar.
     """
+
     def patches(x: jax.Array, places: jax.Array) -> jax.Array:
-        cut = jax.lax.conv_general_dilated_patches(x, (patch, patch), (1, 1), "SAME",
-                                                   dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        cut = jax.lax.conv_general_dilated_patches(
+            x, (patch, patch), (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
         return cut.reshape(-1, cut.shape[-1])[places]
+
     order = jax.random.uniform(jax.random.key(0), mask.shape) + ~mask  # pixels inside first, in a random order
     places = jnp.argsort(order.ravel())[jnp.arange(count) % jnp.maximum(mask.sum(), 1)]
     u, v = patches(latent, places), patches(target, places)
@@ -187,6 +199,10 @@ def latent_loss(name: str, latent: jax.Array, target: jax.Array, mask: jax.Array
     if name == "mmd_official":
         return mmd_official(latent, target)
     mask = jnp.ones((*latent.shape[:-1], 1), bool) if mask is None else mask
-    losses: dict[str, Callable[..., jax.Array]] = {"wasserstein": wasserstein, "white": white, "mmd_patch": mmd_patch,
-                                                   "sliced_wasserstein": sliced_wasserstein}
+    losses: dict[str, Callable[..., jax.Array]] = {
+        "wasserstein": wasserstein,
+        "white": white,
+        "mmd_patch": mmd_patch,
+        "sliced_wasserstein": sliced_wasserstein,
+    }
     return losses[name](latent, target, mask)

@@ -7,6 +7,7 @@ scalars of the whole batch, are in `latent_losses` and `characteristic`.
   official: mean over the sources; l2 = mean squared error.
   paper: sum over the sources; l2 = ‖·‖₂ of each image, not squared.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -53,9 +54,13 @@ def l2(a: jax.Array, b: jax.Array, *, reduction: str = "official") -> jax.Array:
     return jnp.where(total > 0, jnp.sqrt(safe), 0)
 
 
-def similarity_loss(pairs: Sequence[tuple[jax.Array, jax.Array]], *, weight: float = 0.8,
-                    reduction: str = "official",
-                    known: Sequence[tuple[_ssim.Moments, _ssim.Moments]] | None = None) -> jax.Array:
+def similarity_loss(
+    pairs: Sequence[tuple[jax.Array, jax.Array]],
+    *,
+    weight: float = 0.8,
+    reduction: str = "official",
+    known: Sequence[tuple[_ssim.Moments, _ssim.Moments]] | None = None,
+) -> jax.Array:
     """λ · Σ (1 - SSIM(a, b)) + (1 - λ) · Σ l2(a, b) over the pairs, per image.
 
     Eqs. 2-3 with the pairs (source, fused), eq. 4 with (source, decomposed).
@@ -75,8 +80,12 @@ def similarity_loss(pairs: Sequence[tuple[jax.Array, jax.Array]], *, weight: flo
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction is {reduction!r}; it must be one of {', '.join(REDUCTIONS)}")
     of_pairs: Sequence[tuple[_ssim.Moments, _ssim.Moments] | None] = known or [None] * len(pairs)
-    terms = jnp.stack([weight * (1 - _ssim.ssim(a, b, known=of_pair)) + (1 - weight) * l2(a, b, reduction=reduction)
-                       for (a, b), of_pair in zip(pairs, of_pairs, strict=True)])
+    terms = jnp.stack(
+        [
+            weight * (1 - _ssim.ssim(a, b, known=of_pair)) + (1 - weight) * l2(a, b, reduction=reduction)
+            for (a, b), of_pair in zip(pairs, of_pairs, strict=True)
+        ]
+    )
     return terms.mean(axis=0) if reduction == "official" else terms.sum(axis=0)
 
 
@@ -118,7 +127,7 @@ def coarse_error(a: jax.Array, b: jax.Array, *, cell: int = 4) -> jax.Array:
     """
     batch, height, width, channels = a.shape
     rows, columns = height // cell, width // cell
-    difference = (a - b)[:, :rows * cell, :columns * cell].reshape(batch, rows, cell, columns, cell, channels)
+    difference = (a - b)[:, : rows * cell, : columns * cell].reshape(batch, rows, cell, columns, cell, channels)
     return (difference.mean((2, 4)) ** 2).mean((1, 2, 3))
 
 
@@ -147,8 +156,9 @@ def background_excess(fused: jax.Array, background: jax.Array) -> jax.Array:
     return jnp.where(background, jax.nn.relu(fused - BLACK), 0).mean((1, 2, 3))
 
 
-def total_loss(parts: LossParts, *, alpha: float = 0.5, latent_weight: float = 1.0,
-               background_weight: float = 0.0) -> jax.Array:
+def total_loss(
+    parts: LossParts, *, alpha: float = 0.5, latent_weight: float = 1.0, background_weight: float = 0.0
+) -> jax.Array:
     """α · (fusion + w · latent) + (1 - α) · decomposition, eq. 5 (there w = 1), per image: (B,).
 
     Beyond the paper: + `background_weight` · background.

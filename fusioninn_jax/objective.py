@@ -3,6 +3,7 @@
 Pure functions of (variables, sources, keys). Nothing here knows how many devices there are: `gather` brings a latent
 together where a batch statistic needs the global batch.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -119,10 +120,18 @@ def fusion_target(slices: Slices, setting: str) -> jax.Array | None:
     return fusion_targets.of_rule(setting, split_sources(slices.sources))
 
 
-def loss_parts(model: FusionModel, variables: Variables, slices: Slices, keys: jax.Array,
-               config: ml_collections.ConfigDict, *, train: bool, gather: Callable[[jax.Array], jax.Array],
-               share: characteristic.Share = lambda sums: sums,
-               step_key: jax.Array | None = None) -> tuple[losses.LossParts, dict[str, jax.Array], Any]:
+def loss_parts(
+    model: FusionModel,
+    variables: Variables,
+    slices: Slices,
+    keys: jax.Array,
+    config: ml_collections.ConfigDict,
+    *,
+    train: bool,
+    gather: Callable[[jax.Array], jax.Array],
+    share: characteristic.Share = lambda sums: sums,
+    step_key: jax.Array | None = None,
+) -> tuple[losses.LossParts, dict[str, jax.Array], Any]:
     """The loss parts of a batch.
 
     Args:
@@ -150,15 +159,23 @@ def loss_parts(model: FusionModel, variables: Variables, slices: Slices, keys: j
     else:
         (fused, latent), batch_stats = model.fuse(variables, *sources), variables.get("batch_stats", {})
     of_sources = [moments(source) for source in sources]
+
     def similarity(images: tuple[jax.Array, ...], of_images: list[Moments]) -> jax.Array:
-        return losses.similarity_loss(list(zip(sources, images, strict=True)), weight=config.lam,
-                                      reduction=config.reduction, known=list(zip(of_sources, of_images, strict=True)))
+        return losses.similarity_loss(
+            list(zip(sources, images, strict=True)),
+            weight=config.lam,
+            reduction=config.reduction,
+            known=list(zip(of_sources, of_images, strict=True)),
+        )
+
     wanted = fusion_target(slices, target_setting(model, config))
+
     def fusion_loss(output: jax.Array) -> jax.Array:
         if wanted is not None:
             similar = losses.similarity_loss([(wanted, output)], weight=config.lam, reduction=config.reduction)
             return similar + config.coarse_weight * losses.coarse_error(wanted, output)
         return similarity((output,) * len(sources), [moments(output)] * len(sources))
+
     fused, *sides = split_sources(fused)  # of deep supervision, each as good as the fused image itself
     fusion = jnp.stack([fusion_loss(output) for output in (fused, *sides)]).mean(0)
     images: dict[str, Any] = {"fused": fused}
@@ -179,11 +196,19 @@ def loss_parts(model: FusionModel, variables: Variables, slices: Slices, keys: j
     return losses.LossParts(fusion, decomposition, latent_part, background), images, batch_stats
 
 
-def _shared_latent_loss(latent: jax.Array, fused: jax.Array, brain: jax.Array, config: ml_collections.ConfigDict,
-                        share: characteristic.Share, step_key: jax.Array | None) -> jax.Array:
+def _shared_latent_loss(
+    latent: jax.Array,
+    fused: jax.Array,
+    brain: jax.Array,
+    config: ml_collections.ConfigDict,
+    share: characteristic.Share,
+    step_key: jax.Array | None,
+) -> jax.Array:
     if config.prior != "normal":
-        raise ValueError(f"losses.latent is 'characteristic', which knows the prior N(0, I) alone, but losses.prior is "
-                         f"{config.prior!r}; set --config.losses.latent=white")
+        raise ValueError(
+            f"losses.latent is 'characteristic', which knows the prior N(0, I) alone, but losses.prior is "
+            f"{config.prior!r}; set --config.losses.latent=white"
+        )
     key = jax.random.key(0) if step_key is None else step_key
     return characteristic.characteristic(latent, fused, brain, key, share=share)
 
@@ -198,8 +223,9 @@ def per_image_loss(model: FusionModel, parts: losses.LossParts, config: ml_colle
     """
     if not model.decompose:
         return parts.fusion
-    return losses.total_loss(parts, alpha=config.alpha, latent_weight=config.latent_weight,
-                             background_weight=config.background_weight)
+    return losses.total_loss(
+        parts, alpha=config.alpha, latent_weight=config.latent_weight, background_weight=config.background_weight
+    )
 
 
 def scores(sources: tuple[jax.Array, ...], images: dict[str, Any], storage_name: str) -> dict[str, jax.Array]:
@@ -216,8 +242,9 @@ def scores(sources: tuple[jax.Array, ...], images: dict[str, Any], storage_name:
     result: dict[str, jax.Array] = {}
     brain = brain_mask(sources)
     partners = {of_fused(i): images["fused"] for i in range(1, len(sources) + 1) if images}
-    partners |= {of_decomposed("ssim", i, storage_name): image
-                 for i, image in enumerate(images.get("decomposed", ()), 1)}
+    partners |= {
+        of_decomposed("ssim", i, storage_name): image for i, image in enumerate(images.get("decomposed", ()), 1)
+    }
     for i, (name, image) in enumerate(partners.items()):
         source = sources[i % len(sources)]
         result |= {name: ssim(source, image), name + BRAIN: ssim(source, image, mask=brain)}

@@ -1,4 +1,5 @@
 """What can be wrong with a prepared dataset on disk, said in one line with the command that makes it anew."""
+
 from __future__ import annotations
 
 import json

@@ -5,6 +5,7 @@ training, a panel of images with error maps, and a table of scores. `table1`, `t
 paper's tables and figures, from runs that they train where they are missing; `--config.KEY=VALUE` changes a setting of
 all those runs. `study T1GD FLAIR -o study.html` shows one study (`studies.study_page`).
 """
+
 from __future__ import annotations
 
 import argparse
@@ -66,12 +67,21 @@ def curves(train: list[dict[str, Any]], evaluations: list[dict[str, Any]], modal
     left.legend()
     steps, logged = [record["step"] for record in evaluations], list(evaluations[0]) if evaluations else []
     for i, modality in enumerate(modalities, 1):
-        for kind, style, label in (("fused", "--", f"fused, with {modality}"),
-                                   ("decomposed", "-", f"{modality}, decomposed")):
+        for kind, style, label in (
+            ("fused", "--", f"fused, with {modality}"),
+            ("decomposed", "-", f"{modality}, decomposed"),
+        ):
             name = next((name for name in logged if name.startswith(f"ssim_{kind}_{i}") and name.endswith(BRAIN)), "")
             if name:
-                right.plot(steps, [record[name] for record in evaluations], style, marker="o", markersize=3,
-                           color=f"C{i - 1}", label=label)
+                right.plot(
+                    steps,
+                    [record[name] for record in evaluations],
+                    style,
+                    marker="o",
+                    markersize=3,
+                    color=f"C{i - 1}",
+                    label=label,
+                )
     right.set(xlabel="step", ylabel="validation SSIM inside the brain")
     if right.lines:
         right.legend()
@@ -93,13 +103,16 @@ def image_panel(examples: dict[str, np.ndarray], modalities: list[str]) -> Figur
     for i in range(examples["latent"].shape[-1] if "latent" in examples else 0):
         inside = brain.inside(examples["sources"])[..., 0]
         centre, spread = examples["latent"][..., i][inside].mean(), 3 * examples["latent"][..., i][inside].std()
-        columns.append(("latent", examples["latent"][..., i],
-                        {"cmap": "RdBu_r", "vmin": centre - spread, "vmax": centre + spread}))
+        columns.append(
+            ("latent", examples["latent"][..., i], {"cmap": "RdBu_r", "vmin": centre - spread, "vmax": centre + spread})
+        )
     if "decomposed" in examples:
         columns += [(f"{name}, decomposed", examples["decomposed"][..., i], grey) for i, name in enumerate(modalities)]
         error = np.abs(examples["decomposed"] - examples["sources"])
-        columns += [(f"{name}, |error|", error[..., i], {"cmap": "magma", "vmin": 0, "vmax": ERROR_SPAN})
-                    for i, name in enumerate(modalities)]
+        columns += [
+            (f"{name}, |error|", error[..., i], {"cmap": "magma", "vmin": 0, "vmax": ERROR_SPAN})
+            for i, name in enumerate(modalities)
+        ]
     rows = len(examples["fused"])
     figure, axes = plt.subplots(rows, len(columns), figsize=(1.7 * len(columns), 1.75 * rows), squeeze=False)
     for column, (title, images, style) in zip(axes.T, columns, strict=True):
@@ -122,14 +135,16 @@ def _examples(workdir: pathlib.Path, split: str, count: int) -> tuple[dict[str, 
 
     from fusioninn_jax import fusion_targets, input_pipeline
     from fusioninn_jax.training import checkpoint, validation
+
     model, variables, config, *_ = checkpoint.load(workdir)
     prepared = input_pipeline.open_dataset(config.data)
     split = split if split in prepared.sizes else "train"
     config.losses.fusion_target = fusion_targets.SOURCES  # only images are wanted: no pictures made beforehand
     found: list[dict[str, np.ndarray]] = []
     names: list[str] = []
-    for batch, results in validation.run_over(model, variables, prepared, config, jax.local_devices(), split=split,
-                                              with_images=True):
+    for batch, results in validation.run_over(
+        model, variables, prepared, config, jax.local_devices(), split=split, with_images=True
+    ):
         images = {name: values for name, values in results.items() if values.ndim == 4} | {"sources": batch["sources"]}
         for i in np.flatnonzero(batch["weight"]):
             found.append({name: values[i] for name, values in images.items()} | {"tumour": batch["mask"][i].any()})
@@ -144,14 +159,18 @@ def _examples(workdir: pathlib.Path, split: str, count: int) -> tuple[dict[str, 
 
 def _score_rows(summary: dict[str, Any], modalities: list[str]) -> list[dict[str, Any]]:
     """SSIM of each modality: fused, and decomposed from each storage, whole slice and brain."""
+
     def cell(name: str) -> dict[str, float] | None:
         return summary["overall"].get(name)
+
     rows = []
     for i, modality in enumerate(modalities, 1):
-        for label, name in ((f"fused with {modality}", of_fused(i)),
-                            (f"{modality}, decomposed from float", of_decomposed("ssim", i, "float")),
-                            (f"{modality}, decomposed from a 16-bit image", of_decomposed("ssim", i, "16bit")),
-                            (f"{modality}, decomposed from an 8-bit image", of_decomposed("ssim", i, "8bit"))):
+        for label, name in (
+            (f"fused with {modality}", of_fused(i)),
+            (f"{modality}, decomposed from float", of_decomposed("ssim", i, "float")),
+            (f"{modality}, decomposed from a 16-bit image", of_decomposed("ssim", i, "16bit")),
+            (f"{modality}, decomposed from an 8-bit image", of_decomposed("ssim", i, "8bit")),
+        ):
             if cell(name):
                 rows.append({"label": label, "whole": cell(name), "brain": cell(name + BRAIN)})
     return rows
@@ -159,20 +178,29 @@ def _score_rows(summary: dict[str, Any], modalities: list[str]) -> list[dict[str
 
 def _conspicuity_rows(overall: dict[str, Any], modalities: list[str]) -> list[dict[str, Any]]:
     """A row a part of the tumour and measure: the fused image's score beside those of the sources and their mean."""
+
     def row(measure: str, part: str) -> dict[str, Any]:
-        of = {which: overall[of_part(measure, part, which)]
-              for which in ("", *range(1, len(modalities) + 1), MEAN, OVER_BEST, OVER_MEAN)}
-        return {"label": f"{part}, {CONSPICUITY[measure]}", "of": of.pop(""), "over": [of.pop(OVER_BEST),
-                of.pop(OVER_MEAN)], "others": list(of.values())}
+        of = {
+            which: overall[of_part(measure, part, which)]
+            for which in ("", *range(1, len(modalities) + 1), MEAN, OVER_BEST, OVER_MEAN)
+        }
+        return {
+            "label": f"{part}, {CONSPICUITY[measure]}",
+            "of": of.pop(""),
+            "over": [of.pop(OVER_BEST), of.pop(OVER_MEAN)],
+            "others": list(of.values()),
+        }
+
     return [row(measure, part) for part in parts_in(overall) for measure in CONSPICUITY]
 
 
 def _patient_rows(summary: dict[str, Any], conspicuity: dict[str, Any]) -> dict[str, list[float | None]]:
     """Patient -> brain SSIM of the fused image with the source it resembles least, and AUCs of the tumour's parts."""
     names = [of_part("auc", part) for part in parts_in(conspicuity.get("overall", {}))]
-    return {subject: [values.get(FAIRNESS + BRAIN), *[conspicuity["subjects"].get(subject, {}).get(name)
-                                                      for name in names]]
-            for subject, values in summary["subjects"].items()}
+    return {
+        subject: [values.get(FAIRNESS + BRAIN), *[conspicuity["subjects"].get(subject, {}).get(name) for name in names]]
+        for subject, values in summary["subjects"].items()
+    }
 
 
 def write_run_report(workdir: pathlib.Path, split: str = "test", count: int = 4) -> pathlib.Path:
@@ -188,12 +216,15 @@ def write_run_report(workdir: pathlib.Path, split: str = "test", count: int = 4)
     """
     train, evaluations = read_lines(workdir / TRAIN_FILE), read_lines(workdir / METRICS_FILE)
     if not evaluations:
-        raise UserError(f"{workdir}: no {METRICS_FILE} with an evaluation; train first: "
-                        "`python -m fusioninn_jax.train --config=... --workdir=...`")
+        raise UserError(
+            f"{workdir}: no {METRICS_FILE} with an evaluation; train first: "
+            "`python -m fusioninn_jax.train --config=... --workdir=...`"
+        )
     summary_file = workdir / "evaluation" / split / "summary.json"
     if not summary_file.exists():
-        raise UserError(f"{summary_file}: missing; run `python -m fusioninn_jax.evaluate --workdir={workdir} "
-                        f"--split={split}` first")
+        raise UserError(
+            f"{summary_file}: missing; run `python -m fusioninn_jax.evaluate --workdir={workdir} --split={split}` first"
+        )
     report = json.loads(summary_file.read_text())
     system, summary = next(iter(report["systems"].items()))
     examples, names = _examples(workdir, split, count)
@@ -201,13 +232,23 @@ def write_run_report(workdir: pathlib.Path, split: str = "test", count: int = 4)
     environment = jinja2.Environment(loader=jinja2.PackageLoader("fusioninn_jax"), autoescape=True)
     conspicuity = summary.get("conspicuity") or {}
     page = environment.get_template("run.html").render(
-        workdir=workdir.name, dataset=report["dataset"], split=split, system=system, summary=summary,
-        rows=_score_rows(summary, modalities), latent=summary.get("latent", {}),
+        workdir=workdir.name,
+        dataset=report["dataset"],
+        split=split,
+        system=system,
+        summary=summary,
+        rows=_score_rows(summary, modalities),
+        latent=summary.get("latent", {}),
         conspicuity=_conspicuity_rows(conspicuity.get("overall", {}), modalities),
-        patients=_patient_rows(summary, conspicuity), names=names, modalities=modalities,
-        evaluation=evaluations[-1], curves=_png(curves(train, evaluations, modalities)),
-        panel=_png(image_panel(examples, modalities)), error_span=ERROR_SPAN,
-        config=(workdir / "config.json").read_text())
+        patients=_patient_rows(summary, conspicuity),
+        names=names,
+        modalities=modalities,
+        evaluation=evaluations[-1],
+        curves=_png(curves(train, evaluations, modalities)),
+        panel=_png(image_panel(examples, modalities)),
+        error_span=ERROR_SPAN,
+        config=(workdir / "config.json").read_text(),
+    )
     path = workdir / "report.html"
     score_table.write_atomically(path, lambda file: file.write(page))
     return path
@@ -215,8 +256,9 @@ def write_run_report(workdir: pathlib.Path, split: str = "test", count: int = 4)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses the command line and writes the report; returns the exit code."""
-    parser = Parser(prog="python -m fusioninn_jax.report", description=__doc__,
-                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(
+        prog="python -m fusioninn_jax.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="one training: curves, images, scores")
     run.add_argument("--workdir", required=True)
@@ -241,11 +283,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def add_paper_commands(commands: Any) -> None:
     """Adds the paper's tables and figures to the subcommands."""
     from fusioninn_jax.tables import figures, sweep, table1
+
     for name, text, module, options in (
-            ("table1", "every system beside the paper's Table 1", table1, {}),
-            ("table2", "the ablations beside the paper's Table 2", sweep, {"default": "configs/sweeps/table2.py"}),
-            ("sweep", "the table of any sweep", sweep, {}),
-            ("figures", "Figures 3, 4 and 5 of the paper", figures, {})):
+        ("table1", "every system beside the paper's Table 1", table1, {}),
+        ("table2", "the ablations beside the paper's Table 2", sweep, {"default": "configs/sweeps/table2.py"}),
+        ("sweep", "the table of any sweep", sweep, {}),
+        ("figures", "Figures 3, 4 and 5 of the paper", figures, {}),
+    ):
         command = commands.add_parser(name, help=text)
         module.add_arguments(command, **options)
         command.set_defaults(run=module.run)

@@ -11,6 +11,7 @@
 | of `VALIDATION`, `SCORING` | a slice's number in its split | that slice |
 | of an example or slice | `STORAGE` | what storing its fused image draws; 0 and 1 are its two latents |
 """
+
 import numpy as np
 
 INITIALISATION = np.uint32(2**32 - 1)

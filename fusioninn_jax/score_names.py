@@ -10,6 +10,7 @@
 
 With `_brain` at its end a score is of the inside of the brain alone. Sources are counted from 1.
 """
+
 from __future__ import annotations
 
 import re

@@ -5,6 +5,7 @@ Gaussian of σ = 1.5 on the valid region, so maps are (B, H - 10, W - 10, C).
 Source: Wang, Bovik, Sheikh, Simoncelli 2004, "Image quality assessment: from error visibility to structural
 similarity", eq. 13, with K = (0.01, 0.03).
 """
+
 from __future__ import annotations
 
 import functools
@@ -20,8 +21,10 @@ K1, K2 = 0.01, 0.03
 # The 11-tap Gaussian of σ = 1.5 rounded to float32 as pytorch-msssim rounds it, last tap mirrored. Its sum misses 1
 # by 3e-8; that lends a flat bright region a variance of the order of 1e-8, so other last bits move a whole slice's
 # mean SSIM by 1e-6, and the published scores are made with these.
-_HALF_WINDOW = [float.fromhex(tap) for tap in (
-    "0x1.0d9570p-10", "0x1.f1fe02p-8", "0x1.26eb18p-5", "0x1.bff0fep-4", "0x1.b43c3ep-3", "0x1.106560p-2")]
+_HALF_WINDOW = [
+    float.fromhex(tap)
+    for tap in ("0x1.0d9570p-10", "0x1.f1fe02p-8", "0x1.26eb18p-5", "0x1.bff0fep-4", "0x1.b43c3ep-3", "0x1.106560p-2")
+]
 GAUSSIAN = np.array(_HALF_WINDOW + _HALF_WINDOW[-2::-1])
 
 
@@ -30,7 +33,7 @@ def _band_matrix(size: int) -> np.ndarray:
     """(size - 10, size) matrix whose product with a signal is its valid Gaussian blur."""
     band = np.zeros((size - WINDOW + 1, size))
     for row in range(len(band)):
-        band[row, row:row + WINDOW] = GAUSSIAN
+        band[row, row : row + WINDOW] = GAUSSIAN
     return band
 
 
@@ -117,13 +120,19 @@ def masked_mean(values: jax.Array, mask: jax.Array | None, border: int = 0) -> j
     """
     if mask is None:
         return values.mean(axis=(1, 2, 3))
-    inside = mask.reshape(mask.shape[:3])[:, border:mask.shape[1] - border, border:mask.shape[2] - border, None]
+    inside = mask.reshape(mask.shape[:3])[:, border : mask.shape[1] - border, border : mask.shape[2] - border, None]
     weights = jnp.broadcast_to(inside, values.shape).astype(values.dtype)
     return (values * weights).sum((1, 2, 3)) / jnp.maximum(weights.sum((1, 2, 3)), 1)
 
 
-def ssim(a: jax.Array, b: jax.Array, *, data_range: float = 1.0, mask: jax.Array | None = None,
-         known: tuple[Moments, Moments] | None = None) -> jax.Array:
+def ssim(
+    a: jax.Array,
+    b: jax.Array,
+    *,
+    data_range: float = 1.0,
+    mask: jax.Array | None = None,
+    known: tuple[Moments, Moments] | None = None,
+) -> jax.Array:
     """Mean SSIM per image.
 
     Args:

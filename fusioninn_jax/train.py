@@ -4,6 +4,7 @@ The same command again resumes where the last checkpoint left off, exactly. Ctrl
 exit code 130 and 143, with --preempt_ok both with 0. The same command on every host of a TPU pod or of a Slurm step
 trains on all of them; docs/SCALING.md has the flags for other machines.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -29,6 +30,7 @@ from fusioninn_jax.training.validation import validate
 
 class Outcome(NamedTuple):
     """How a training ended: its last state, and the signal that stopped it, None where it ran to its end."""
+
     state: train_state.TrainState
     stopped: int | None
 
@@ -65,33 +67,51 @@ def resolve(config: ml_collections.ConfigDict, prepared: input_pipeline.Prepared
     wanted = models.get(config.model.name, config.model[config.model.name]).sources
     if wanted not in (None, len(prepared.modalities)):
         can_change = "sources" in config.model[config.model.name]
-        raise UserError(f"{prepared.builder.data_dir}: holds {len(prepared.modalities)} modalities "
-                        f"({', '.join(prepared.modalities)}), the model takes {wanted}; "
-                        f"prepare the dataset with {wanted}"
-                        + (f", or set --config.model.{config.model.name}.sources" if can_change else ""))
+        raise UserError(
+            f"{prepared.builder.data_dir}: holds {len(prepared.modalities)} modalities "
+            f"({', '.join(prepared.modalities)}), the model takes {wanted}; "
+            f"prepare the dataset with {wanted}"
+            + (f", or set --config.model.{config.model.name}.sources" if can_change else "")
+        )
     return config
 
 
-def initial_state(model: models.FusionModel, optimizer: Any, config: ml_collections.ConfigDict,
-                  prepared: input_pipeline.Prepared) -> train_state.TrainState:
+def initial_state(
+    model: models.FusionModel, optimizer: Any, config: ml_collections.ConfigDict, prepared: input_pipeline.Prepared
+) -> train_state.TrainState:
     """The state before step 0; what adapts to data adapts to the whole first global batch, which all devices share."""
-    first = next(input_pipeline.train_batches(prepared, config.data, batch_size=config.train.batch_size,
-                                              seed=config.seed, process_index=jax.process_index(),
-                                              process_count=jax.process_count()))
+    first = next(
+        input_pipeline.train_batches(
+            prepared,
+            config.data,
+            batch_size=config.train.batch_size,
+            seed=config.seed,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+    )
     height, width = first["sources"].shape[1:3]
-    validation.check_size(model, height, width, f"{config.data.dataset}: training images", "set a larger "
-                          "--config.data.crop")
+    validation.check_size(
+        model, height, width, f"{config.data.dataset}: training images", "set a larger --config.data.crop"
+    )
     if height % model.multiple or width % model.multiple:
-        raise UserError(f"{config.data.dataset}: images of {height}x{width}; the model needs multiples of "
-                        f"{model.multiple}: set --config.data.crop=({height // model.multiple * model.multiple}, "
-                        f"{width // model.multiple * model.multiple})")
+        raise UserError(
+            f"{config.data.dataset}: images of {height}x{width}; the model needs multiples of "
+            f"{model.multiple}: set --config.data.crop=({height // model.multiple * model.multiple}, "
+            f"{width // model.multiple * model.multiple})"
+        )
     key = jax.random.fold_in(jax.random.key(config.seed), salts.INITIALISATION)
     variables = parallel.initialise(model, key, first["sources"], parallel.all_devices())
     return train_state.create(variables, optimizer, config.optimizer)
 
 
-def _start(workdir: str, model: models.FusionModel, optimizer: Any, config: ml_collections.ConfigDict,
-           prepared: input_pipeline.Prepared) -> tuple[train_state.TrainState, bool]:
+def _start(
+    workdir: str,
+    model: models.FusionModel,
+    optimizer: Any,
+    config: ml_collections.ConfigDict,
+    prepared: input_pipeline.Prepared,
+) -> tuple[train_state.TrainState, bool]:
     """The state to go on from, process 0's on every process, and whether its evaluation is done."""
     state = initial_state(model, optimizer, config, prepared)
     restored = checkpoint.restore_latest(workdir, state, config) if processes.is_first() else None
@@ -102,9 +122,11 @@ def _start(workdir: str, model: models.FusionModel, optimizer: Any, config: ml_c
 def _check_finite(metrics: dict[str, jax.Array], step: int, numbers: np.ndarray) -> None:
     if not np.isfinite(float(metrics["loss"])) or not np.isfinite(float(metrics["gradient_norm"])):
         of_all = [number for of_process in processes.gather(numbers.tolist()) for number in of_process]
-        raise UserError(f"step {step}: the loss is {float(metrics['loss'])}, its gradient's norm "
-                        f"{float(metrics['gradient_norm'])}, on the training slices numbered {of_all}; "
-                        "look at those slices, or lower --config.optimizer.learning_rate")
+        raise UserError(
+            f"step {step}: the loss is {float(metrics['loss'])}, its gradient's norm "
+            f"{float(metrics['gradient_norm'])}, on the training slices numbered {of_all}; "
+            "look at those slices, or lower --config.optimizer.learning_rate"
+        )
 
 
 def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str) -> train_state.TrainState:
@@ -142,20 +164,36 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> Outcome:
     with run_lock.hold(workdir) if processes.is_first() else contextlib.nullcontext():
         state, evaluated = _start(workdir, model, optimizer, config, prepared)
         if processes.is_first():
-            print(*talk.opening(devices, prepared, config, state.variables, int(state.step), workdir), sep="\n",
-                  flush=True)
+            print(
+                *talk.opening(devices, prepared, config, state.variables, int(state.step), workdir),
+                sep="\n",
+                flush=True,
+            )
         return _train(config, workdir, model, optimizer, prepared, devices, state, evaluated)
 
 
-def _train(config: ml_collections.ConfigDict, workdir: str, model: models.FusionModel, optimizer: Any,
-           prepared: input_pipeline.Prepared, devices: list[jax.Device], state: train_state.TrainState,
-           evaluated: bool) -> Outcome:
+def _train(
+    config: ml_collections.ConfigDict,
+    workdir: str,
+    model: models.FusionModel,
+    optimizer: Any,
+    prepared: input_pipeline.Prepared,
+    devices: list[jax.Device],
+    state: train_state.TrainState,
+    evaluated: bool,
+) -> Outcome:
     """The loop, from `state` on."""
     state, step, key = parallel.replicate(state, devices), int(state.step), jax.random.key(config.seed)
     train_step, own = parallel.make_train_step(model, optimizer, config, devices), len(parallel.own_devices(devices))
-    batches = input_pipeline.train_batches(prepared, config.data, batch_size=config.train.batch_size, seed=config.seed,
-                                           first_step=step, process_index=jax.process_index(),
-                                           process_count=jax.process_count())
+    batches = input_pipeline.train_batches(
+        prepared,
+        config.data,
+        batch_size=config.train.batch_size,
+        seed=config.seed,
+        first_step=step,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
     log = TrainLog(workdir, config, prepared.modalities, step, evaluated)
     bar, begun, at = progress.bar(config.train.steps, "training", "steps", initial=step), step, time.monotonic()
     say = bar.write if processes.is_first() else lambda line: None

@@ -1,4 +1,5 @@
 """The one shape that a loaded model has, wherever it was loaded from."""
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -21,6 +22,7 @@ class TrainedModel(NamedTuple):
       step: of the checkpoint; -1 where none was taken, as for a training-free system.
       calibration: from the spread of its draws to their error; None: not learnt, or not asked for.
     """
+
     model: FusionModel
     variables: Variables
     config: ml_collections.ConfigDict

@@ -5,6 +5,7 @@ of every source is brought to [0, 1] by its own minimum and maximum, which are k
 becomes 0 and comes back as that constant. Height and width are padded to what the model needs by repeating the last
 row and column, and cropped back. Pure functions, compiled once for each shape.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -34,6 +35,7 @@ class FusedVolume:
       latent: (Z, H', W', m - 1), or None where the system has none or it was not kept.
       size: (H, W) before padding.
     """
+
     whole: Array
     ranges: Array
     latent: Array | None
@@ -42,7 +44,7 @@ class FusedVolume:
     @property
     def fused(self) -> Array:
         """(Z, H, W), about [0, 1]; a raw fused image may leave it by a hundredth."""
-        return self.whole[:, :self.size[0], :self.size[1]]
+        return self.whole[:, : self.size[0], : self.size[1]]
 
 
 def pad_slices(volume: jax.Array, multiple: int) -> jax.Array:
@@ -68,8 +70,9 @@ def from_fused(fused: Array, ranges: Array, multiple: int) -> FusedVolume:
     return FusedVolume(pad_slices(jnp.asarray(fused), multiple), ranges, None, (height, width))
 
 
-def fuse_volume(model: FusionModel, variables: Variables, *volumes: jax.Array,
-                batch_size: int | None = None) -> FusedVolume:
+def fuse_volume(
+    model: FusionModel, variables: Variables, *volumes: jax.Array, batch_size: int | None = None
+) -> FusedVolume:
     """Fuses the volumes of a study, slice by slice.
 
     Args:
@@ -112,9 +115,16 @@ def _dtype(variables: Variables) -> jnp.dtype:
     return jnp.result_type(*leaves) if leaves else jnp.dtype(jnp.float32)
 
 
-def decompose_volume(model: FusionModel, variables: Variables, volume: FusedVolume, *, key: jax.Array | None = None,
-                     prior: str = "normal", numbers: jax.Array | None = None,
-                     batch_size: int | None = None) -> jax.Array:
+def decompose_volume(
+    model: FusionModel,
+    variables: Variables,
+    volume: FusedVolume,
+    *,
+    key: jax.Array | None = None,
+    prior: str = "normal",
+    numbers: jax.Array | None = None,
+    batch_size: int | None = None,
+) -> jax.Array:
     """The sources back from a fused volume, in their units.
 
     Args:
@@ -138,9 +148,17 @@ def decompose_volume(model: FusionModel, variables: Variables, volume: FusedVolu
     return _decompose(how, variables, volume, key, _numbers(volume, numbers))
 
 
-def decompose_samples(model: FusionModel, variables: Variables, volume: FusedVolume, *, key: jax.Array, samples: int,
-                      prior: str = "normal", numbers: jax.Array | None = None,
-                      batch_size: int | None = None) -> tuple[jax.Array, jax.Array]:
+def decompose_samples(
+    model: FusionModel,
+    variables: Variables,
+    volume: FusedVolume,
+    *,
+    key: jax.Array,
+    samples: int,
+    prior: str = "normal",
+    numbers: jax.Array | None = None,
+    batch_size: int | None = None,
+) -> tuple[jax.Array, jax.Array]:
     """Mean and standard deviation, voxel by voxel, over `samples` decompositions with fresh latents.
 
     The deviation is that of the drawn set (divided by their number).
@@ -173,6 +191,7 @@ def _batch_size(asked: int | None) -> int:
 
 class _How(NamedTuple):
     """What decomposition compiles anew for."""
+
     decompose: Callable[..., tuple[jax.Array, ...]]
     prior: str
     batch_size: int
@@ -185,8 +204,9 @@ def _how(model: FusionModel, prior: str, batch_size: int | None) -> _How:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _decompose(how: _How, variables: Variables, volume: FusedVolume, key: jax.Array | None,
-               numbers: jax.Array) -> jax.Array:
+def _decompose(
+    how: _How, variables: Variables, volume: FusedVolume, key: jax.Array | None, numbers: jax.Array
+) -> jax.Array:
     height, width = volume.size
 
     def decompose_slice(item: Any) -> jax.Array:
@@ -207,8 +227,9 @@ def _decompose(how: _How, variables: Variables, volume: FusedVolume, key: jax.Ar
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _samples(how: _How, variables: Variables, volume: FusedVolume, keys: jax.Array,
-             numbers: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _samples(
+    how: _How, variables: Variables, volume: FusedVolume, keys: jax.Array, numbers: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     def add(moments: tuple[jax.Array, jax.Array], item: tuple[jax.Array, jax.Array]) -> tuple[Any, None]:
         (mean, squares), (before, key) = moments, item
         draw = _decompose(how, variables, volume, key, numbers)

@@ -1,4 +1,5 @@
 """One place for what every test shares: 8 fake CPU devices, quiet TensorFlow, the folder of real images."""
+
 import os
 import pathlib
 import signal
@@ -7,8 +8,10 @@ from collections.abc import Iterator
 
 # The suite is mostly compilation: without the optimiser's expensive passes it takes a third of the time.
 # Eight devices share two busy cores: XLA's default of 40 s at a collective, then abort, is too little patience.
-FLAGS = ("--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 "
-         "--xla_cpu_collective_call_terminate_timeout_seconds=600")
+FLAGS = (
+    "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 "
+    "--xla_cpu_collective_call_terminate_timeout_seconds=600"
+)
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}".strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -37,6 +40,7 @@ def compiled_code_is_freed() -> Iterator[None]:
     """Frees a file's compiled code after it: the suite's takes 60 000 memory maps a worker, and Linux grants 65 530."""
     yield
     import jax
+
     jax.clear_caches()
 
 
@@ -44,6 +48,7 @@ def compiled_code_is_freed() -> Iterator[None]:
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """The tiny dataset of `training_case`, prepared."""
     from tests import training_case
+
     return training_case.prepare(tmp_path_factory.mktemp("data"))
 
 
@@ -51,6 +56,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 def three_levels(monkeypatch: pytest.MonkeyPatch) -> None:
     """The UNets with three levels for five: the same code, compiled in a third of the time."""
     from fusioninn_jax.models import half_unet, unet, unet_3plus, unet_plus_plus
+
     for module in (half_unet, unet, unet_3plus, unet_plus_plus):
         monkeypatch.setattr(module, "LEVELS", 3)
 

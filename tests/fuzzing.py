@@ -2,6 +2,7 @@
 
 `tests/test_fuzz.py` runs a few hundred rounds, `python -m benchmarks.fuzz` as many as asked for.
 """
+
 from __future__ import annotations
 
 import collections
@@ -32,6 +33,7 @@ class Subject:
 
     `sealed`: a result is that of the whole file, whatever was damaged; else any finite result will do.
     """
+
     name: str
     folder: pathlib.Path
     damaged: tuple[str, ...]
@@ -52,13 +54,13 @@ def _flip_near_start(content: bytearray, rng: np.random.Generator) -> bytearray:
 
 
 def _cut(content: bytearray, rng: np.random.Generator) -> bytearray:
-    return content[:int(rng.integers(0, len(content)))]
+    return content[: int(rng.integers(0, len(content)))]
 
 
 def _blank(content: bytearray, rng: np.random.Generator) -> bytearray:
     start, length = (int(rng.integers(0, len(content))) for _ in range(2))
     length = min(length, len(content) - start)
-    content[start:start + length] = bytes([int(rng.choice([0, 255]))]) * length
+    content[start : start + length] = bytes([int(rng.choice([0, 255]))]) * length
     return content
 
 
@@ -121,6 +123,7 @@ def _decomposed(path: pathlib.Path) -> list[np.ndarray]:
 
 def subjects(root: pathlib.Path) -> list[Subject]:
     """One whole file of each kind below `root`."""
+
     def folder(name: str) -> pathlib.Path:
         (root / name).mkdir()
         return root / name
@@ -128,8 +131,10 @@ def subjects(root: pathlib.Path) -> list[Subject]:
     model = cases.save_model(folder("model"))
     grey = cases.voxels(1, (9, 7, 1)).clip(0, 255).astype("u1")[..., 0].T
     rgb = np.stack([grey, grey // 2, grey // 3], -1)
-    pair = [cases.save(folder(name) / f"{name}.{ending}", cases.voxels(i)) for i, (name, ending) in enumerate(
-        (("plain", "nii"), ("gzipped", "nii.gz")))]
+    pair = [
+        cases.save(folder(name) / f"{name}.{ending}", cases.voxels(i))
+        for i, (name, ending) in enumerate((("plain", "nii"), ("gzipped", "nii.gz")))
+    ]
     dicom_series.write(root / "dicom", cases.voxels(0, (8, 6, 4), "u2").transpose(2, 1, 0))
     Image.fromarray(grey).save(folder("png") / "a.png")
     Image.fromarray(rgb).save(folder("colour") / "a.png")
@@ -140,11 +145,29 @@ def subjects(root: pathlib.Path) -> list[Subject]:
     for name, output in (("fused", "f.nii"), ("archive", "f.nii"), ("latent", "f.nii"), ("record_npy", "f.npy")):
         more = {"archive": ["--lossless"], "latent": ["--latent", str(root / "latent" / "z.nii")]}.get(name, [])
         fuse.main([*map(str, pair), "-o", str(folder(name) / output), *more, "--checkpoint", str(model)])
-    fuse.main([str(root / "colour" / "a.png"), str(root / "png" / "a.png"), "-o", str(folder("record_png") / "f.png"),
-               "--checkpoint", str(model)])
-    plain = [("plain", "plain.nii"), ("gzipped", "gzipped.nii.gz"), ("png", "a.png"), ("colour", "a.png"),
-             ("jpeg", "a.jpg"), ("tiff", "a.tif"), ("float_tiff", "a.tif"), ("npy", "a.npy"), ("fused", "f.nii"),
-             ("record_npy", "f.npy"), ("record_png", "f.png")]
+    fuse.main(
+        [
+            str(root / "colour" / "a.png"),
+            str(root / "png" / "a.png"),
+            "-o",
+            str(folder("record_png") / "f.png"),
+            "--checkpoint",
+            str(model),
+        ]
+    )
+    plain = [
+        ("plain", "plain.nii"),
+        ("gzipped", "gzipped.nii.gz"),
+        ("png", "a.png"),
+        ("colour", "a.png"),
+        ("jpeg", "a.jpg"),
+        ("tiff", "a.tif"),
+        ("float_tiff", "a.tif"),
+        ("npy", "a.npy"),
+        ("fused", "f.nii"),
+        ("record_npy", "f.npy"),
+        ("record_png", "f.png"),
+    ]
     found = [Subject(name, root / name, (file,), _series) for name, file in plain]
     slices = tuple(sorted(path.name for path in (root / "dicom").iterdir()))
     found.append(Subject("dicom", root / "dicom", slices, lambda path: _series(path.parent)))
@@ -167,14 +190,24 @@ def rounds(root: pathlib.Path, seed: int, every: list[Subject]) -> Iterator[tupl
     while True:
         for subject in every:
             if number % subject.rate == 0:
-                outcome = _round(root / "trial", np.random.default_rng([seed, number]), subject, whole[subject.name],
-                                 f"{subject.name}, seed {seed}, round {number}")
+                outcome = _round(
+                    root / "trial",
+                    np.random.default_rng([seed, number]),
+                    subject,
+                    whole[subject.name],
+                    f"{subject.name}, seed {seed}, round {number}",
+                )
                 yield subject.name, outcome
         number += 1
 
 
-def counted(outcomes: Iterator[tuple[str, str]], *, seconds: float, least: int = 0,
-            after_each: Callable[[], object] = lambda: None) -> collections.Counter[tuple[str, str]]:
+def counted(
+    outcomes: Iterator[tuple[str, str]],
+    *,
+    seconds: float,
+    least: int = 0,
+    after_each: Callable[[], object] = lambda: None,
+) -> collections.Counter[tuple[str, str]]:
     """How often each of the `rounds` came, over so many seconds and at least so many rounds."""
     counts: collections.Counter[tuple[str, str]] = collections.Counter()
     start = time.monotonic()
@@ -191,8 +224,7 @@ def mostly_damaged(counts: collections.Counter[tuple[str, str]]) -> bool:
     return sum(count for (_, outcome), count in counts.items() if outcome == "error") > counts.total() / 10
 
 
-def _round(trial: pathlib.Path, rng: np.random.Generator, subject: Subject, whole: list[np.ndarray],
-           where: str) -> str:
+def _round(trial: pathlib.Path, rng: np.random.Generator, subject: Subject, whole: list[np.ndarray], where: str) -> str:
     shutil.copytree(subject.folder, trial / subject.folder.name)
     if subject.folder.name != "model":
         (trial / "model").symlink_to(subject.folder.parent / "model")
@@ -244,8 +276,12 @@ def training_subjects(data_dir: pathlib.Path, workdir: pathlib.Path) -> list[Sub
     def load_examples(path: pathlib.Path) -> list[np.ndarray]:
         config = training_case.config(path.parents[3]).data
         prepared = input_pipeline.open_dataset(config)
-        return [np.concatenate([batch[name] for batch in input_pipeline.evaluation_batches(
-            prepared, config, "train", batch_size=4)]) for name in ("sources", "mask")]
+        return [
+            np.concatenate(
+                [batch[name] for batch in input_pipeline.evaluation_batches(prepared, config, "train", batch_size=4)]
+            )
+            for name in ("sources", "mask")
+        ]
 
     def names(folder: pathlib.Path, pattern: str) -> tuple[str, ...]:
         return tuple(sorted(str(path.relative_to(folder)) for path in folder.rglob(pattern) if path.is_file()))
@@ -254,6 +290,8 @@ def training_subjects(data_dir: pathlib.Path, workdir: pathlib.Path) -> list[Sub
     examples = names(data_dir, "tiny/default/1.0.0/*train*tfrecord*")
     described = names(data_dir, "tiny/default/1.0.0/*.json")
     state = tuple(name for name in names(workdir, "*") if f"{checkpoint.FOLDER}/{last}/" in name)
-    return [Subject("checkpoint", workdir, state, load_last, sealed=True),
-            Subject("tfrecord", data_dir, examples, load_examples, sealed=True),
-            Subject("description of a dataset", data_dir, described, load_examples, sealed=True)]
+    return [
+        Subject("checkpoint", workdir, state, load_last, sealed=True),
+        Subject("tfrecord", data_dir, examples, load_examples, sealed=True),
+        Subject("description of a dataset", data_dir, described, load_examples, sealed=True),
+    ]

@@ -1,4 +1,5 @@
 """Starts one training as several processes on this machine, on the tiny dataset."""
+
 from __future__ import annotations
 
 import os
@@ -25,20 +26,39 @@ def free_port() -> int:
 def start(command: Sequence[str], processes: int, devices: int) -> list[subprocess.Popen[str]]:
     """`python -m COMMAND` as `processes` processes of `devices` simulated devices each."""
     kept = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if "device_count" not in flag]
-    environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": " ".join(
-        [*kept, f"--xla_force_host_platform_device_count={devices}"])}
+    environment = os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": " ".join([*kept, f"--xla_force_host_platform_device_count={devices}"]),
+    }
     port = free_port()
-    joining = [[f"--coordinator_address=localhost:{port}", f"--num_processes={processes}", f"--process_id={i}"]
-               if processes > 1 else [] for i in range(processes)]
-    return [subprocess.Popen([sys.executable, "-m", *command, *flags], cwd=ROOT, env=environment, text=True,
-                             stdout=subprocess.PIPE, stderr=subprocess.PIPE) for flags in joining]
+    joining = [
+        [f"--coordinator_address=localhost:{port}", f"--num_processes={processes}", f"--process_id={i}"]
+        if processes > 1
+        else []
+        for i in range(processes)
+    ]
+    return [
+        subprocess.Popen(
+            [sys.executable, "-m", *command, *flags],
+            cwd=ROOT,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for flags in joining
+    ]
 
 
-def train(workdir: pathlib.Path, data_dir: pathlib.Path, processes: int, devices: int,
-          *settings: str) -> list[subprocess.Popen[str]]:
+def train(
+    workdir: pathlib.Path, data_dir: pathlib.Path, processes: int, devices: int, *settings: str
+) -> list[subprocess.Popen[str]]:
     """The tiny training of tests/tiny_config.py."""
-    return start(["fusioninn_jax.train", f"--config=tests/tiny_config.py:{data_dir}", f"--workdir={workdir}",
-                  *settings], processes, devices)
+    return start(
+        ["fusioninn_jax.train", f"--config=tests/tiny_config.py:{data_dir}", f"--workdir={workdir}", *settings],
+        processes,
+        devices,
+    )
 
 
 def end(running: Sequence[subprocess.Popen[str]], deadline: float = DEADLINE) -> list[tuple[int, str]]:

@@ -1,4 +1,5 @@
 """fusioninn_jax.brain: any source above 0, for one slice or many, NumPy or JAX."""
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -14,5 +15,5 @@ def test_any_source_above_nought_is_brain():
 
 
 def test_images_and_a_stack_agree():
-    sources = tuple(jnp.asarray(SOURCES[None, ..., i:i + 1]) for i in range(2))
+    sources = tuple(jnp.asarray(SOURCES[None, ..., i : i + 1]) for i in range(2))
     np.testing.assert_array_equal(brain.brain_mask(sources), brain.inside(SOURCES[None]))

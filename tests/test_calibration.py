@@ -1,4 +1,5 @@
 """Calibrated intervals: coverage on pixels that were not used, monotone maps, the file, what is refused."""
+
 import json
 
 import numpy as np
@@ -55,8 +56,14 @@ def test_the_file_gives_the_same_map_and_refuses_others():
     content = json.loads(json.dumps(fitted.to_json()))
     again, (spread, _) = calibration.from_json(content), pixels(2)
     np.testing.assert_array_equal(again.deviation(spread), fitted.deviation(spread))
-    wrong = [{}, [], content | {"levels": [0.5]}, content | {"spreads": content["spreads"][:1]},
-             content | {"deviations": [row[::-1] for row in content["deviations"]]}, content | {"half_widths": None}]
+    wrong = [
+        {},
+        [],
+        content | {"levels": [0.5]},
+        content | {"spreads": content["spreads"][:1]},
+        content | {"deviations": [row[::-1] for row in content["deviations"]]},
+        content | {"half_widths": None},
+    ]
     for other in wrong:
         with pytest.raises(ValueError, match="not a calibration"):
             calibration.from_json(other)

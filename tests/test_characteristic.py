@@ -1,4 +1,5 @@
 """The latent loss made of sums: formulas, bias, what each term sees, the mask, devices, collectives."""
+
 import functools
 import re
 
@@ -38,9 +39,11 @@ def disc(shape=(8, 48, 48, 1)):
 
 def test_wave_sums_are_the_formula_and_so_is_their_gradient():
     p, weight = noise(0, (3, 50)), jnp.arange(50) % 3 * 0.5
+
     def plain(p):
         angles = characteristic.T[:, None, None] * p
         return jnp.stack([(weight * jnp.cos(angles)).sum(-1), (weight * jnp.sin(angles)).sum(-1)])
+
     found, back = jax.vjp(lambda p: characteristic.wave_sums(p, weight), p)
     expected, expected_back = jax.vjp(plain, p)
     np.testing.assert_allclose(found, expected, atol=1e-4)
@@ -52,10 +55,12 @@ def test_wave_sums_are_the_formula_and_so_is_their_gradient():
 def test_expectations_are_those_of_draws_from_the_prior(shape):
     """Mean of each T over 400 draws and directions against the expectation, in standard errors."""
     mask, fused = disc((*shape[:3], 1)), picture(shape=(*shape[:3], 1))
+
     def of_draw(key):
         draw, directions = jax.random.split(key)
         sums = characteristic.local_sums(jax.random.normal(draw, shape), fused, mask, directions)
         return characteristic.deviations(sums)
+
     found = jax.jit(jax.vmap(of_draw))(jax.random.split(jax.random.key(0), 400))
     for name in TERMS:
         value, expected = map(np.asarray, found[name])
@@ -66,31 +71,45 @@ def test_expectations_are_those_of_draws_from_the_prior(shape):
 def test_the_loss_of_the_prior_is_about_zero_from_a_small_batch_to_a_large_one():
     for shape, bound in (((1, 24, 24, 1), 0.3), ((8, 48, 48, 2), 0.05)):  # of 113 pixels the logarithm makes -.15
         mask, fused = disc((*shape[:3], 1)), picture(shape=(*shape[:3], 1))
+
         def of(key, shape=shape, mask=mask, fused=fused):
             return characteristic.characteristic(jax.random.normal(key, shape), fused, mask, key)
+
         assert abs(jax.lax.map(of, jax.random.split(KEY, 24)).mean()) < bound
 
 
 CHANGES = {
-    "pixels": [lambda z, y: z + 0.3, lambda z, y: 1.4 * z, lambda z, y: jnp.sign(z) * jnp.abs(z)**0.5],
+    "pixels": [lambda z, y: z + 0.3, lambda z, y: 1.4 * z, lambda z, y: jnp.sign(z) * jnp.abs(z) ** 0.5],
     "patches": [lambda z, y: 0.7 * z, lambda z, y: jnp.cumsum(z, 2) / jnp.sqrt(jnp.arange(1, 49))[:, None]],
-    "tails": [lambda z, y: jnp.where(jnp.abs(z) > 2.5, 2 * z, z), lambda z, y: jnp.clip(z, -1.8, 1.8),
-              lambda z, y: z + 0.2 * z**2],
-    "neighbours": [lambda z, y: (z + jnp.roll(z, 1, 1)) / 2**0.5,
-                   lambda z, y: (z + jnp.roll(z, (1, -2), (1, 2))) / 2**0.5,
-                   lambda z, y: jnp.stack([z[..., 0], 0.8 * z[..., 1] + 0.6 * z[..., 0]], -1)],
-    "picture": [lambda z, y: z * 2 * y, lambda z, y: z + y - 0.5,
-                lambda z, y: z * (0.5 + 10 * jnp.abs(y - jnp.roll(y, 1, 2)))],
-    "places": [lambda z, y: z * jnp.linspace(0.5, 1.4, 8)[:, None, None, None],
-               lambda z, y: z + jnp.where(jnp.arange(48) < 20, 0.4, -0.3)[:, None, None]],
+    "tails": [
+        lambda z, y: jnp.where(jnp.abs(z) > 2.5, 2 * z, z),
+        lambda z, y: jnp.clip(z, -1.8, 1.8),
+        lambda z, y: z + 0.2 * z**2,
+    ],
+    "neighbours": [
+        lambda z, y: (z + jnp.roll(z, 1, 1)) / 2**0.5,
+        lambda z, y: (z + jnp.roll(z, (1, -2), (1, 2))) / 2**0.5,
+        lambda z, y: jnp.stack([z[..., 0], 0.8 * z[..., 1] + 0.6 * z[..., 0]], -1),
+    ],
+    "picture": [
+        lambda z, y: z * 2 * y,
+        lambda z, y: z + y - 0.5,
+        lambda z, y: z * (0.5 + 10 * jnp.abs(y - jnp.roll(y, 1, 2))),
+    ],
+    "places": [
+        lambda z, y: z * jnp.linspace(0.5, 1.4, 8)[:, None, None, None],
+        lambda z, y: z + jnp.where(jnp.arange(48) < 20, 0.4, -0.3)[:, None, None],
+    ],
 }
 
 
 @pytest.mark.parametrize("name,change", [(name, change) for name in CHANGES for change in CHANGES[name]])
 def test_each_term_sees_its_departure_and_its_gradient_leads_back(name, change):
     y, mask = picture(), disc()
+
     def of(z):
         return terms(z, y, mask, KEY)[name]
+
     wrong = change(noise(), y)
     value, gradient = jax.value_and_grad(of)(wrong)
     assert value > 0.3 and abs(of(noise())) < 0.2
@@ -127,28 +146,32 @@ def test_descent_makes_an_autocorrelated_heavy_tailed_scaled_latent_normal():
     z = noise(0, (4, 32, 32, 1))
     y, mask = picture(shape=(4, 32, 32, 1)), disc((4, 32, 32, 1))
     wrong = 3 * (z + jnp.roll(z, 1, 1)) * jnp.exp(0.5 * noise(5, z.shape)) + 2
+
     @jax.jit
     def move(z, i):
         gradient = jax.grad(characteristic.characteristic)(z, y, mask, jax.random.fold_in(KEY, i))
         return z - 0.03 * gradient / jnp.sqrt((gradient**2).mean()), None
+
     found = jax.lax.scan(move, wrong, jnp.arange(300))[0][mask]
-    kurtosis = ((found - found.mean())**4).mean() / found.var()**2 - 3
+    kurtosis = ((found - found.mean()) ** 4).mean() / found.var() ** 2 - 3
     assert abs(found.mean()) < 0.1 and abs(found.std() - 1) < 0.1 and abs(kurtosis) < 0.4
 
 
 def on_devices(count):
     """(compiled program, loss, gradient by a scale of every place), the batch shared by `count` devices."""
     share = functools.partial(jax.lax.psum, axis_name="devices")
+
     def step(scale, z, y, mask):
         def loss(scale):
             value = characteristic.characteristic(scale * z + 0.2, y, mask, KEY, share=share)
             return jax.lax.pmean(value, "devices")
+
         value, gradient = jax.value_and_grad(loss)(scale)
         return value, jax.lax.pmean(gradient, "devices")
+
     arrays = [x.reshape(count, -1, *x.shape[1:]) for x in (noise(), picture(), disc())]
     scale = jnp.linspace(0.8, 1.6, 48)[:, None, None]
-    mapped = jax.pmap(step, axis_name="devices", devices=jax.devices()[:count], in_axes=(None, 0, 0, 0),
-                      out_axes=None)
+    mapped = jax.pmap(step, axis_name="devices", devices=jax.devices()[:count], in_axes=(None, 0, 0, 0), out_axes=None)
     return mapped.lower(scale, *arrays).compile().as_text(), *mapped(scale, *arrays)
 
 
@@ -157,7 +180,8 @@ def test_devices_share_sums_alone_and_agree():
     for count in (2, 4, 8):
         program, value, gradient = on_devices(count)
         np.testing.assert_allclose(value, expected, rtol=tolerances.DEVICES)
-        np.testing.assert_allclose(gradient, expected_gradient,
-                                   atol=tolerances.DEVICES * jnp.abs(expected_gradient).max())
+        np.testing.assert_allclose(
+            gradient, expected_gradient, atol=tolerances.DEVICES * jnp.abs(expected_gradient).max()
+        )
         assert "all-reduce" in program
         assert not re.search(r"all-gather|all-to-all|collective-permute|reduce-scatter|\bsort\(", program)

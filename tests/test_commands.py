@@ -1,4 +1,5 @@
 """What every command says of itself: the list, help texts, names of configurations, the doctor."""
+
 import pathlib
 import resource
 import subprocess
@@ -32,8 +33,10 @@ def test_without_a_command_all_are_listed():
 @pytest.mark.parametrize("name", [name for name in commands.COMMANDS if name != "prepare"])
 def test_help_comes_soon_and_has_an_example(name):
     """Help brings in neither TensorFlow nor Orbax, which is what made it slow."""
-    code = ("import sys, atexit; atexit.register(lambda: print('HEAVY', [m for m in %r if m in sys.modules])); "
-            "sys.argv = ['fusioninn', %r, '--help']; from fusioninn_jax.__main__ import main; main()")
+    code = (
+        "import sys, atexit; atexit.register(lambda: print('HEAVY', [m for m in %r if m in sys.modules])); "
+        "sys.argv = ['fusioninn', %r, '--help']; from fusioninn_jax.__main__ import main; main()"
+    )
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     told = run("-c", code % (HEAVY, name))
     assert told.returncode == 0 and told.stderr == "", told.stderr

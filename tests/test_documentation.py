@@ -1,4 +1,5 @@
 """What the documentation shows runs: notebooks, doctests, links, and an API reference that leaves nothing out."""
+
 import doctest
 import importlib
 import inspect
@@ -25,8 +26,14 @@ def test_notebooks_run(name):
     notebook = json.loads((DOCS / "notebooks" / f"{name}.ipynb").read_text())
     cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert not any(cell.get("outputs") for cell in notebook["cells"]), "notebooks are kept without outputs"
-    done = subprocess.run([sys.executable, "-"], input="\n".join(cells), cwd=DOCS.parent, text=True,
-                          capture_output=True, env=os.environ | {"XLA_FLAGS": ""})
+    done = subprocess.run(
+        [sys.executable, "-"],
+        input="\n".join(cells),
+        cwd=DOCS.parent,
+        text=True,
+        capture_output=True,
+        env=os.environ | {"XLA_FLAGS": ""},
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout
 
@@ -47,17 +54,33 @@ def test_the_reference_names_every_public_function():
     reference = (DOCS / "api.md").read_text()
     for module in ("", ".bijections", ".metrics", ".models", ".pretrained"):
         loaded = importlib.import_module(f"fusioninn_jax{module}")
-        own = getattr(loaded, "__all__", None) or [name for name, thing in vars(loaded).items()
-                                                  if callable(thing) and not name.startswith("_")
-                                                  and getattr(thing, "__module__", "") == loaded.__name__]
+        own = getattr(loaded, "__all__", None) or [
+            name
+            for name, thing in vars(loaded).items()
+            if callable(thing) and not name.startswith("_") and getattr(thing, "__module__", "") == loaded.__name__
+        ]
         assert own
         for name in own:
             assert hasattr(loaded, name), f"{loaded.__name__}.{name}"
             assert f"`{name}" in reference or f".{name}`" in reference, f"{loaded.__name__}.{name}"
 
 
-PUBLIC = ("", ".calibration", ".characteristic", ".latent_losses", ".losses", ".metrics", ".models", ".pretrained",
-          ".settings", ".ssim", ".storage", ".volumes", ".interop.export", ".interop.torch_checkpoint")
+PUBLIC = (
+    "",
+    ".calibration",
+    ".characteristic",
+    ".latent_losses",
+    ".losses",
+    ".metrics",
+    ".models",
+    ".pretrained",
+    ".settings",
+    ".ssim",
+    ".storage",
+    ".volumes",
+    ".interop.export",
+    ".interop.torch_checkpoint",
+)
 
 
 @pytest.mark.parametrize("module", PUBLIC)

@@ -1,4 +1,5 @@
 """What the fused image is trained towards."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,21 +17,40 @@ def pair(batch=2, size=32):
 
 def identity_pair() -> FusionModel:
     """A "system" whose fused image is the first source and whose latent is the second."""
-    return FusionModel(init=None, fuse=None, fuse_train=lambda variables, a, b, gather: (a, b, {}),
-                       decompose=lambda variables, fused, latent: (fused, latent))
+    return FusionModel(
+        init=None,
+        fuse=None,
+        fuse_train=lambda variables, a, b, gather: (a, b, {}),
+        decompose=lambda variables, fused, latent: (fused, latent),
+    )
 
 
-@pytest.mark.parametrize("setting,expected", [
-    ("mean", {"mean": 1.0}), ("0.75*mean+0.25*max", {"mean": 0.75, "max": 0.25}),
-    ("3*mean + max", {"mean": 0.75, "max": 0.25}), ("mean+mean", {"mean": 1.0})])
+@pytest.mark.parametrize(
+    "setting,expected",
+    [
+        ("mean", {"mean": 1.0}),
+        ("0.75*mean+0.25*max", {"mean": 0.75, "max": 0.25}),
+        ("3*mean + max", {"mean": 0.75, "max": 0.25}),
+        ("mean+mean", {"mean": 1.0}),
+    ],
+)
 def test_a_blend_is_parsed_and_its_weights_sum_to_one(setting, expected):
     assert fusion_targets.parse(setting) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("setting,match", [
-    ("meen", "did you mean 'mean'"), ("0*mean", "weight '0'"), ("-1*mean+max", "weight '-1'"),
-    ("nan*mean", "not positive"), ("two*mean", "weight 'two'"),
-    ("unet", "no rule is called 'unet'"), ("", "no rule"), ("mean+", "no rule")])
+@pytest.mark.parametrize(
+    "setting,match",
+    [
+        ("meen", "did you mean 'mean'"),
+        ("0*mean", "weight '0'"),
+        ("-1*mean+max", "weight '-1'"),
+        ("nan*mean", "not positive"),
+        ("two*mean", "weight 'two'"),
+        ("unet", "no rule is called 'unet'"),
+        ("", "no rule"),
+        ("mean+", "no rule"),
+    ],
+)
 def test_a_setting_that_cannot_be_parsed_is_explained(setting, match):
     with pytest.raises(ValueError, match=match):
         fusion_targets.parse(setting)
@@ -43,18 +63,26 @@ def test_the_fusion_loss_is_of_the_given_picture(setting):
     config = defaults("losses")
     config.fusion_target, config.latent, config.coarse_weight = setting, "none", 3.0
     keys = jax.random.split(jax.random.key(0), 2)
-    parts, _, _ = objective.loss_parts(identity_pair(), {}, objective.Slices(stack), keys, config, train=True,
-                                       gather=lambda x: x)
-    wanted = sum(weight * models.get(name).fuse({}, *sources)[0]
-                 for name, weight in fusion_targets.parse(setting).items())
-    np.testing.assert_allclose(parts.fusion, losses.similarity_loss([(wanted, sources[0])])
-                               + 3 * losses.coarse_error(wanted, sources[0]), rtol=1e-5, atol=1e-7)
+    parts, _, _ = objective.loss_parts(
+        identity_pair(), {}, objective.Slices(stack), keys, config, train=True, gather=lambda x: x
+    )
+    wanted = sum(
+        weight * models.get(name).fuse({}, *sources)[0] for name, weight in fusion_targets.parse(setting).items()
+    )
+    np.testing.assert_allclose(
+        parts.fusion,
+        losses.similarity_loss([(wanted, sources[0])]) + 3 * losses.coarse_error(wanted, sources[0]),
+        rtol=1e-5,
+        atol=1e-7,
+    )
 
 
 def test_no_gradient_flows_through_the_target():
     stack = pair()
+
     def of(x):
         return fusion_targets.of_rule("salient_mean", objective.split_sources(x)).sum()
+
     assert float(jnp.abs(jax.grad(of)(stack)).max()) == 0
 
 
@@ -71,8 +99,9 @@ def test_the_salient_mean_shows_what_stands_out_in_either_source():
     x1[:, 10:20, 10:20] += 0.3
     x2[:, 40:50, 40:50] += 0.3
     x1[:, :, -4:] = x2[:, :, -4:] = 0
-    fused, mean = (np.asarray(rule(jnp.asarray(x1), jnp.asarray(x2))) for rule in
-                   (salient.salient_mean, models.classical.mean))
+    fused, mean = (
+        np.asarray(rule(jnp.asarray(x1), jnp.asarray(x2))) for rule in (salient.salient_mean, models.classical.mean)
+    )
     for lesion in (np.s_[:, 12:18, 12:18], np.s_[:, 42:48, 42:48]):
         assert (fused - mean)[lesion].mean() > 0.05
     assert np.abs(fused - mean)[:, 26:34, 26:34].max() < 0.02

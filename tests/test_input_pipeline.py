@@ -1,4 +1,5 @@
 """What leaves the pipeline: values, order, resumption, shards, crops, filled-up batches, errors."""
+
 import ml_collections
 import numpy as np
 import pytest
@@ -26,8 +27,9 @@ def test_normalisation_is_min_max_per_slice_and_modality():
     raw = np.random.default_rng(0).uniform(-50, 900, (8, 9, 2)).astype(np.float32)
     clipped = np.maximum(raw, 0)
     low, high = clipped.min((0, 1)), clipped.max((0, 1))
-    np.testing.assert_allclose(input_pipeline.normalise(raw), (clipped - low) / (high - low),
-                               rtol=tolerances.ROUNDING_F32)
+    np.testing.assert_allclose(
+        input_pipeline.normalise(raw), (clipped - low) / (high - low), rtol=tolerances.ROUNDING_F32
+    )
 
 
 def test_a_constant_slice_becomes_zero():
@@ -96,8 +98,11 @@ def test_evaluation_sees_every_slice_once_and_weighs_the_filling_zero(config):
     np.testing.assert_array_equal(np.concatenate([batch["weight"] for batch in found]), [1] * 5 + [0] * 3)
     real = np.concatenate([batch["number"] for batch in found])[:5]
     np.testing.assert_array_equal(real, range(5))
-    named = {(subject.decode(), int(index)) for batch in found
-             for subject, index in zip(batch["subject"], batch["slice_index"], strict=True)}
+    named = {
+        (subject.decode(), int(index))
+        for batch in found
+        for subject, index in zip(batch["subject"], batch["slice_index"], strict=True)
+    }
     assert named == {(f"validation{i // 2}", i) for i in range(5)}
     limited = input_pipeline.evaluation_batches(prepared, config, "validation", batch_size=4, limit=3)
     assert sum(batch["weight"].sum() for batch in limited) == 3
@@ -119,8 +124,10 @@ def test_slices_of_unlike_size_never_share_a_batch(config, tmp_path):
     found = list(input_pipeline.evaluation_batches(prepared, config, **settings))
     assert {batch["sources"].shape[1] for batch in found} == {20, 24}
     assert sum(batch["weight"].sum() for batch in found) == 11
-    shares = [list(input_pipeline.evaluation_batches(prepared, config, **settings, process_index=i, process_count=2))
-              for i in range(2)]
+    shares = [
+        list(input_pipeline.evaluation_batches(prepared, config, **settings, process_index=i, process_count=2))
+        for i in range(2)
+    ]
     for i, expected in enumerate(found):  # two processes share every batch, filling included
         for name, values in expected.items():
             np.testing.assert_array_equal(np.concatenate([share[i][name] for share in shares]), values)
@@ -134,10 +141,13 @@ def test_the_newest_version_is_found(tmp_path, config):
     assert max((tmp_path / "tiny/default").iterdir(), key=input_pipeline._version_key).name == "1.10.0"
 
 
-@pytest.mark.parametrize("dataset,hint", [
-    ("brain_phantom/default", "data.prepare brain_phantom --config=default"),
-    ("brats/mine", "data.prepare brats --source=FOLDER --name=mine"),
-])
+@pytest.mark.parametrize(
+    "dataset,hint",
+    [
+        ("brain_phantom/default", "data.prepare brain_phantom --config=default"),
+        ("brats/mine", "data.prepare brats --source=FOLDER --name=mine"),
+    ],
+)
 def test_an_unprepared_dataset_names_the_command(config, dataset, hint):
     config = ml_collections.ConfigDict(config.to_dict())
     config.dataset = dataset

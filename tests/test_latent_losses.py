@@ -1,4 +1,5 @@
 """The latent losses that gather: which has a gradient, what each sees, where it looks."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,9 +20,11 @@ def test_official_mmd_is_inert_at_image_size(shift):
 def test_official_mmd_is_the_formula():
     rng = np.random.default_rng(0)
     u, v = 0.2 * rng.standard_normal((2, 5, 3)).astype(np.float32)
+
     def kernel(a, b):
         squares = ((a[:, None] - b[None]) ** 2).sum(-1)
         return sum(w**2 / (w**2 + squares) for w in latent_losses.MMD_WIDTHS).mean()
+
     expected = kernel(u, u) + kernel(v, v) - 2 * kernel(u, v)
     np.testing.assert_allclose(latent_losses.mmd_official(u, v), expected, rtol=1e-4)
 
@@ -50,7 +53,7 @@ MASKED = ("white", "wasserstein", "sliced_wasserstein", "mmd_patch")
 def test_latent_losses_look_at_the_mask_alone(name):
     latent, target = noise(), noise(seed=1)
     reach = 2  # of patches and of neighbours
-    far = jnp.zeros_like(inside()).at[:, 4 + reach:20 - reach, 6 + reach:24 - reach].set(True)
+    far = jnp.zeros_like(inside()).at[:, 4 + reach : 20 - reach, 6 + reach : 24 - reach].set(True)
     changed = jnp.where(inside(), latent, 100.0)
     loss = latent_losses.latent_loss(name, latent, target, far)
     np.testing.assert_allclose(latent_losses.latent_loss(name, changed, target, far), loss, rtol=1e-5)
@@ -62,6 +65,7 @@ def test_latent_losses_look_at_the_mask_alone(name):
 def test_latent_losses_tell_a_wrong_distribution_and_pull_towards_the_prior(name, change):
     def loss(latent):
         return latent_losses.latent_loss(name, latent, noise(seed=1), inside())
+
     wrong, gradient = jax.value_and_grad(loss)(change(noise()))
     assert wrong > 1.5 * loss(noise())
     assert loss(change(noise()) - 1e-2 * gradient / jnp.abs(gradient).max()) < wrong
@@ -83,8 +87,11 @@ def test_autocovariance_is_the_sum_over_the_lags():
     for down in range(3):
         for right in range(-2, 3):
             if (down, right) > (0, 0):
-                pairs = [(b, i, j) for b, i, j, _ in np.argwhere(mask) if 0 <= i + down < 9 and 0 <= j + right < 8
-                         and mask[b, i + down, j + right]]
+                pairs = [
+                    (b, i, j)
+                    for b, i, j, _ in np.argwhere(mask)
+                    if 0 <= i + down < 9 and 0 <= j + right < 8 and mask[b, i + down, j + right]
+                ]
                 expected += np.mean([centred[b, i, j] * centred[b, i + down, j + right] for b, i, j in pairs]) ** 2
     found = latent_losses.autocovariance(jnp.asarray(latent), jnp.asarray(mask))
     np.testing.assert_allclose(found, expected, rtol=1e-5)

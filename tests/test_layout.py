@@ -1,4 +1,5 @@
 """Which way imports run: what CONTRIBUTING.md's table says is what the code does."""
+
 import ast
 import pathlib
 import subprocess
@@ -9,15 +10,21 @@ import pytest
 import fusioninn_jax
 
 PACKAGE = pathlib.Path(fusioninn_jax.__file__).parent
-HERE_ALONE = {"tensorflow": "input_pipeline.py", "tensorflow_datasets": "input_pipeline.py",
-              "orbax": "training/checkpoint.py"}
+HERE_ALONE = {
+    "tensorflow": "input_pipeline.py",
+    "tensorflow_datasets": "input_pipeline.py",
+    "orbax": "training/checkpoint.py",
+}
 WITHOUT = "import sys; sys.modules.update(dict.fromkeys(['tensorflow', 'tensorflow_datasets', 'orbax'])); "
 
 
 def table():
     """Part -> the parts that it may import, in the order of the rows."""
-    rows = [line.split("|")[1:3] for line in (PACKAGE.parent / "CONTRIBUTING.md").read_text().splitlines()
-            if line.startswith("| `")]
+    rows = [
+        line.split("|")[1:3]
+        for line in (PACKAGE.parent / "CONTRIBUTING.md").read_text().splitlines()
+        if line.startswith("| `")
+    ]
     return {part.strip().strip("`"): set(imports.replace(" ", "").split(",")) - {""} for part, imports in rows}
 
 
@@ -58,7 +65,8 @@ def test_a_file_imports_what_the_table_allows(path):
 
 def test_pmap_is_called_in_one_file():
     assert {path.relative_to(PACKAGE).as_posix() for path in FILES if "jax.pmap(" in path.read_text()} == {
-        "training/parallel.py"}
+        "training/parallel.py"
+    }
 
 
 def test_the_package_comes_without_tensorflow_and_orbax():

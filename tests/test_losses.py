@@ -1,4 +1,5 @@
 """The losses of images: equations of the paper, both reductions; the priors."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,8 +51,12 @@ def test_fusion_and_decomposition_share_the_moments_of_the_sources(monkeypatch):
     maps = []
     blur = ssim_module.blur
     monkeypatch.setattr(ssim_module, "blur", lambda x: maps.append(x) or blur(x))
-    model = FusionModel(init=None, fuse=None, fuse_train=lambda variables, a, b, gather: ((a + b) / 2, a - b, {}),
-                        decompose=lambda variables, fused, latent: (fused - latent, fused + latent))
+    model = FusionModel(
+        init=None,
+        fuse=None,
+        fuse_train=lambda variables, a, b, gather: ((a + b) / 2, a - b, {}),
+        decompose=lambda variables, fused, latent: (fused - latent, fused + latent),
+    )
     config = defaults("losses")
     config.fusion_target = "sources"
     sources, keys = images(0), jax.random.split(jax.random.key(0), 2)
@@ -65,6 +70,7 @@ def test_fusion_and_decomposition_share_the_moments_of_the_sources(monkeypatch):
 
 def test_ssim_agrees_with_dm_pix():
     import dm_pix
+
     a, b = images(0)
     ours = losses.ssim(a, b)
     np.testing.assert_allclose(ours, dm_pix.ssim(a, b), atol=tolerances.METRIC_F32)
@@ -75,8 +81,9 @@ def test_norm_of_a_perfect_image_has_a_finite_gradient():
     assert np.isfinite(jax.grad(lambda x: losses.l2(x, a, reduction="paper").sum())(a)).all()
 
 
-@pytest.mark.parametrize("prior,mean,std", [("normal", 0, 1), ("zeros", 0, 0), ("ones", 1, 0),
-                                            ("uniform", 0.5, 12**-0.5)])
+@pytest.mark.parametrize(
+    "prior,mean,std", [("normal", 0, 1), ("zeros", 0, 0), ("ones", 1, 0), ("uniform", 0.5, 12**-0.5)]
+)
 def test_priors(prior, mean, std):
     draws = losses.sample_prior(prior, jax.random.key(0), (64, 64, 4))
     np.testing.assert_allclose(draws.mean(), mean, atol=0.02)
@@ -98,10 +105,13 @@ def test_background_excess_counts_what_a_file_would_keep_of_the_background_alone
     assert np.count_nonzero(gradient) == 1 and gradient[0, 0, 0] > 0
 
 
-@pytest.mark.parametrize("call", [
-    lambda: losses.similarity_loss([images(0)], reduction="sum"),
-    lambda: losses.sample_prior("gauss", jax.random.key(0), (1,)),
-])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: losses.similarity_loss([images(0)], reduction="sum"),
+        lambda: losses.sample_prior("gauss", jax.random.key(0), (1,)),
+    ],
+)
 def test_unknown_names_are_named(call):
     with pytest.raises(ValueError, match="must be one of"):
         call()

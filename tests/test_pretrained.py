@@ -1,4 +1,5 @@
 """A model as two plain files."""
+
 import pathlib
 
 import jax

@@ -1,4 +1,5 @@
 """fusioninn_jax.salts: the numbers of one key are told apart, and nothing else is folded in by number."""
+
 import pathlib
 import re
 

@@ -1,4 +1,5 @@
 """fusioninn_jax.score_names: names are told apart again, and every place that names a score asks here."""
+
 import pathlib
 import re
 

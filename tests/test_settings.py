@@ -1,4 +1,5 @@
 """fusioninn_jax.settings: whole tables, new configurations each time, and no other name in configs/."""
+
 import importlib
 import pathlib
 
@@ -14,8 +15,9 @@ CONFIGS = sorted(path.stem for path in (pathlib.Path(__file__).parents[1] / "con
 def flat(config, prefix=""):
     found = {}
     for name, value in config.items():
-        found |= flat(value, f"{prefix}{name}.") if isinstance(value, ml_collections.ConfigDict) else {
-            prefix + name: value}
+        found |= (
+            flat(value, f"{prefix}{name}.") if isinstance(value, ml_collections.ConfigDict) else {prefix + name: value}
+        )
     return found
 
 

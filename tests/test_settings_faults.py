@@ -1,4 +1,5 @@
 """What a user can get wrong in a configuration: one line that names the setting, before anything is read or written."""
+
 import pytest
 
 from fusioninn_jax import latent_losses, limits, losses, settings, storage, train
@@ -7,33 +8,55 @@ from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.training import train_state
 
 BAD = [
-    ("train.eval_every", 0, "a whole number, 1 or more"), ("train.eval_every", -3, "a whole number, 1 or more"),
-    ("train.log_every", 0, "a whole number, 1 or more"), ("train.steps", 0, "a whole number, 1 or more"),
+    ("train.eval_every", 0, "a whole number, 1 or more"),
+    ("train.eval_every", -3, "a whole number, 1 or more"),
+    ("train.log_every", 0, "a whole number, 1 or more"),
+    ("train.steps", 0, "a whole number, 1 or more"),
     ("train.steps", 2.5, "a whole number"),
     ("train.batch_size", 0, "a whole number, 1 or more"),
     ("train.batch_size", "8", "a whole number"),
-    ("train.epochs", -1, "0 or more"), ("train.eval_batch_size", -8, "0 or more"),
+    ("train.epochs", -1, "0 or more"),
+    ("train.eval_batch_size", -8, "0 or more"),
     ("data.crop", 32, "(height, width)"),
-    ("data.crop", (32,), "(height, width)"), ("data.crop", (32, 32, 1), "(height"),
+    ("data.crop", (32,), "(height, width)"),
+    ("data.crop", (32, 32, 1), "(height"),
     ("data.crop", (0, 16), "(height, width)"),
     ("data.crop", (16.0, 16.0), "(height, width)"),
-    ("data.crop", "16,16", "(height, width)"), ("data.normalisation", "zscore", "one of minmax, percentile"),
+    ("data.crop", "16,16", "(height, width)"),
+    ("data.normalisation", "zscore", "one of minmax, percentile"),
     ("data.shuffle_buffer", 0, "a whole number, 1 or more"),
-    ("data.cache", 1, "True or False"), ("data.dataset", None, "a text"),
-    ("seed", -1, "from 0 to"), ("seed", 2**40, "from 0 to"), ("losses.alpha", 1.5, "from 0 to 1"),
-    ("losses.lam", float("nan"), "a number"), ("losses.latent_weight", float("inf"), "a number"),
-    ("losses.latent", "whit", "white"), ("losses.prior", "gauss", "normal"), ("losses.reduction", "mean", "official"),
-    ("losses.storage.bits", 0, "from 1 to 16"), ("losses.storage.kind", "png", "round"),
-    ("losses.storage", 8, "a group of settings"), ("optimizer.learning_rate", -1e-3, "0 or more"),
-    ("optimizer.learning_rate", "fast", "a number"), ("optimizer.schedule", "linear", "one of cosine"),
-    ("optimizer.ema", 1.0, "below 1"), ("optimizer.plateau_factor", 1.0, "above 0 and below 1"),
-    ("checkpoint.keep_last", 0, "a whole number, 1 or more"), ("augment.rotation", -5.0, "from 0"),
-    ("model.name", "fusionin", "fusioninn"), ("model.fusioninn.widths", (0,), "from 1 to 4096"),
-    ("model.fusioninn.widths", 64, "whole numbers"), ("model.fusioninn.blocks", -1, "from 0 to 64"),
-    ("model.fusioninn.levels", (-1,), "from 0 to 6"), ("model.fusioninn.shrinkage", 0.5, "below 0.5"),
-    ("model.fusioninn.clamp", -1.0, "above 0"), ("model.fusioninn.dtype", "int8", "one of float32"),
-    ("model.fusioninn.formulation", "flow", "logit"), ("model.fusioninn.permutations", ((0, 1),), "lengths"),
-    ("model.unet", None, "a group of settings"), ("model.unet.width", 0, "from 1"),
+    ("data.cache", 1, "True or False"),
+    ("data.dataset", None, "a text"),
+    ("seed", -1, "from 0 to"),
+    ("seed", 2**40, "from 0 to"),
+    ("losses.alpha", 1.5, "from 0 to 1"),
+    ("losses.lam", float("nan"), "a number"),
+    ("losses.latent_weight", float("inf"), "a number"),
+    ("losses.latent", "whit", "white"),
+    ("losses.prior", "gauss", "normal"),
+    ("losses.reduction", "mean", "official"),
+    ("losses.storage.bits", 0, "from 1 to 16"),
+    ("losses.storage.kind", "png", "round"),
+    ("losses.storage", 8, "a group of settings"),
+    ("optimizer.learning_rate", -1e-3, "0 or more"),
+    ("optimizer.learning_rate", "fast", "a number"),
+    ("optimizer.schedule", "linear", "one of cosine"),
+    ("optimizer.ema", 1.0, "below 1"),
+    ("optimizer.plateau_factor", 1.0, "above 0 and below 1"),
+    ("checkpoint.keep_last", 0, "a whole number, 1 or more"),
+    ("augment.rotation", -5.0, "from 0"),
+    ("model.name", "fusionin", "fusioninn"),
+    ("model.fusioninn.widths", (0,), "from 1 to 4096"),
+    ("model.fusioninn.widths", 64, "whole numbers"),
+    ("model.fusioninn.blocks", -1, "from 0 to 64"),
+    ("model.fusioninn.levels", (-1,), "from 0 to 6"),
+    ("model.fusioninn.shrinkage", 0.5, "below 0.5"),
+    ("model.fusioninn.clamp", -1.0, "above 0"),
+    ("model.fusioninn.dtype", "int8", "one of float32"),
+    ("model.fusioninn.formulation", "flow", "logit"),
+    ("model.fusioninn.permutations", ((0, 1),), "lengths"),
+    ("model.unet", None, "a group of settings"),
+    ("model.unet.width", 0, "from 1"),
 ]
 
 
@@ -57,9 +80,17 @@ def test_a_bad_value_is_named(tmp_path, name, value, wanted):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("name, close", [
-    ("train.stepps", "steps"), ("data.crops", "crop"), ("optimizer.lr", "known: "), ("modell", "model"),
-    ("model.fusioninn.width", "widths"), ("losses.storage.bit", "bits")])
+@pytest.mark.parametrize(
+    "name, close",
+    [
+        ("train.stepps", "steps"),
+        ("data.crops", "crop"),
+        ("optimizer.lr", "known: "),
+        ("modell", "model"),
+        ("model.fusioninn.width", "widths"),
+        ("losses.storage.bit", "bits"),
+    ],
+)
 def test_an_unknown_setting_is_named_with_the_nearest(tmp_path, name, close):
     with pytest.raises(UserError, match=f"config.{name}: there is no such setting; .*{close}"):
         train.train_and_evaluate(_changed(name, 1), str(tmp_path))
@@ -79,8 +110,13 @@ def test_the_defaults_are_within_their_limits_and_every_limit_is_of_a_setting():
 
 
 def test_the_words_are_those_of_the_modules():
-    words = {"losses.reduction": losses.REDUCTIONS, "data.normalisation": NORMALISATIONS,
-             "optimizer.schedule": train_state.SCHEDULES, "losses.latent": latent_losses.LATENT_LOSSES,
-             "losses.prior": losses.LATENT_PRIORS, "losses.storage.kind": storage.KINDS}
+    words = {
+        "losses.reduction": losses.REDUCTIONS,
+        "data.normalisation": NORMALISATIONS,
+        "optimizer.schedule": train_state.SCHEDULES,
+        "losses.latent": latent_losses.LATENT_LOSSES,
+        "losses.prior": losses.LATENT_PRIORS,
+        "losses.storage.kind": storage.KINDS,
+    }
     for name, known in words.items():
         assert limits.LIMITS[name].wanted == f"one of {', '.join(known)}"

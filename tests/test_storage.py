@@ -1,4 +1,5 @@
 """What a stored fused image keeps, and that training sees the same."""
+
 import io
 
 import jax

@@ -1,4 +1,5 @@
 """Training end to end on a tiny dataset: it learns, resumes exactly after any kind of end, and names bad input."""
+
 import json
 import os
 import pathlib
@@ -82,8 +83,14 @@ def test_training_lowers_the_loss(data_dir, tmp_path):
 
 
 def start(workdir, data_dir, *more):
-    command = [sys.executable, "-m", "fusioninn_jax.train", f"--config=tests/tiny_config.py:{data_dir}",
-               f"--workdir={workdir}", *more]
+    command = [
+        sys.executable,
+        "-m",
+        "fusioninn_jax.train",
+        f"--config=tests/tiny_config.py:{data_dir}",
+        f"--workdir={workdir}",
+        *more,
+    ]
     return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
 
@@ -104,6 +111,7 @@ def wait_for_step(process, workdir, step):
 def test_killed_and_terminated_runs_resume_exactly(data_dir, tmp_path):
     """SIGKILL between two checkpoints, then SIGTERM, then to the end: the curve of an uninterrupted run."""
     from tests import tiny_config
+
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     train.train_and_evaluate(tiny_config.get_config(str(data_dir)), str(whole))
     killed = start(broken, data_dir)
@@ -119,12 +127,15 @@ def test_killed_and_terminated_runs_resume_exactly(data_dir, tmp_path):
     assert losses(broken) == losses(whole)
 
 
-@pytest.mark.parametrize("settings,message", [
-    ({"data.dataset": "brats/none"}, "run `python -m data.prepare brats"),
-    ({"train.batch_size": 12}, "the 8 devices don't divide it"),
-    ({"model.fusioninn.sources": 3}, "the model takes 3"),
-    ({"data.crop": (15, 16)}, r"set --config.data.crop=\(8, 16\)"),
-])
+@pytest.mark.parametrize(
+    "settings,message",
+    [
+        ({"data.dataset": "brats/none"}, "run `python -m data.prepare brats"),
+        ({"train.batch_size": 12}, "the 8 devices don't divide it"),
+        ({"model.fusioninn.sources": 3}, "the model takes 3"),
+        ({"data.crop": (15, 16)}, r"set --config.data.crop=\(8, 16\)"),
+    ],
+)
 def test_bad_settings_are_named(data_dir, tmp_path, settings, message):
     config = training_case.config(data_dir)
     config.update_from_flattened_dict(settings)
@@ -147,15 +158,23 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_slices(data_dir, tmp_path
         train.train_and_evaluate(config, str(tmp_path))
 
 
-@pytest.mark.parametrize("arguments,message", [
-    (["--config=configs/phantom.py", "--config.train.batch_sizes=3", "--workdir=x"], 'Did you mean "batch_size"'),
-    (["--config=configs/absent.py", "--workdir=x"], "configs/absent.py"),
-    (["--workdir=x"], "--config and --workdir are needed"),
-    (["--config=configs/phantom.py", "--config.data.data_dir=/nonexistent", "--workdir=x"], "no prepared dataset"),
-])
+@pytest.mark.parametrize(
+    "arguments,message",
+    [
+        (["--config=configs/phantom.py", "--config.train.batch_sizes=3", "--workdir=x"], 'Did you mean "batch_size"'),
+        (["--config=configs/absent.py", "--workdir=x"], "configs/absent.py"),
+        (["--workdir=x"], "--config and --workdir are needed"),
+        (["--config=configs/phantom.py", "--config.data.data_dir=/nonexistent", "--workdir=x"], "no prepared dataset"),
+    ],
+)
 def test_the_command_says_what_is_wrong_in_one_line(arguments, message):
-    done = subprocess.run([sys.executable, "-m", "fusioninn_jax.train", *arguments], cwd=ROOT, text=True,
-                          capture_output=True, timeout=DEADLINE)
+    done = subprocess.run(
+        [sys.executable, "-m", "fusioninn_jax.train", *arguments],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        timeout=DEADLINE,
+    )
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1 and message in done.stderr
 
@@ -180,12 +199,23 @@ def test_evaluate_and_report_use_what_training_left(whole_run, data_dir, capsys)
     assert "auc_oedema" in header.split(",") and len(lines) == 4
     folder = workdir / "fused" / "fusioninn"
     assert len(list(folder.iterdir())) == 3
-    assert evaluate.main([f"--workdir={workdir}", "--split=test", "--metrics=ssim", f"--fused-dir=saved={folder}",
-                          f"--out={workdir}/again"]) == 0
+    assert (
+        evaluate.main(
+            [
+                f"--workdir={workdir}",
+                "--split=test",
+                "--metrics=ssim",
+                f"--fused-dir=saved={folder}",
+                f"--out={workdir}/again",
+            ]
+        )
+        == 0
+    )
     again = json.loads((workdir / "again/summary.json").read_text())["systems"]
     for name in ("ssim_fused_1", "q_ssim_brain"):  # 8 bits apart
-        np.testing.assert_allclose(again["saved"]["overall"][name]["mean"],
-                                   again["fusioninn"]["overall"][name]["mean"], atol=0.01)
+        np.testing.assert_allclose(
+            again["saved"]["overall"][name]["mean"], again["fusioninn"]["overall"][name]["mean"], atol=0.01
+        )
     assert again["saved"]["conspicuity"] == again["fusioninn"]["conspicuity"]  # that is of 8 bits anyway
     assert "SSIM with t1gd" in capsys.readouterr().out
     evaluate.main([f"--workdir={workdir}", "--split=test", "--metrics=ssim"])
@@ -195,13 +225,16 @@ def test_evaluate_and_report_use_what_training_left(whole_run, data_dir, capsys)
     assert "http" not in page.split("</style>")[1].split("<h2>Configuration")[0]  # self-contained
 
 
-@pytest.mark.parametrize("arguments,message", [
-    ([], "nothing to score"),
-    (["--model=mean"], "--dataset and --out are needed"),
-    (["--workdir=/nonexistent"], "no checkpoints there"),
-    (["--model=fusioninn", "--dataset=a/b", "--out=x"], "needs training"),
-    (["--model=maen", "--dataset=a/b", "--out=x"], "did you mean 'mean'"),
-])
+@pytest.mark.parametrize(
+    "arguments,message",
+    [
+        ([], "nothing to score"),
+        (["--model=mean"], "--dataset and --out are needed"),
+        (["--workdir=/nonexistent"], "no checkpoints there"),
+        (["--model=fusioninn", "--dataset=a/b", "--out=x"], "needs training"),
+        (["--model=maen", "--dataset=a/b", "--out=x"], "did you mean 'mean'"),
+    ],
+)
 def test_evaluate_names_bad_arguments(arguments, message):
     with pytest.raises(UserError, match=message):
         evaluate.main(arguments)
@@ -209,8 +242,15 @@ def test_evaluate_names_bad_arguments(arguments, message):
 
 def test_a_missing_fused_image_is_named(data_dir, tmp_path):
     with pytest.raises(UserError, match=r"has no test\d_00\d.png"):
-        evaluate.main([f"--fused-dir=other={tmp_path}", "--dataset=tiny/default", f"--data-dir={data_dir}",
-                       "--split=test", f"--out={tmp_path}/out"])
+        evaluate.main(
+            [
+                f"--fused-dir=other={tmp_path}",
+                "--dataset=tiny/default",
+                f"--data-dir={data_dir}",
+                "--split=test",
+                f"--out={tmp_path}/out",
+            ]
+        )
 
 
 def test_loading_gives_the_trained_model_without_the_configuration(whole_run):
@@ -223,8 +263,11 @@ def test_loading_gives_the_trained_model_without_the_configuration(whole_run):
 
 
 def test_import_needs_neither_tensorflow_nor_orbax():
-    code = ("import sys, fusioninn_jax; fusioninn_jax.models.get('fusioninn'); "
-            "print([name for name in ('tensorflow', 'orbax', 'tensorflow_datasets') if name in sys.modules])")
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True,
-                          env=os.environ)
+    code = (
+        "import sys, fusioninn_jax; fusioninn_jax.models.get('fusioninn'); "
+        "print([name for name in ('tensorflow', 'orbax', 'tensorflow_datasets') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, env=os.environ
+    )
     assert done.stdout.strip() == "[]"

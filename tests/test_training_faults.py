@@ -1,4 +1,5 @@
 """What data, folders and signals can do to a training: one line, exit codes that tell, nothing lost."""
+
 import shutil
 import signal
 import threading
@@ -23,8 +24,18 @@ def _pairs(tmp_path, sizes, name="x"):
         (tmp_path / folder).mkdir(exist_ok=True)
         for i, size in enumerate(sizes):
             Image.fromarray(rng.integers(0, 255, size, dtype=np.uint8)).save(tmp_path / folder / f"{i}.png")
-    assert prepare.main(["image_pairs", f"--source={tmp_path}/a", f"--source={tmp_path}/b",
-                         f"--data_dir={tmp_path}/out", f"--name={name}"]) == 0
+    assert (
+        prepare.main(
+            [
+                "image_pairs",
+                f"--source={tmp_path}/a",
+                f"--source={tmp_path}/b",
+                f"--data_dir={tmp_path}/out",
+                f"--name={name}",
+            ]
+        )
+        == 0
+    )
     config = training_case.config(tmp_path / "out")
     config.data.dataset, config.data.crop, config.train.steps, config.train.eval_every = f"image_pairs/{name}", (), 2, 2
     return config
@@ -148,8 +159,9 @@ def test_a_signal_saves_and_the_outcome_tells_which(data_dir, tmp_path, monkeypa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number, more, code", [(signal.SIGINT, [], 130), (signal.SIGTERM, [], 143),
-                                                (signal.SIGTERM, ["--preempt_ok"], 0)])
+@pytest.mark.parametrize(
+    "number, more, code", [(signal.SIGINT, [], 130), (signal.SIGTERM, [], 143), (signal.SIGTERM, ["--preempt_ok"], 0)]
+)
 def test_exit_codes_of_a_stopped_training(data_dir, tmp_path, number, more, code):
     process = start(tmp_path, data_dir, *more)
     wait_for_step(process, tmp_path, 3)
@@ -166,19 +178,25 @@ JUNK = {
     "a folder for the metrics": lambda run: (run / "metrics.jsonl").mkdir(parents=True),
     "a folder for the lock": lambda run: (run / ".lock").mkdir(parents=True),
     "an empty checkpoint": lambda run: (run / "checkpoints" / "4").mkdir(parents=True),
-    "a file for a checkpoint": lambda run: ((run / "checkpoints").mkdir(parents=True),
-                                            (run / "checkpoints" / "4").write_text("x")),
+    "a file for a checkpoint": lambda run: (
+        (run / "checkpoints").mkdir(parents=True),
+        (run / "checkpoints" / "4").write_text("x"),
+    ),
     "a file for TensorBoard": lambda run: (run.mkdir(), (run / "tensorboard").write_text("x")),
     "a folder for the configuration": lambda run: (run / "config.json").mkdir(parents=True),
 }
 HARMLESS = {
     "notes": lambda run: (run.mkdir(), (run / "notes.txt").write_text("x")),
-    "strange names among checkpoints": lambda run: ((run / "checkpoints" / "best").mkdir(parents=True),
-                                                    (run / "checkpoints" / "²").mkdir(),
-                                                    (run / "checkpoints" / "note.txt").write_text("x")),
-    "lines of another kind": lambda run: (run.mkdir(),
-                                          (run / "train_log.jsonl").write_text('1\n"a"\n{"step": "x"}\n{}\n'),
-                                          (run / "metrics.jsonl").write_bytes(b"\xff\xfe\n[]\n")),
+    "strange names among checkpoints": lambda run: (
+        (run / "checkpoints" / "best").mkdir(parents=True),
+        (run / "checkpoints" / "²").mkdir(),
+        (run / "checkpoints" / "note.txt").write_text("x"),
+    ),
+    "lines of another kind": lambda run: (
+        run.mkdir(),
+        (run / "train_log.jsonl").write_text('1\n"a"\n{"step": "x"}\n{}\n'),
+        (run / "metrics.jsonl").write_bytes(b"\xff\xfe\n[]\n"),
+    ),
 }
 
 

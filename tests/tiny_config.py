@@ -1,4 +1,5 @@
 """The configuration of tests/training_case.py, for the command line: --config=tests/tiny_config.py:DATA_DIR."""
+
 import pathlib
 
 from tests import training_case

@@ -1,4 +1,5 @@
 """Every tolerance of the suite, named once."""
+
 GOLDEN_F64 = 1e-8  # our float64 against the authors' float64
 TRAJECTORY_F64 = 1e-6  # 50 Adam steps accumulate rounding
 LOSS_F32 = 1e-4  # relative

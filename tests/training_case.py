@@ -1,4 +1,5 @@
 """A tiny prepared dataset and a tiny configuration, for every test that trains."""
+
 from __future__ import annotations
 
 import pathlib
@@ -19,10 +20,10 @@ class Tiny(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(features=input_pipeline.example_features(2),
-                                              metadata=tfds.core.MetadataDict(
-                                                  modalities=["t1gd", "flair"], has_mask=True,
-                                                  label_names={"2": "oedema"}))
+        return self.dataset_info_from_configs(
+            features=input_pipeline.example_features(2),
+            metadata=tfds.core.MetadataDict(modalities=["t1gd", "flair"], has_mask=True, label_names={"2": "oedema"}),
+        )
 
     def _split_generators(self, dl_manager):
         return {name: self._generate_examples(name) for name in SIZES}
@@ -33,8 +34,17 @@ class Tiny(tfds.core.GeneratorBasedBuilder):
             sources = np.pad(np.round(1000 * raw[4:-4, 4:-4]) + 1, ((4, 4), (4, 4), (0, 0))).astype(np.float32)
             mask = np.zeros((24, 28, 1), np.uint8)
             mask[8:12, 8:12] = 2
-            yield i, {"sources": sources, "mask": mask, "chroma": np.zeros((0, 0, 2), np.float32),
-                      "subject": f"{split}{i // 2}", "slice_index": i, "spacing": np.ones(2, np.float32)}
+            yield (
+                i,
+                {
+                    "sources": sources,
+                    "mask": mask,
+                    "chroma": np.zeros((0, 0, 2), np.float32),
+                    "subject": f"{split}{i // 2}",
+                    "slice_index": i,
+                    "spacing": np.ones(2, np.float32),
+                },
+            )
 
 
 def prepare(data_dir: pathlib.Path, builder_cls: type[tfds.core.GeneratorBasedBuilder] = Tiny) -> pathlib.Path:

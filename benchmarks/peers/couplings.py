@@ -4,6 +4,7 @@ A conditioner is conv3x3 (2 -> 32), ReLU, conv3x3 (32 -> 4), on the halves of (B
 tangent, as in FrEIA. Each side gives `forward`, `inverse` and `gradient` as calls on arrays, that of the mean of
 y²/2 minus the log-determinant by the weights.
 """
+
 from __future__ import annotations
 
 import functools
@@ -36,8 +37,9 @@ def ours(kind: str) -> bj.Bijection:
     if how == "scan":
         return bj.scan(block(), PAIRS, backward=backward)
     members = bj.chain(*[block()] * PAIRS, backward=backward)
-    return bj.Bijection(members.init, functools.partial(_unstacked, members.forward),
-                        functools.partial(_unstacked, members.inverse))
+    return bj.Bijection(
+        members.init, functools.partial(_unstacked, members.forward), functools.partial(_unstacked, members.inverse)
+    )
 
 
 def _unstacked(method: Any, params: Any, x: jax.Array) -> Any:
@@ -55,8 +57,12 @@ def distrax() -> bj.Bijection:
     def conditioner(params: Any, u: jax.Array) -> jax.Array:
         u, single = (u[None], True) if u.ndim == 3 else (u, False)
         for name in ("conv1", "conv2"):
-            u = jax.lax.conv_general_dilated(u, params[name]["kernel"], (1, 1), "SAME",
-                                             dimension_numbers=("NHWC", "HWIO", "NHWC")) + params[name]["bias"]
+            u = (
+                jax.lax.conv_general_dilated(
+                    u, params[name]["kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+                )
+                + params[name]["bias"]
+            )
             u = jax.nn.relu(u) if name == "conv1" else u
         return u[0] if single else u
 
@@ -65,12 +71,17 @@ def distrax() -> bj.Bijection:
         for i in range(PAIRS):
             own = jax.tree.map(lambda leaf, i=i: leaf[i], params)
             # Distrax transforms the second part unless told to swap; ours moves the first part first
-            members += [dx.SplitCoupling(CHANNELS // 2, 3, functools.partial(conditioner, own[name]), affine, swap=swap)
-                        for name, swap in (("subnet2", True), ("subnet1", False))]
+            members += [
+                dx.SplitCoupling(CHANNELS // 2, 3, functools.partial(conditioner, own[name]), affine, swap=swap)
+                for name, swap in (("subnet2", True), ("subnet1", False))
+            ]
         return dx.Chain(members[::-1])
 
-    return bj.Bijection(bj.identity().init, lambda params, x: made(params).forward_and_log_det(x),
-                        lambda params, y: made(params).inverse_and_log_det(y))
+    return bj.Bijection(
+        bj.identity().init,
+        lambda params, x: made(params).forward_and_log_det(x),
+        lambda params, y: made(params).inverse_and_log_det(y),
+    )
 
 
 def loss(flow: bj.Bijection, params: Any, x: jax.Array) -> jax.Array:
@@ -86,11 +97,15 @@ class Freia:
         import torch
         from FrEIA.framework import SequenceINN
         from FrEIA.modules import GLOWCouplingBlock
+
         self.torch = torch
 
         def subnet(channels: int, out: int) -> Any:
-            return torch.nn.Sequential(torch.nn.Conv2d(channels, WIDTH, 3, padding=1), torch.nn.ReLU(),
-                                       torch.nn.Conv2d(WIDTH, out, 3, padding=1))
+            return torch.nn.Sequential(
+                torch.nn.Conv2d(channels, WIDTH, 3, padding=1),
+                torch.nn.ReLU(),
+                torch.nn.Conv2d(WIDTH, out, 3, padding=1),
+            )
 
         self.flow = SequenceINN(CHANNELS, 64, 64)
         for i in range(PAIRS):

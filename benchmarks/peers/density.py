@@ -5,6 +5,7 @@ spline couplings by the same optimiser on the same batches; ours get the width t
 number of parameters. Prints a Markdown table: parameters, seconds (interleaved with nothing, so a hint only), and the
 held-out log-density per example, mean and range over seeds.
 """
+
 import argparse
 import pathlib
 import sys
@@ -62,9 +63,15 @@ def ours(x, condition, width, key):
 
 def theirs(x, condition, width, key):
     """The same of FlowJAX's `coupling_flow`."""
-    flow = coupling_flow(key, base_dist=Normal(jnp.zeros(x.shape[-1])), flow_layers=LAYERS, nn_width=width, nn_depth=1,
-                         transformer=RationalQuadraticSpline(knots=KNOTS, interval=BOUND),
-                         cond_dim=None if condition is None else condition.shape[-1])
+    flow = coupling_flow(
+        key,
+        base_dist=Normal(jnp.zeros(x.shape[-1])),
+        flow_layers=LAYERS,
+        nn_width=width,
+        nn_depth=1,
+        transformer=RationalQuadraticSpline(knots=KNOTS, interval=BOUND),
+        cond_dim=None if condition is None else condition.shape[-1],
+    )
     params, static = eqx.partition(flow, eqx.is_inexact_array)
     return params, lambda params, x, condition: eqx.combine(params, static).log_prob(x, condition)
 
@@ -75,8 +82,10 @@ def parameters(params):
 
 def fitted_width(x, condition, target):
     """The width with which ours have most nearly as many parameters."""
+
     def count(width):
         return parameters(jax.eval_shape(lambda key: ours(x, condition, width, key)[0], jax.random.key(0)))
+
     return min(range(8, 129), key=lambda width: abs(count(width) - target))
 
 
@@ -96,6 +105,7 @@ def held_out(make, width, data, steps, batch, seed):
             gradient = jax.grad(lambda params: -log_prob(params, jnp.asarray(x)[rows], given).mean())(params)
             updates, state = optimizer.update(gradient, state)
             return (optax.apply_updates(params, updates), state), None
+
         return jax.lax.scan(step, (params, optimizer.init(params)), jax.random.split(key, steps))[0][0]
 
     start = time.perf_counter()
@@ -119,8 +129,13 @@ def main():
             for side, make, own in (("FlowJAX", theirs, WIDTH), ("this package", ours, width)):
                 found = [held_out(make, own, data, steps, args.batch, seed) for seed in range(args.seeds)]
                 scores = [score for *_, score in found]
-                yield [name, side, found[0][0], f"{np.mean([seconds for _, seconds, _ in found]):.0f}",
-                       f"{np.mean(scores):.3f} ({min(scores):.3f} to {max(scores):.3f})"]
+                yield [
+                    name,
+                    side,
+                    found[0][0],
+                    f"{np.mean([seconds for _, seconds, _ in found]):.0f}",
+                    f"{np.mean(scores):.3f} ({min(scores):.3f} to {max(scores):.3f})",
+                ]
 
     print(f"{args.steps[0]} and {args.steps[1]} steps of batch {args.batch}, {args.seeds} seeds\n")
     timing.print_table(["data", "", "parameters", "s, with compiling", "held-out log-density"], rows())

@@ -4,6 +4,7 @@ Sixteen couplings on 64x64x4 images, batch 8 (`couplings.py`): first that all gi
 table of seconds to trace and compile, milliseconds of a call (interleaved, median), and what XLA plans for temporary
 buffers; and the largest difference from this package's values.
 """
+
 import argparse
 import pathlib
 import sys
@@ -24,8 +25,11 @@ TASKS = ("forward", "inverse", "gradient")
 
 def compiled(flow, params, x):
     """Each task's compiled function, its seconds to make, and planned MB."""
-    functions = {"forward": flow.forward, "inverse": flow.inverse,
-                 "gradient": jax.grad(lambda params, x: couplings.loss(flow, params, x))}
+    functions = {
+        "forward": flow.forward,
+        "inverse": flow.inverse,
+        "gradient": jax.grad(lambda params, x: couplings.loss(flow, params, x)),
+    }
     result = {}
     for task, function in functions.items():
         start = time.perf_counter()
@@ -47,10 +51,14 @@ def main():
     expected, log_det = sides["this package, scan stored"]["forward"][0](params, x)
     theirs, their_log_det = sides["Distrax"]["forward"][0](params, x)
     freias, freias_log_det = freia.forward(tensor)
-    for name, y, own in (("Distrax", theirs, their_log_det),
-                         ("FrEIA", freias.numpy().transpose(0, 2, 3, 1), freias_log_det.numpy())):
-        print(f"{name}: values differ by {np.abs(y - expected).max():.1e}, log-dets by "
-              f"{np.abs(own - log_det).max() / np.abs(log_det).max():.1e} of theirs")
+    for name, y, own in (
+        ("Distrax", theirs, their_log_det),
+        ("FrEIA", freias.numpy().transpose(0, 2, 3, 1), freias_log_det.numpy()),
+    ):
+        print(
+            f"{name}: values differ by {np.abs(y - expected).max():.1e}, log-dets by "
+            f"{np.abs(own - log_det).max() / np.abs(log_det).max():.1e} of theirs"
+        )
     calls = {}
     for name, tasks in sides.items():
         for task, (function, _, _) in tasks.items():

@@ -4,6 +4,7 @@ FlowJAX: every member, behind FlowJAX's own base class, comes back from its inve
 Jacobian, and gives the same density in FlowJAX's `Transformed`. Distrax: split couplings at every index, of events of
 one to three axes, swapped or not, along another axis than the last. FrEIA: a graph that branches, without own helpers.
 """
+
 import itertools
 
 import jax
@@ -73,8 +74,12 @@ def test_flowjax_transformed(name):
         np.testing.assert_allclose(bj.flow_log_prob(bijection, params, rows, conditions)[0], theirs, rtol=1e-9)
 
 
-CASES = [(shape, index, swap) for shape in ((6,), (3, 4), (2, 2, 5)) for index in range(1, shape[-1])
-         for swap in (False, True)]
+CASES = [
+    (shape, index, swap)
+    for shape in ((6,), (3, 4), (2, 2, 5))
+    for index in range(1, shape[-1])
+    for swap in (False, True)
+]
 
 
 @pytest.mark.parametrize("shape,index,swap", CASES)
@@ -117,8 +122,9 @@ def test_distrax_splits_along_another_axis(index, swap):
         return jnp.concatenate([s, s], -1)
 
     x = jax.random.normal(jax.random.key(0), (3, 4, 2))
-    theirs, log_det = distrax.SplitCoupling(index, 2, theirs_conditioner, affine, swap=swap,
-                                            split_axis=-2).forward_and_log_det(x)
+    theirs, log_det = distrax.SplitCoupling(
+        index, 2, theirs_conditioner, affine, swap=swap, split_axis=-2
+    ).forward_and_log_det(x)
     first = np.broadcast_to(np.arange(4)[:, None] < index, (4, 2))
     y, own = bj.half_coupling(conditioner, split=first, swap=not swap, clamp=None).forward({}, x)
     np.testing.assert_allclose(y, theirs, rtol=1e-5, atol=1e-6)
@@ -130,8 +136,7 @@ def test_freias_graph():
     in place of nodes, splits, concatenations and subnet helpers."""
     conv = conv_conditioner(8, final_relu=False, zero_last=False)
     end = bj.chain(bj.squeeze(), bj.reshape((2, 2, 24), (96,)), bj.coupling(*dense_conditioner(16)))
-    flow = bj.chain(bj.haar(), bj.coupling(*conv), bj.convolution1x1(), bj.coupling(*conv),
-                    bj.split(end, (4, 4, 12)))
+    flow = bj.chain(bj.haar(), bj.coupling(*conv), bj.convolution1x1(), bj.coupling(*conv), bj.split(end, (4, 4, 12)))
     with jax.enable_x64(True):
         x, label = (jax.random.normal(jax.random.key(seed), shape) for seed, shape in ((0, (2, 8, 8, 3)), (1, (2, 4))))
         params = flow.init(jax.random.key(2), x, label)

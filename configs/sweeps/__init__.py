@@ -8,6 +8,7 @@ A sweep is a module with `RUNS` (run -> settings that differ from the base), `TA
 
 After a comma the argument of `--config` names another base: `table2.py:alpha_0.2,paper`.
 """
+
 import importlib
 from collections.abc import Mapping
 from typing import Any

@@ -3,6 +3,7 @@
     python -m fusioninn_jax.report table1 --sweep=configs/sweeps/table1.py --root=runs/table1 --split=test \
         --config.data.dataset=brats/t1gd_flair
 """
+
 import ml_collections
 
 from configs import sweeps

@@ -9,6 +9,7 @@ A smoke form, on the embedded phantom:
     python -m fusioninn_jax.report table1 --sweep=configs/sweeps/table1_laptop.py --base=phantom --root=runs/smoke \
         --split=test --limit=24 --config.data.crop=64,64 --config.train.steps=60
 """
+
 import ml_collections
 
 from configs import sweeps

@@ -1,4 +1,5 @@
 """Simulated brain-tumour MRI, the default data."""
+
 import pathlib
 import sys
 

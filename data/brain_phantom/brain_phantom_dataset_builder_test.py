@@ -1,4 +1,5 @@
 """The builder, on its tiny config; it simulates, so there is no dummy data."""
+
 import numpy as np
 import tensorflow_datasets as tfds
 
@@ -43,7 +44,8 @@ def test_prepared_twice_the_files_are_the_same(tmp_path):
     assert files
     for name in files:
         assert (tmp_path / "a/brain_phantom/tiny/1.1.0" / name).read_bytes() == (
-            tmp_path / "b/brain_phantom/tiny/1.1.0" / name).read_bytes()
+            tmp_path / "b/brain_phantom/tiny/1.1.0" / name
+        ).read_bytes()
 
 
 def test_default_config_holds_48_patients():

@@ -1,4 +1,5 @@
 """BraTS and the collections made from it, as axial slices."""
+
 import pathlib
 import sys
 

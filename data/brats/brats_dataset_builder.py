@@ -1,4 +1,5 @@
 """TFDS builder: a folder of BraTS, MSD Task01 or the authors' HDF5 -> axial slices in splits."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -38,6 +39,7 @@ class BratsConfig(tfds.core.BuilderConfig):
       ignore: patterns of the names of files that are left alone.
       patient_pattern: a regular expression whose first group is the patient in a subject's name; '': namings known.
     """
+
     modalities: tuple[str, ...] = ("t1gd", "flair")
     required_labels: tuple[int, ...] = (1, 2)
     min_brain_fraction: float = 0.05
@@ -73,8 +75,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         modalities = layouts.parse_modalities(self.builder_config.modalities)
-        return self.dataset_info_from_configs(features=example_features(len(modalities)),
-                                              metadata=tfds.core.MetadataDict(modalities=list(modalities)))
+        return self.dataset_info_from_configs(
+            features=example_features(len(modalities)), metadata=tfds.core.MetadataDict(modalities=list(modalities))
+        )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         root = pathlib.Path(dl_manager.manual_dir)
@@ -95,8 +98,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return (example for subject in shown for example in _examples(subject, modalities, of_split, asked))
 
 
-def _examples(subject: naming.Subject, modalities: Sequence[str],
-              of_split: set[tuple[str, int]], asked: Sequence[str | float]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _examples(
+    subject: naming.Subject, modalities: Sequence[str], of_split: set[tuple[str, int]], asked: Sequence[str | float]
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """(key, example) of each slice of a subject that belongs to the split."""
     for block in reading.read_slices(subject, modalities, strict=False, backgrounds=asked):
         for row, name in enumerate(block.subjects):

@@ -1,4 +1,5 @@
 """The brats builder under TFDS's own checks, on synthetic patients."""
+
 import pathlib
 import tempfile
 

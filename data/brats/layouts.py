@@ -3,6 +3,7 @@
 Nothing is passed over without a word: every image file that is not used is returned with the reason. A subject without
 mask beside which a file of unknown name could be one is an error that asks what it is.
 """
+
 from __future__ import annotations
 
 import difflib
@@ -22,8 +23,17 @@ from fusioninn_jax.runtime.errors import UserError
 
 MODALITIES = ("t1", "t1gd", "t2", "flair")
 MSD_CHANNELS = ("flair", "t1", "t1gd", "t2")
-MSD_CHANNEL_NAMES = {"flair": "flair", "t2-flair": "flair", "t1w": "t1", "t1": "t1", "t1gd": "t1gd", "t1-gd": "t1gd",
-                     "t1ce": "t1gd", "t2w": "t2", "t2": "t2"}
+MSD_CHANNEL_NAMES = {
+    "flair": "flair",
+    "t2-flair": "flair",
+    "t1w": "t1",
+    "t1": "t1",
+    "t1gd": "t1gd",
+    "t1-gd": "t1gd",
+    "t1ce": "t1gd",
+    "t2w": "t2",
+    "t2": "t2",
+}
 MSD_LABELS = {"1": "edema", "2": "non-enhancing tumor", "3": "enhancing tumour"}
 IGNORED = "--ignore names it"
 __all__ = ["HDF5_SPLITS", "MODALITIES", "MSD_CHANNELS", "Found", "Subject", "find_subjects", "parse_modalities"]
@@ -37,6 +47,7 @@ class Found(NamedTuple):
       passed_over: image files that are not used -> why.
       mappings: tables that say which subjects are one patient.
     """
+
     subjects: list[Subject]
     passed_over: dict[pathlib.Path, str]
     mappings: list[pathlib.Path]
@@ -51,12 +62,16 @@ def parse_modalities(names: Sequence[str]) -> tuple[str, ...]:
     for name in names:
         if naming.spelling(name) not in ALIASES:
             close = difflib.get_close_matches(name.lower(), ALIASES, n=1, cutoff=0.4)
-            raise UserError(f"modalities: unknown '{name}'; " + (f"did you mean '{close[0]}'? " if close else "")
-                            + f"known are {', '.join(ALIASES)}")
+            raise UserError(
+                f"modalities: unknown '{name}'; "
+                + (f"did you mean '{close[0]}'? " if close else "")
+                + f"known are {', '.join(ALIASES)}"
+            )
     canonical = tuple(ALIASES[naming.spelling(name)] for name in names)
     if len(canonical) < 2 or len(set(canonical)) != len(canonical):
-        raise UserError(f"modalities: {','.join(names) or 'none given'}; give two or more different ones of "
-                        f"{', '.join(MODALITIES)}")
+        raise UserError(
+            f"modalities: {','.join(names) or 'none given'}; give two or more different ones of {', '.join(MODALITIES)}"
+        )
     return canonical
 
 
@@ -92,8 +107,11 @@ def find_subjects(root: pathlib.Path, *, mask_names: Sequence[str] = (), ignore:
     subjects = [_subject(root, *key, of_subject) for key, of_subject in sorted(files_of.items())]
     subjects = _with_masks(subjects, passed_over, mask_names)
     _check(root, subjects)
-    return Found(sorted(subjects, key=lambda subject: subject.name), passed_over,
-                 [path for path in files if patients.is_mapping(path)])
+    return Found(
+        sorted(subjects, key=lambda subject: subject.name),
+        passed_over,
+        [path for path in files if patients.is_mapping(path)],
+    )
 
 
 def _only_masks(files: Mapping[pathlib.Path, Named]) -> bool:
@@ -131,22 +149,29 @@ def _subject(root: pathlib.Path, family: str, name: str, files: Mapping[pathlib.
     for path, named in files.items():
         other = by_kind.setdefault(named.kind, path)
         if other != path and files[other].folder == named.folder:
-            raise UserError(f"{path}: {name} has this file twice, also as {_told_apart(other, path)}; remove one of "
-                            "them")
+            raise UserError(
+                f"{path}: {name} has this file twice, also as {_told_apart(other, path)}; remove one of them"
+            )
         if other != path:
-            raise UserError(f"{root}: subject {name} is found twice, in {files[other].folder} and in {named.folder}; "
-                            "remove or rename one")
+            raise UserError(
+                f"{root}: subject {name} is found twice, in {files[other].folder} and in {named.folder}; "
+                "remove or rename one"
+            )
     folders = sorted({named.folder for named in files.values()})
     folder = pathlib.Path(os.path.commonpath(folders))
     annotation = by_kind.pop("seg", None)
     return Subject(name, _generation(name, files, annotation), by_kind, annotation, folder)
 
 
-def _with_masks(subjects: Sequence[Subject], passed_over: dict[pathlib.Path, str],
-                mask_names: Sequence[str]) -> list[Subject]:
+def _with_masks(
+    subjects: Sequence[Subject], passed_over: dict[pathlib.Path, str], mask_names: Sequence[str]
+) -> list[Subject]:
     """Subjects with the masks of unknown name that are theirs; those are no longer passed over."""
-    unused = [path for path, why in passed_over.items()
-              if why != IGNORED and naming.stem(path) and path.parent.name != "imagesTs"]
+    unused = [
+        path
+        for path, why in passed_over.items()
+        if why != IGNORED and naming.stem(path) and path.parent.name != "imagesTs"
+    ]
     volumes = [subject for subject in subjects if subject.generation not in ("msd", "hdf5")]
     found = {subject.name: subject for subject in masks.assign(volumes, unused, mask_names)}
     for subject in found.values():
@@ -162,8 +187,10 @@ def _told_apart(other: pathlib.Path, path: pathlib.Path) -> str:
 def _generation(name: str, files: Mapping[pathlib.Path, Named], annotation: pathlib.Path | None) -> str:
     said = {named.generation for named in files.values()} - {""}
     if len(said) > 1 and annotation:
-        raise UserError(f"{annotation}: {name} has files named as BraTS 2018-2021 and as 2023-2024 have them, whose "
-                        "labels differ; name them all as the one whose labels these are")
+        raise UserError(
+            f"{annotation}: {name} has files named as BraTS 2018-2021 and as 2023-2024 have them, whose "
+            "labels differ; name them all as the one whose labels these are"
+        )
     return min(said, default="brats2018")
 
 
@@ -171,13 +198,17 @@ def _check(root: pathlib.Path, subjects: Sequence[Subject]) -> None:
     seen: dict[str, pathlib.Path] = {}
     for subject in subjects:
         if subject.name in seen:
-            raise UserError(f"{root}: subject {subject.name} is found twice, in {seen[subject.name]} and in "
-                            f"{subject.folder}; remove or rename one")
+            raise UserError(
+                f"{root}: subject {subject.name} is found twice, in {seen[subject.name]} and in "
+                f"{subject.folder}; remove or rename one"
+            )
         seen[subject.name] = subject.folder
     generations = {subject.generation for subject in subjects}
     if "hdf5" in generations and len(generations) > 1:
-        raise UserError(f"{root}: holds both the authors' HDF5 files and NIfTI subjects; prepare them one by one, each "
-                        "from its own folder")
+        raise UserError(
+            f"{root}: holds both the authors' HDF5 files and NIfTI subjects; prepare them one by one, each "
+            "from its own folder"
+        )
     for folder in {subject.folder for subject in subjects if subject.generation == "msd"}:
         check_msd_json(folder / "dataset.json")
 
@@ -195,15 +226,20 @@ def check_msd_json(path: pathlib.Path) -> None:
         channels = [str(described["modality"][str(i)]) for i in range(len(described["modality"]))]
         labels = {str(value): str(name) for value, name in described["labels"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: 'modality' and 'labels' cannot be read ({type(error).__name__}: {error}); restore "
-                        "the file that came with the data") from error
+        raise UserError(
+            f"{path}: 'modality' and 'labels' cannot be read ({type(error).__name__}: {error}); restore "
+            "the file that came with the data"
+        ) from error
     if tuple(MSD_CHANNEL_NAMES.get(channel.lower()) for channel in channels) != MSD_CHANNELS:
-        raise UserError(f"{path}: channels are {', '.join(channels)} where FLAIR, T1w, t1gd, T2w are expected in this "
-                        "order; reorder the channels of the images and this file, or split them into BraTS-named files")
+        raise UserError(
+            f"{path}: channels are {', '.join(channels)} where FLAIR, T1w, t1gd, T2w are expected in this "
+            "order; reorder the channels of the images and this file, or split them into BraTS-named files"
+        )
     found = {value: _spelling(name) for value, name in labels.items() if value != "0"}
     if found != {value: _spelling(name) for value, name in MSD_LABELS.items()}:
-        raise UserError(f"{path}: labels are {labels} where {MSD_LABELS} are expected; renumber the annotations and "
-                        "this file")
+        raise UserError(
+            f"{path}: labels are {labels} where {MSD_LABELS} are expected; renumber the annotations and this file"
+        )
 
 
 def _spelling(label: str) -> str:

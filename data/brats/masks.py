@@ -3,6 +3,7 @@
 A subject that is wrongly taken for one without annotation would be judged by its brain instead of its tumour, and its
 labels lost.
 """
+
 from __future__ import annotations
 
 import fnmatch
@@ -33,8 +34,9 @@ def assign(subjects: Sequence[Subject], unused: Sequence[pathlib.Path], patterns
       UserError: several masks of one subject, or a file that may be one.
     """
     near = _near(subjects, unused)
-    return [subject if subject.annotation else _with_mask(subject, near[subject.name], patterns)
-            for subject in subjects]
+    return [
+        subject if subject.annotation else _with_mask(subject, near[subject.name], patterns) for subject in subjects
+    ]
 
 
 def _near(subjects: Sequence[Subject], unused: Sequence[pathlib.Path]) -> Mapping[str, list[pathlib.Path]]:
@@ -52,17 +54,23 @@ def _near(subjects: Sequence[Subject], unused: Sequence[pathlib.Path]) -> Mappin
 
 
 def _with_mask(subject: Subject, near: Sequence[pathlib.Path], patterns: Sequence[str]) -> Subject:
-    named = [path for path in near if any(fnmatch.fnmatch(path.name, pattern) for pattern in patterns)
-             or (subject.name, (naming.stem(path) or "").lower()) in naming.KNOWN_MASKS]
+    named = [
+        path
+        for path in near
+        if any(fnmatch.fnmatch(path.name, pattern) for pattern in patterns)
+        or (subject.name, (naming.stem(path) or "").lower()) in naming.KNOWN_MASKS
+    ]
     if len(named) > 1:
         raise UserError(f"{named[1]}: {subject.name} has this mask and {named[0].name}; name one of them by --masks")
     if named:
         return subject._replace(annotation=named[0])
     for path in near:
         if naming.looks_like_a_mask(path) or _holds_labels(path):
-            raise UserError(f"{path}: is this the mask of {subject.name}, which has none? If so, add "
-                            f"--masks='{path.name}' (a pattern such as '*_labels.nii.gz' serves too); if not, "
-                            f"--ignore='{path.name}'")
+            raise UserError(
+                f"{path}: is this the mask of {subject.name}, which has none? If so, add "
+                f"--masks='{path.name}' (a pattern such as '*_labels.nii.gz' serves too); if not, "
+                f"--ignore='{path.name}'"
+            )
     return subject
 
 

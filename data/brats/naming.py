@@ -12,6 +12,7 @@
 
 Upper and lower case are the same; a modality is spelt with or without `-` and `_` (`T2-FLAIR`, `t1_gd`).
 """
+
 from __future__ import annotations
 
 import pathlib
@@ -19,27 +20,75 @@ import re
 from typing import NamedTuple
 
 ALIASES = {
-    "t1": "t1", "t1n": "t1", "t1w": "t1", "t1pre": "t1", "t1native": "t1",
-    "t1gd": "t1gd", "t1ce": "t1gd", "t1c": "t1gd", "ct1": "t1gd", "t1post": "t1gd", "t1wce": "t1gd", "t1wgd": "t1gd",
-    "t1cw": "t1gd", "t1contrast": "t1gd", "t1gado": "t1gd", "t1km": "t1gd", "cet1": "t1gd", "cet1w": "t1gd",
-    "t2": "t2", "t2w": "t2",
-    "flair": "flair", "t2f": "flair", "t2flair": "flair", "t2wflair": "flair", "flairw": "flair",
+    "t1": "t1",
+    "t1n": "t1",
+    "t1w": "t1",
+    "t1pre": "t1",
+    "t1native": "t1",
+    "t1gd": "t1gd",
+    "t1ce": "t1gd",
+    "t1c": "t1gd",
+    "ct1": "t1gd",
+    "t1post": "t1gd",
+    "t1wce": "t1gd",
+    "t1wgd": "t1gd",
+    "t1cw": "t1gd",
+    "t1contrast": "t1gd",
+    "t1gado": "t1gd",
+    "t1km": "t1gd",
+    "cet1": "t1gd",
+    "cet1w": "t1gd",
+    "t2": "t2",
+    "t2w": "t2",
+    "flair": "flair",
+    "t2f": "flair",
+    "t2flair": "flair",
+    "t2wflair": "flair",
+    "flairw": "flair",
 }
-MASK_NAMES = ("seg", "segm", "tumorseg", "tumourseg", "tumorsegmentation", "tumoursegmentation", "tumormask",
-              "tumourmask", "automatedapproxsegm", "glistrboost", "glistrboostmanuallycorrected")
+MASK_NAMES = (
+    "seg",
+    "segm",
+    "tumorseg",
+    "tumourseg",
+    "tumorsegmentation",
+    "tumoursegmentation",
+    "tumormask",
+    "tumourmask",
+    "automatedapproxsegm",
+    "glistrboost",
+    "glistrboostmanuallycorrected",
+)
 KNOWN_MASKS = {("BraTS20_Training_355", "w39_1998.09.19_segm")}  # published under this name
 HDF5_SPLITS = {"train_data.h5": "train", "test_data.h5": "validation"}
-UNDERSTOOD = ("<id>_{t1,t1ce,t2,flair,seg}.nii[.gz] (BraTS 2017-2021), <id>-{t1n,t1c,t2w,t2f,seg}.nii[.gz] "
-              "(BraTS 2023-2024), imagesTr/BRATS_<n>.nii[.gz] with labelsTr/ (MSD Task01), train_data.h5 and "
-              "test_data.h5 (the authors' HDF5)")
-IMAGE_ENDINGS = (".nii", ".nii.gz", ".h5", ".hdf5", ".img", ".hdr", ".mha", ".mhd", ".nrrd", ".mgz", ".mgh", ".dcm",
-                 ".nii.bz2", ".nii.zip")
+UNDERSTOOD = (
+    "<id>_{t1,t1ce,t2,flair,seg}.nii[.gz] (BraTS 2017-2021), <id>-{t1n,t1c,t2w,t2f,seg}.nii[.gz] "
+    "(BraTS 2023-2024), imagesTr/BRATS_<n>.nii[.gz] with labelsTr/ (MSD Task01), train_data.h5 and "
+    "test_data.h5 (the authors' HDF5)"
+)
+IMAGE_ENDINGS = (
+    ".nii",
+    ".nii.gz",
+    ".h5",
+    ".hdf5",
+    ".img",
+    ".hdr",
+    ".mha",
+    ".mhd",
+    ".nrrd",
+    ".mgz",
+    ".mgh",
+    ".dcm",
+    ".nii.bz2",
+    ".nii.zip",
+)
 
 _NIFTI = re.compile(r"(?P<stem>.+)\.nii(\.gz)?", re.IGNORECASE)
 _CONTRAST = re.compile(r"(?P<id>.+?)_ce-(?!none)[a-z0-9]+(?P<rest>(_.+)?)_t1w", re.IGNORECASE)  # BIDS
 _MSD = re.compile(r"BRATS_\d+", re.IGNORECASE)
-_MASK_LIKE = re.compile(r"seg|mask|label|lesion|annot|tumou?r|glistr|truth|(?<![a-z])(gt|roi|voi|ot)(?![a-z])",
-                        re.IGNORECASE)
+_MASK_LIKE = re.compile(
+    r"seg|mask|label|lesion|annot|tumou?r|glistr|truth|(?<![a-z])(gt|roi|voi|ot)(?![a-z])", re.IGNORECASE
+)
 
 
 class Named(NamedTuple):
@@ -52,6 +101,7 @@ class Named(NamedTuple):
       folder: where the subject's files lie.
       generation: whose labels a mask beside it has, '' where the name does not tell.
     """
+
     subject: str
     family: str
     kind: str
@@ -69,6 +119,7 @@ class Subject(NamedTuple):
       annotation: the label volume, None where there is none.
       folder: where the files lie.
     """
+
     name: str
     generation: str
     images: dict[str, pathlib.Path]
@@ -136,8 +187,8 @@ def _split(name: str) -> tuple[str, str, str] | None:
     if contrast:
         return contrast["id"] + contrast["rest"], "t1gd", "brats2018"
     for place in range(1, len(name) - 1):
-        if name[place] in "_-" and _kind(name[place + 1:]):
-            return name[:place], _kind(name[place + 1:]), _generation(name[place + 1:], name[place])
+        if name[place] in "_-" and _kind(name[place + 1 :]):
+            return name[:place], _kind(name[place + 1 :]), _generation(name[place + 1 :], name[place])
     return None
 
 

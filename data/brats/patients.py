@@ -10,6 +10,7 @@ The patient, not the visit, is the unit of a split: two scans of one head on two
 | UCSF-PDGM | `UCSF-PDGM-0409_FU001d` | `UCSF-PDGM-0409` |
 | others | `<patient>_<ses, visit, time point, week, ...><number>`, `<patient>_<date>`, once or more | `<patient>` |
 """
+
 from __future__ import annotations
 
 import csv
@@ -26,12 +27,18 @@ _NUMBERED_AFTER_DIGITS = "v|t|time|scan|exam|study|days?|years?|run|m|d|w"  # `g
 _ALONE = "baseline|base|bl|follow[ _-]?up|fu|pre|post|pre[_-]?op(?:erative)?|post[_-]?op(?:erative)?"
 _DATE = r"(?:19|20)\d\d[_.-]?[01]\d[_.-]?[0-3]\d"
 _NUMBER = r"[_.-]?\d+[a-z]?(?:[_-]\d+)?"
-_VISITS = tuple(re.compile(rf"(?P<patient>{patient})[_. -]+(?:{visit})", re.IGNORECASE) for patient, visit in (
-    (r".*\w", rf"(?:{_NUMBERED}){_NUMBER}|{_DATE}"),
-    (r"(?:sub-|.*\d)(?:.*\w)?", rf"(?:{_NUMBERED_AFTER_DIGITS}){_NUMBER}|{_ALONE}")))
+_VISITS = tuple(
+    re.compile(rf"(?P<patient>{patient})[_. -]+(?:{visit})", re.IGNORECASE)
+    for patient, visit in (
+        (r".*\w", rf"(?:{_NUMBERED}){_NUMBER}|{_DATE}"),
+        (r"(?:sub-|.*\d)(?:.*\w)?", rf"(?:{_NUMBERED_AFTER_DIGITS}){_NUMBER}|{_ALONE}"),
+    )
+)
 _BRATS_YEARS = re.compile(r"brats(?:20)?1[5-9]_(?P<patient>.+)_\d+", re.IGNORECASE)  # ids are kept from year to year
-_COLLECTIONS = (re.compile(r"(?P<patient>BraTS-[A-Za-z]+-\d+)-\d+", re.IGNORECASE),
-                re.compile(r"(?P<patient>UPENN-GBM-\d+)_\d+", re.IGNORECASE))
+_COLLECTIONS = (
+    re.compile(r"(?P<patient>BraTS-[A-Za-z]+-\d+)-\d+", re.IGNORECASE),
+    re.compile(r"(?P<patient>UPENN-GBM-\d+)_\d+", re.IGNORECASE),
+)
 
 
 class Patients(NamedTuple):
@@ -41,6 +48,7 @@ class Patients(NamedTuple):
       of: name of a subject -> name of its patient.
       copies: lines that tell which subjects of unlike names are one patient, and why.
     """
+
     of: dict[str, str]
     copies: tuple[str, ...]
 
@@ -58,8 +66,13 @@ def from_name(name: str) -> str:
     return name
 
 
-def identify(names: Collection[str], *, mappings: Iterable[Sequence[Sequence[str]]] = (),
-             digests: Mapping[str, Collection[str]] | None = None, pattern: str = "") -> Patients:
+def identify(
+    names: Collection[str],
+    *,
+    mappings: Iterable[Sequence[Sequence[str]]] = (),
+    digests: Mapping[str, Collection[str]] | None = None,
+    pattern: str = "",
+) -> Patients:
     """Joins the subjects that are one patient.
 
     Args:
@@ -140,11 +153,14 @@ def read_mapping(path: pathlib.Path) -> list[list[str]]:
             text = path.read_text(encoding="utf-8-sig")
             return [row for row in csv.reader(text.splitlines(), csv.Sniffer().sniff(text[:2000], ",;\t"))]
         import openpyxl  # takes a third of a second to import
+
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
         return [[str(cell) for cell in row if cell is not None] for sheet in book for row in sheet.values]
     except Exception as error:  # csv, zip and XML each raise their own kinds
-        raise UserError(f"{path}: cannot be read as a table of names ({type(error).__name__}); fetch it anew, or "
-                        "remove it: patients are then told from names and voxels alone") from error
+        raise UserError(
+            f"{path}: cannot be read as a table of names ({type(error).__name__}); fetch it anew, or "
+            "remove it: patients are then told from names and voxels alone"
+        ) from error
 
 
 def is_mapping(path: pathlib.Path) -> bool:

@@ -1,4 +1,5 @@
 """Before anything is written: read and check every subject, choose the slices, draw the splits."""
+
 from __future__ import annotations
 
 import pathlib
@@ -20,6 +21,7 @@ VAL_FRACTION = {"patient": 0.1, "slice": 1153 / 9653}  # 'slice' is the paper's
 
 class Settings(Protocol):
     """What the builder's config says."""
+
     modalities: Sequence[str]
     required_labels: Sequence[int]
     min_brain_fraction: float
@@ -45,6 +47,7 @@ class Plan(NamedTuple):
       split_of: (subject, slice number) -> split, of the chosen slices alone.
       metadata: to be kept with the prepared data.
     """
+
     subjects: tuple[Subject, ...]
     split_of: dict[tuple[str, int], str]
     metadata: dict[str, Any]
@@ -52,6 +55,7 @@ class Plan(NamedTuple):
 
 class _Scan(NamedTuple):
     """What reading every subject told: slices chosen, read and clipped, and why subjects were left out."""
+
     kept: dict[str, list[int]]
     read: int
     negative: dict[str, int]
@@ -78,15 +82,20 @@ def make_plan(root: pathlib.Path, settings: Settings) -> Plan:
     scan = _scan(subjects, settings)
     patient = patients.identify(names, mappings=mappings, digests=scan.digests, pattern=settings.patient_pattern)
     if not any(scan.kept.values()):
-        raise UserError(f"{root}: none of {scan.read} slices passes required_labels="
-                        f"{','.join(map(str, settings.required_labels))} min_brain_fraction="
-                        f"{settings.min_brain_fraction:g}; require fewer labels or less brain")
+        raise UserError(
+            f"{root}: none of {scan.read} slices passes required_labels="
+            f"{','.join(map(str, settings.required_labels))} min_brain_fraction="
+            f"{settings.min_brain_fraction:g}; require fewer labels or less brain"
+        )
     split_of = _split_slices(subjects, scan, settings, patient)
     used = tuple(subject for subject in subjects if scan.kept.get(subject.name))
     metadata = _metadata(used, split_of, scan, settings)
     metadata["counts"] |= {"subjects_found": len(subjects), "files_not_understood": len(found.passed_over)}
-    metadata |= {"patients": {s.name: patient.of[s.name] for s in used}, "copies": list(patient.copies),
-                 "passed_over": {str(path.relative_to(root)): why for path, why in found.passed_over.items()}}
+    metadata |= {
+        "patients": {s.name: patient.of[s.name] for s in used},
+        "copies": list(patient.copies),
+        "passed_over": {str(path.relative_to(root)): why for path, why in found.passed_over.items()},
+    }
     return Plan(used, split_of, metadata)
 
 
@@ -96,8 +105,10 @@ def _check_settings(settings: Settings) -> None:
         raise UserError(f"split_by={settings.split_by}: unknown; choose {' or '.join(VAL_FRACTION)}")
     unknown = [label for label in settings.required_labels if str(label) not in reading.LABEL_NAMES]
     if unknown:
-        raise UserError(f"required_labels: unknown {unknown[0]}; known are "
-                        + ", ".join(f"{label} ({name})" for label, name in reading.LABEL_NAMES.items()))
+        raise UserError(
+            f"required_labels: unknown {unknown[0]}; known are "
+            + ", ".join(f"{label} ({name})" for label, name in reading.LABEL_NAMES.items())
+        )
     if not 0 <= settings.min_brain_fraction <= 1:
         raise UserError(f"min_brain_fraction={settings.min_brain_fraction:g}: not in [0, 1]; the default is 0.05")
     if len(settings.background) not in (1, len(settings.modalities)):
@@ -123,9 +134,12 @@ def _scan(subjects: Sequence[Subject], settings: Settings) -> _Scan:
         seen = negative = 0
         try:
             for block in reading.read_slices(subject, modalities, strict=settings.strict, backgrounds=asked):
-                chosen = reading.keep(block, annotated=subject.annotation is not None,
-                                      required_labels=settings.required_labels,
-                                      min_brain_fraction=settings.min_brain_fraction)
+                chosen = reading.keep(
+                    block,
+                    annotated=subject.annotation is not None,
+                    required_labels=settings.required_labels,
+                    min_brain_fraction=settings.min_brain_fraction,
+                )
                 kept += (np.flatnonzero(chosen) + block.first).tolist()
                 seen, negative = seen + len(chosen), negative + block.negative
                 scan.digests[subject.name] = tuple(filter(None, block.digests))
@@ -144,8 +158,9 @@ def _scan(subjects: Sequence[Subject], settings: Settings) -> _Scan:
     return scan._replace(read=read)
 
 
-def _split_slices(subjects: Sequence[Subject], scan: _Scan, settings: Settings,
-                  patient: Patients) -> dict[tuple[str, int], str]:
+def _split_slices(
+    subjects: Sequence[Subject], scan: _Scan, settings: Settings, patient: Patients
+) -> dict[tuple[str, int], str]:
     if subjects[0].generation == "hdf5":  # the authors' own splits
         of_file = {subject.name: layouts.HDF5_SPLITS[subject.images["all"].name.lower()] for subject in subjects}
         split_of = {(name, i): of_file[name] for name, indices in scan.kept.items() for i in indices}
@@ -157,31 +172,44 @@ def _split_slices(subjects: Sequence[Subject], scan: _Scan, settings: Settings,
     by_slice = settings.split_by == "slice"
     unit_of = {key: f"{key[0]}/{key[1]:05d}" if by_slice else patient.of[key[0]] for key in slices}
     fraction = VAL_FRACTION[settings.split_by] if settings.val_fraction is None else settings.val_fraction
-    drawn = splits.assign({unit for (name, _), unit in unit_of.items() if patient.of[name] not in named},
-                          seed=settings.seed, val_fraction=0.0 if settings.validation_subjects else fraction,
-                          test_fraction=settings.test_fraction, what="slices" if by_slice else "patients")
+    drawn = splits.assign(
+        {unit for (name, _), unit in unit_of.items() if patient.of[name] not in named},
+        seed=settings.seed,
+        val_fraction=0.0 if settings.validation_subjects else fraction,
+        test_fraction=settings.test_fraction,
+        what="slices" if by_slice else "patients",
+    )
     return {key: named.get(patient.of[key[0]]) or drawn[unit] for key, unit in unit_of.items()}
 
 
 def _named_patients(scan: _Scan, settings: Settings, patient: Patients) -> dict[str, str]:
     """Patient -> split, of those that the settings name: a subject that is named takes all its patient's along."""
-    of_subject = (dict.fromkeys(settings.validation_subjects, "validation")
-                  | dict.fromkeys(settings.test_subjects, "test"))
+    of_subject = dict.fromkeys(settings.validation_subjects, "validation") | dict.fromkeys(
+        settings.test_subjects, "test"
+    )
     named: dict[str, str] = {}
     for name, split in of_subject.items():
         if not scan.kept.get(name):
-            raise UserError(f"{split}_subjects: {name} keeps no slice ({scan.skipped.get(name, 'all filtered out')}); "
-                            "name another subject")
+            raise UserError(
+                f"{split}_subjects: {name} keeps no slice ({scan.skipped.get(name, 'all filtered out')}); "
+                "name another subject"
+            )
         if named.setdefault(patient.of[name], split) != split:
-            raise UserError(f"{split}_subjects: {name} is a scan of {patient.of[name]}, another of whose scans is "
-                            f"named for {named[patient.of[name]]}; name them for one split")
+            raise UserError(
+                f"{split}_subjects: {name} is a scan of {patient.of[name]}, another of whose scans is "
+                f"named for {named[patient.of[name]]}; name them for one split"
+            )
     return named
 
 
-def _metadata(used: Sequence[Subject], split_of: Mapping[tuple[str, int], str], scan: _Scan,
-              settings: Settings) -> dict[str, Any]:
-    of_split = {split: sorted({name for (name, _), s in split_of.items() if s == split})
-                for split in splits.SPLITS if split in split_of.values()}
+def _metadata(
+    used: Sequence[Subject], split_of: Mapping[tuple[str, int], str], scan: _Scan, settings: Settings
+) -> dict[str, Any]:
+    of_split = {
+        split: sorted({name for (name, _), s in split_of.items() if s == split})
+        for split in splits.SPLITS
+        if split in split_of.values()
+    }
     authors_split = used[0].generation == "hdf5"
     return {
         "modalities": list(layouts.parse_modalities(settings.modalities)),

@@ -1,4 +1,5 @@
 """The voxels of one subject as axial slices, checked; annotations brought to the labels of BraTS 2018."""
+
 from __future__ import annotations
 
 import hashlib
@@ -34,6 +35,7 @@ class Slices(NamedTuple):
       backgrounds: modality -> value of its background, where it is not 0 or parts of the brain lie below it.
       digests: one a modality, of the volume's values; copies of a volume have the same.
     """
+
     sources: np.ndarray
     mask: np.ndarray
     subjects: Sequence[str]
@@ -44,8 +46,13 @@ class Slices(NamedTuple):
     digests: tuple[str, ...] = ()
 
 
-def read_slices(subject: Subject, modalities: Sequence[str], *, strict: bool,
-                backgrounds: Sequence[str | float] = (background.AUTO,)) -> Iterator[Slices]:
+def read_slices(
+    subject: Subject,
+    modalities: Sequence[str],
+    *,
+    strict: bool,
+    backgrounds: Sequence[str | float] = (background.AUTO,),
+) -> Iterator[Slices]:
     """Yields all slices of a subject: one block for NIfTI, several for HDF5.
 
     Args:
@@ -69,22 +76,34 @@ def read_slices(subject: Subject, modalities: Sequence[str], *, strict: bool,
         worst = int(np.argmax(counts))
         raise UserError(f"{names[worst]}: {counts[worst]} negative voxels; clip them, or prepare without --strict")
     asked = backgrounds if len(backgrounds) > 1 else [backgrounds[0]] * len(modalities)
-    scaled = [_above_background(volume_io.axial_slices(volume), *of) for volume, *of in
-              zip(volumes, asked, names, strict=True)]
+    scaled = [
+        _above_background(volume_io.axial_slices(volume), *of)
+        for volume, *of in zip(volumes, asked, names, strict=True)
+    ]
     mask = _mask(subject, volumes[0], names[0])[..., np.newaxis]
     x, y, _ = volumes[0].spacing
     told = {modality: found for modality, (_, _, found) in zip(modalities, scaled, strict=True) if found is not None}
-    yield Slices(np.stack([image for image, _, _ in scaled], axis=-1), mask, [subject.name] * len(mask), 0, (y, x),
-                 sum(clipped for _, clipped, _ in scaled), told, tuple(map(_digest, volumes)))
+    yield Slices(
+        np.stack([image for image, _, _ in scaled], axis=-1),
+        mask,
+        [subject.name] * len(mask),
+        0,
+        (y, x),
+        sum(clipped for _, clipped, _ in scaled),
+        told,
+        tuple(map(_digest, volumes)),
+    )
 
 
 def _above_background(image: np.ndarray, asked: str | float, name: str) -> tuple[np.ndarray, int, float | None]:
     """(Z, H, W) with the background at 0 and nothing below, how much was clipped, and the background if it is told."""
     found = background.find(image, asked, name)
     if found is None and background.dips(image, 0.0):
-        raise UserError(f"{name}: {(image < 0).mean():.0%} of its voxels are negative, and no value of its border "
-                        f"stands out as the background; give {background.OPTION}={background.MINIMUM}, or the value "
-                        "that it has")
+        raise UserError(
+            f"{name}: {(image < 0).mean():.0%} of its voxels are negative, and no value of its border "
+            f"stands out as the background; give {background.OPTION}={background.MINIMUM}, or the value "
+            "that it has"
+        )
     if found is None or (found.value == 0 and not found.is_moved):
         return np.maximum(image, 0), int((image < 0).sum()), None
     moved = background.darkened(image, found) - np.float32(found.moved_to)
@@ -120,16 +139,20 @@ def _volumes(subject: Subject, modalities: Sequence[str]) -> tuple[list[volume_i
         path = subject.images["all"]
         image = volume_io.read_nifti(path, ndim=4)
         if image.voxels.shape[-1] != len(MSD_CHANNELS):
-            raise UserError(f"{path}: {image.voxels.shape[-1]} channels where {len(MSD_CHANNELS)} are expected "
-                            f"({', '.join(MSD_CHANNELS)}); use the file that MSD published")
+            raise UserError(
+                f"{path}: {image.voxels.shape[-1]} channels where {len(MSD_CHANNELS)} are expected "
+                f"({', '.join(MSD_CHANNELS)}); use the file that MSD published"
+            )
         voxels = [image.voxels[..., MSD_CHANNELS.index(modality)] for modality in modalities]
         return [image._replace(voxels=v) for v in voxels], [f"{path} ({modality})" for modality in modalities]
     missing = [modality for modality in modalities if modality not in subject.images]
     if missing:
         files = [*subject.images.values(), *([subject.annotation] if subject.annotation else [])]
-        raise UserError(f"{subject.folder}: {subject.name} has no {' and no '.join(missing)}; it has "
-                        f"{', '.join(sorted(file.name for file in files))}; add the file, choose other modalities or "
-                        "skip such subjects with --skip_bad")
+        raise UserError(
+            f"{subject.folder}: {subject.name} has no {' and no '.join(missing)}; it has "
+            f"{', '.join(sorted(file.name for file in files))}; add the file, choose other modalities or "
+            "skip such subjects with --skip_bad"
+        )
     paths = [subject.images[modality] for modality in modalities]
     return [volume_io.read_nifti(path) for path in paths], [str(path) for path in paths]
 
@@ -140,16 +163,20 @@ def _mask(subject: Subject, image: volume_io.Volume, image_name: str) -> np.ndar
     if path is None:
         return np.zeros_like(volume_io.axial_slices(image), np.uint8)
     if "-PED-" in subject.name:
-        raise UserError(f"{path}: the numbering of BraTS-PED's labels differs between its years and cannot be told "
-                        "from the file; renumber them as BraTS 2018 does and rename, or remove the annotation")
+        raise UserError(
+            f"{path}: the numbering of BraTS-PED's labels differs between its years and cannot be told "
+            "from the file; renumber them as BraTS 2018 does and rename, or remove the annotation"
+        )
     annotation = volume_io.read_nifti(path)
     volume_io.check_same_grid(image, annotation, image_name, str(path))
     labels, table = volume_io.axial_slices(annotation), regions.COLLECTIONS[subject.generation]
     mask = np.zeros(labels.shape, np.uint8)
     for value in np.unique(labels).tolist():
         if value not in table:
-            raise UserError(f"{path}: holds label {value:g}, known in this naming are {', '.join(map(str, table))}; "
-                            "correct the annotation, or rename the files as the BraTS generation whose labels they are")
+            raise UserError(
+                f"{path}: holds label {value:g}, known in this naming are {', '.join(map(str, table))}; "
+                "correct the annotation, or rename the files as the BraTS generation whose labels they are"
+            )
         mask[labels == value] = table[int(value)]
     return mask
 
@@ -158,16 +185,21 @@ def _hdf5_slices(subject: Subject, modalities: Sequence[str], strict: bool) -> I
     path = subject.images["all"]
     unknown = [modality for modality in modalities if modality not in HDF5_CHANNELS]
     if unknown:
-        raise UserError(f"{path}: which channel is {unknown[0]} is not known; of these files only "
-                        f"{' and '.join(HDF5_CHANNELS)} can be read")
+        raise UserError(
+            f"{path}: which channel is {unknown[0]} is not known; of these files only "
+            f"{' and '.join(HDF5_CHANNELS)} can be read"
+        )
     length = hdf5.hdf5_length(path, HDF5_SHAPE)
     for start in range(0, length, HDF5_ROWS):
         rows = hdf5.read_hdf5(path, start, min(start + HDF5_ROWS, length))
         sources = np.stack([rows[:, HDF5_CHANNELS[modality]] for modality in modalities], axis=-1)
         negative = int((sources < 0).sum())
         if strict and negative:
-            raise UserError(f"{path}: {negative} negative voxels in rows {start}-{start + len(rows) - 1}; clip them, "
-                            "or prepare without --strict")
+            raise UserError(
+                f"{path}: {negative} negative voxels in rows {start}-{start + len(rows) - 1}; clip them, "
+                "or prepare without --strict"
+            )
         subjects = [f"{subject.name}:{start + i:05d}" for i in range(len(rows))]
-        yield Slices(np.maximum(sources, 0), np.zeros((*sources.shape[:3], 1), np.uint8), subjects, start, (1.0, 1.0),
-                     negative)
+        yield Slices(
+            np.maximum(sources, 0), np.zeros((*sources.shape[:3], 1), np.uint8), subjects, start, (1.0, 1.0), negative
+        )

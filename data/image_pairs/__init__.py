@@ -1,4 +1,5 @@
 """Pairs of ordinary images of one scene, such as CT and MRI or infrared and visible light."""
+
 import pathlib
 import sys
 

@@ -1,4 +1,5 @@
 """TFDS builder: folders of equally named images -> sets of sources in splits."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -30,6 +31,7 @@ class ImagePairsConfig(tfds.core.BuilderConfig):
       test_fraction: likewise.
       seed: of the draw.
     """
+
     sources: tuple[str, ...] = ()
     modalities: tuple[str, ...] = ("first", "second")
     val_fraction: float | None = None
@@ -38,8 +40,13 @@ class ImagePairsConfig(tfds.core.BuilderConfig):
 
     def settings(self, source: str) -> dict[str, Any]:
         """All settings in JSON's types; `source` stands for the folders where none is named."""
-        return {"source": list(self.sources) or source, "modalities": list(self.modalities),
-                "val_fraction": self.val_fraction, "test_fraction": self.test_fraction, "seed": self.seed}
+        return {
+            "source": list(self.sources) or source,
+            "modalities": list(self.modalities),
+            "val_fraction": self.val_fraction,
+            "test_fraction": self.test_fraction,
+            "seed": self.seed,
+        }
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -52,16 +59,19 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         modalities = self.builder_config.modalities
-        return self.dataset_info_from_configs(features=example_features(len(modalities)),
-                                              metadata=tfds.core.MetadataDict(modalities=list(modalities)))
+        return self.dataset_info_from_configs(
+            features=example_features(len(modalities)), metadata=tfds.core.MetadataDict(modalities=list(modalities))
+        )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[Any]]:
         config = self.builder_config
         source = "" if config.sources else os.path.realpath(dl_manager.manual_dir)
         folders = [pathlib.Path(folder) for folder in config.sources or [f"{source}/{m}" for m in config.modalities]]
         if len(folders) != len(config.modalities) or len(set(config.modalities)) != len(folders):
-            raise UserError(f"modalities: {','.join(config.modalities)} for {len(folders)} sources; name each source, "
-                            "in order, by a name of its own")
+            raise UserError(
+                f"modalities: {','.join(config.modalities)} for {len(folders)} sources; name each source, "
+                "in order, by a name of its own"
+            )
         sets = pairing.find_sets(folders)
         digests, self._white = {}, 0.0
         for name, paths in tqdm.tqdm(sets.items(), desc="reading images", unit="set", disable=None):
@@ -69,25 +79,39 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             digests[name], self._white = pairing.digests(images), max(self._white, images.white)
         fraction = VAL_FRACTION if config.val_fraction is None else config.val_fraction
         unit_of, copies = splits.joined(digests)
-        drawn = splits.assign(set(unit_of.values()), seed=config.seed, val_fraction=fraction,
-                              test_fraction=config.test_fraction)
+        drawn = splits.assign(
+            set(unit_of.values()), seed=config.seed, val_fraction=fraction, test_fraction=config.test_fraction
+        )
         split_of = {name: drawn[unit] for name, unit in unit_of.items()}
         counts = {s: sum(v == s for v in split_of.values()) for s in splits.SPLITS if s in split_of.values()}
-        self.info.metadata.update(split_by="image", seed=config.seed, has_mask=False, label_names={},
-                                  counts={"slices": counts}, settings=config.settings(source), white=self._white,
-                                  passed_over=pairing.passed_over(folders), copies=copies)
-        return {split: self._generate_examples(sets, [name for name in sets if split_of[name] == split])
-                for split in counts}
+        self.info.metadata.update(
+            split_by="image",
+            seed=config.seed,
+            has_mask=False,
+            label_names={},
+            counts={"slices": counts},
+            settings=config.settings(source),
+            white=self._white,
+            passed_over=pairing.passed_over(folders),
+            copies=copies,
+        )
+        return {
+            split: self._generate_examples(sets, [name for name in sets if split_of[name] == split]) for split in counts
+        }
 
-    def _generate_examples(self, sets: dict[str, tuple[pathlib.Path, ...]],
-                           names: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _generate_examples(
+        self, sets: dict[str, tuple[pathlib.Path, ...]], names: Sequence[str]
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
         for name in tqdm.tqdm(names, desc="writing images", unit="set", disable=None):
             images = pairing.read_set(sets[name])
-            yield name, {
-                "sources": images.sources,
-                "mask": np.zeros((*images.sources.shape[:2], 1), np.uint8),
-                "chroma": images.chroma * np.float32(self._white / images.white if images.white else 1),
-                "subject": name,
-                "slice_index": 0,
-                "spacing": np.ones(2, np.float32),
-            }
+            yield (
+                name,
+                {
+                    "sources": images.sources,
+                    "mask": np.zeros((*images.sources.shape[:2], 1), np.uint8),
+                    "chroma": images.chroma * np.float32(self._white / images.white if images.white else 1),
+                    "subject": name,
+                    "slice_index": 0,
+                    "spacing": np.ones(2, np.float32),
+                },
+            )

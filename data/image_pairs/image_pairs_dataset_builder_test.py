@@ -1,4 +1,5 @@
 """The image_pairs builder under TFDS's own checks, on noise."""
+
 import pathlib
 import tempfile
 

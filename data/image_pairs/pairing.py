@@ -1,4 +1,5 @@
 """Which images of several folders belong together, and one such set as arrays."""
+
 from __future__ import annotations
 
 import hashlib
@@ -25,6 +26,7 @@ class ImageSet(NamedTuple):
         pixel's mean, weighted by the distance from grey; (0, 0, 2) where none has colour.
       white: the value of white that goes with `chroma`, 0 where none has colour.
     """
+
     sources: np.ndarray
     chroma: np.ndarray
     white: float
@@ -46,8 +48,10 @@ def find_sets(folders: Sequence[pathlib.Path]) -> dict[str, tuple[pathlib.Path, 
         for other, others in zip(folders, listed, strict=True):
             alone = set(images) - set(others)
             if alone:
-                raise UserError(f"{folder}: {len(alone)} of its images have no partner in {other} ({preview(alone)}); "
-                                "give both the same name or remove them")
+                raise UserError(
+                    f"{folder}: {len(alone)} of its images have no partner in {other} ({preview(alone)}); "
+                    "give both the same name or remove them"
+                )
     return {name: tuple(images[name] for images in listed) for name in sorted(listed[0])}
 
 
@@ -67,8 +71,10 @@ def read_set(paths: Sequence[pathlib.Path]) -> ImageSet:
         sources.append(luma)
         colours.append(chroma)
         if sources[-1].shape != sources[0].shape:
-            raise UserError(f"{path}: {_size(sources[-1])} pixels where {paths[0]} has {_size(sources[0])}; register "
-                            "and resample the images to one grid")
+            raise UserError(
+                f"{path}: {_size(sources[-1])} pixels where {paths[0]} has {_size(sources[0])}; register "
+                "and resample the images to one grid"
+            )
     return ImageSet(np.stack(sources, axis=-1), *_shared_chroma(colours, sources))
 
 
@@ -95,16 +101,24 @@ def _shared_chroma(colours: Sequence[colour.Chroma | None], lumas: Sequence[np.n
 
 def passed_over(folders: Sequence[pathlib.Path]) -> dict[str, str]:
     """Files and folders beside the images that are not read -> why."""
-    return {str(path): "a folder within the source is not searched" if path.is_dir() else
-            f"not one of {', '.join(ENDINGS)}" for folder in folders for path in sorted(folder.iterdir())
-            if not path.name.startswith(".") and (path.is_dir() or path.suffix.lower() not in ENDINGS)}
+    return {
+        str(path): "a folder within the source is not searched" if path.is_dir() else f"not one of {', '.join(ENDINGS)}"
+        for folder in folders
+        for path in sorted(folder.iterdir())
+        if not path.name.startswith(".") and (path.is_dir() or path.suffix.lower() not in ENDINGS)
+    }
 
 
 def digests(images: ImageSet) -> set[str]:
     """One of each source that is not constant; copies of an image have the same."""
     planes = np.moveaxis(images.sources, -1, 0)
-    return {hashlib.blake2b(np.ascontiguousarray(plane, "<f4").tobytes() + str(plane.shape).encode(),
-                            digest_size=16).hexdigest() for plane in planes if plane.min() < plane.max()}
+    return {
+        hashlib.blake2b(
+            np.ascontiguousarray(plane, "<f4").tobytes() + str(plane.shape).encode(), digest_size=16
+        ).hexdigest()
+        for plane in planes
+        if plane.min() < plane.max()
+    }
 
 
 def _images(folder: pathlib.Path) -> dict[str, pathlib.Path]:

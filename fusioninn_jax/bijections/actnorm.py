@@ -4,6 +4,7 @@ Forward: y = x · exp(scale) + bias; log-det = (elements per channel) · Σ scal
 Inverse: x = (y - bias) · exp(-scale).
 Source: Kingma & Dhariwal 2018, "Glow", section 3.1; parametrised as in FrEIA 0.2, which the paper's authors use.
 """
+
 from __future__ import annotations
 
 import math
@@ -25,8 +26,12 @@ from fusioninn_jax.bijections.base import (
 
 def _moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Mean and unbiased standard deviation of each channel; a constant channel's counts as 1."""
-    x = checked("actnorm's init", x, "(B, ..., C) with at least one example",
-                lambda shape: len(shape) > 1 and math.prod(shape[:-1]) > 0)
+    x = checked(
+        "actnorm's init",
+        x,
+        "(B, ..., C) with at least one example",
+        lambda shape: len(shape) > 1 and math.prod(shape[:-1]) > 0,
+    )
     axes, x = tuple(range(x.ndim - 1)), x.astype(log_det_dtype(x))
     std = x.std(axis=axes, ddof=1) if math.prod(x.shape[:-1]) > 1 else jnp.ones(x.shape[-1], x.dtype)
     return x.mean(axis=axes), jnp.where(std > 0, std, jnp.ones_like(std))

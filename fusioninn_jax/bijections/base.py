@@ -8,6 +8,7 @@ To add a bijection:
 - Return `Bijection(init, forward, inverse)` from a function called `{name}`, and add it to the tables of
   tests/bijections/members.py and docs/bijections.md.
 """
+
 from __future__ import annotations
 
 import functools
@@ -55,8 +56,14 @@ class Bijection(NamedTuple):
 
     def inverted(self) -> Bijection:
         """The same map with its directions exchanged."""
-        return Bijection(self.inverse_init or self.init, self.inverse, self.forward, self.inverse_pullback,
-                         self.forward_pullback, self.init)
+        return Bijection(
+            self.inverse_init or self.init,
+            self.inverse,
+            self.forward,
+            self.inverse_pullback,
+            self.forward_pullback,
+            self.init,
+        )
 
 
 def checked(taker: str, x: jax.Array, expected: str, fits: Callable[[tuple[int, ...]], bool]) -> jax.Array:
@@ -116,9 +123,11 @@ def varying_as(tree: Tree, x: jax.Array) -> Tree:
 
     Loops and custom derivatives want alike marks on what they combine; gradients of what was marked are summed.
     """
+
     def marked(leaf: jax.Array) -> jax.Array:
         own, wanted = (jax.typeof(array).manual_axis_type.varying for array in (leaf, x))
         return jax.lax.pcast(leaf, tuple(sorted(wanted - own)), to="varying") if wanted - own else leaf
+
     return jax.tree.map(marked, tree)
 
 
@@ -140,8 +149,10 @@ def no_params(key: jax.Array, x: jax.Array, condition: Condition = None) -> Para
 
 def parameterless(forward: Map, inverse: Map) -> Bijection:
     """The Bijection of two functions of the array alone."""
-    return Bijection(no_params, *(described(functools.partial(_without_params, function), function)
-                                  for function in (forward, inverse)))
+    return Bijection(
+        no_params,
+        *(described(functools.partial(_without_params, function), function) for function in (forward, inverse)),
+    )
 
 
 def _without_params(function: Map, params: Params, x: jax.Array, condition: Condition = None) -> Result:
@@ -154,8 +165,9 @@ def called(function: Callable[..., Any], *arguments: Any, condition: Condition) 
     return function(*arguments) if condition is None else function(*arguments, condition)
 
 
-def pulled_back(bijection: Bijection, params: Params, y: jax.Array, condition: Condition,
-                cotangents: Result) -> tuple[jax.Array, Params, jax.Array, Condition]:
+def pulled_back(
+    bijection: Bijection, params: Params, y: jax.Array, condition: Condition, cotangents: Result
+) -> tuple[jax.Array, Params, jax.Array, Condition]:
     """The backward pass of `bijection.forward` from its output: its own, or by way of `inverse`.
 
     Returns:
@@ -164,23 +176,26 @@ def pulled_back(bijection: Bijection, params: Params, y: jax.Array, condition: C
     if bijection.forward_pullback is not None:
         return bijection.forward_pullback(params, y, condition, cotangents)
     x, _ = called(bijection.inverse, params, y, condition=condition)
+
     def forward(params: Params, x: jax.Array, condition: Condition) -> Result:
         y, log_det = called(bijection.forward, params, x, condition=condition)
         return y, each(log_det, x)
+
     return x, *jax.vjp(forward, params, x, condition)[1](cotangents)
 
 
 def no_cotangent(condition: Condition) -> Condition:
     """Zeros as a condition's cotangent; that of integers among it is empty."""
+
     def zeros(leaf: jax.Array) -> Any:
         if jnp.issubdtype(leaf.dtype, jnp.inexact):
             zero = jnp.zeros_like(leaf)
             return jnp.where(leaf == leaf, zero, zero)  # within shard_map as different on every device as the leaf
         return np.zeros(leaf.shape, jax.dtypes.float0)
+
     return jax.tree.map(zeros, condition)
 
 
 def added(a: Condition, b: Condition) -> Condition:
     """The sum of two cotangents of a condition."""
     return jax.tree.map(lambda u, v: u if u.dtype == jax.dtypes.float0 else u + v, a, b)
-

@@ -9,6 +9,7 @@ pass up to rounding. `rebuilt` has no forward mode (`jax.jvp`, `jax.hessian`): t
 `backward="stored"` has it, and takes the same params.
 Source: Gomez et al. 2017, "The reversible residual network", section 3.1.
 """
+
 from __future__ import annotations
 
 import functools
@@ -36,8 +37,9 @@ BACKWARDS = ("stored", "rebuilt")
 Members = Sequence[Bijection]
 
 
-def chain_forward(bijections: Members, params: Sequence[Params], x: jax.Array,
-                  condition: Condition = None) -> tuple[jax.Array, jax.Array]:
+def chain_forward(
+    bijections: Members, params: Sequence[Params], x: jax.Array, condition: Condition = None
+) -> tuple[jax.Array, jax.Array]:
     """Applies each bijection with its own params, in order; returns (y, log_det (B,)).
 
     Args:
@@ -57,14 +59,17 @@ def chain_forward(bijections: Members, params: Sequence[Params], x: jax.Array,
     for position, (bijection, own) in enumerate(zip(bijections, params, strict=True)):
         x, term = called(bijection.forward, own, x, condition=condition)
         if term.shape != log_det.shape:
-            raise ValueError(f"member {position} of a chain gave a log_det of shape {term.shape}; "
-                             f"expected one value an example, {log_det.shape}")
+            raise ValueError(
+                f"member {position} of a chain gave a log_det of shape {term.shape}; "
+                f"expected one value an example, {log_det.shape}"
+            )
         log_det = log_det + term.astype(log_det.dtype)
     return x, log_det
 
 
-def chain_inverse(bijections: Members, params: Sequence[Params], y: jax.Array,
-                  condition: Condition = None) -> tuple[jax.Array, jax.Array]:
+def chain_inverse(
+    bijections: Members, params: Sequence[Params], y: jax.Array, condition: Condition = None
+) -> tuple[jax.Array, jax.Array]:
     """Applies each inverse with its own params, last bijection first; returns (x, log_det (B,)).
 
     Arguments and errors are those of `chain_forward`.
@@ -77,8 +82,9 @@ def reversed_members(bijections: Members) -> tuple[Bijection, ...]:
     return tuple(bijection.inverted() for bijection in reversed(bijections))
 
 
-def chain_pullback(bijections: Members, params: Sequence[Params], y: jax.Array, condition: Condition,
-                   cotangents: Result) -> tuple[jax.Array, list[Params], jax.Array, Condition]:
+def chain_pullback(
+    bijections: Members, params: Sequence[Params], y: jax.Array, condition: Condition, cotangents: Result
+) -> tuple[jax.Array, list[Params], jax.Array, Condition]:
     """The backward pass of `chain_forward` from its output, as `Bijection.forward_pullback` has it."""
     g, g_log_det = cotangents
     g_params, g_condition = [], no_cotangent(condition)
@@ -91,8 +97,9 @@ def chain_pullback(bijections: Members, params: Sequence[Params], y: jax.Array, 
     return y, g_params[::-1], g, g_condition
 
 
-def _inverse_pullback(bijections: Members, params: Sequence[Params], x: jax.Array, condition: Condition,
-                      cotangents: Result) -> tuple[jax.Array, list[Params], jax.Array, Condition]:
+def _inverse_pullback(
+    bijections: Members, params: Sequence[Params], x: jax.Array, condition: Condition, cotangents: Result
+) -> tuple[jax.Array, list[Params], jax.Array, Condition]:
     y, g_params, *rest = chain_pullback(reversed_members(bijections), params[::-1], x, condition, cotangents)
     return y, g_params[::-1], *rest
 
@@ -115,14 +122,16 @@ def _rebuilding_bwd(bijections: Members, residuals: Any, cotangents: Result) -> 
 _rebuilding.defvjp(_rebuilding_fwd, _rebuilding_bwd)
 
 
-def _forward(bijections: Members, backward: str, params: Sequence[Params], x: jax.Array,
-             condition: Condition = None) -> tuple[jax.Array, jax.Array]:
+def _forward(
+    bijections: Members, backward: str, params: Sequence[Params], x: jax.Array, condition: Condition = None
+) -> tuple[jax.Array, jax.Array]:
     run = _rebuilding if backward == "rebuilt" else chain_forward
     return run(bijections, params, x, condition)
 
 
-def _inverse(bijections: Members, backward: str, params: Sequence[Params], y: jax.Array,
-             condition: Condition = None) -> tuple[jax.Array, jax.Array]:
+def _inverse(
+    bijections: Members, backward: str, params: Sequence[Params], y: jax.Array, condition: Condition = None
+) -> tuple[jax.Array, jax.Array]:
     return _forward(reversed_members(bijections), backward, params[::-1], y, condition)
 
 
@@ -162,8 +171,15 @@ def chain(*bijections: Bijection, backward: str = "stored") -> Bijection:
       ValueError: another `backward`.
     """
     backward = checked_backward(backward)
-    forward, inverse = (described(functools.partial(function, bijections, backward), public)
-                        for function, public in ((_forward, chain_forward), (_inverse, chain_inverse)))
-    return Bijection(functools.partial(_init, bijections), forward, inverse,
-                     functools.partial(chain_pullback, bijections), functools.partial(_inverse_pullback, bijections),
-                     functools.partial(_inverse_init, bijections))
+    forward, inverse = (
+        described(functools.partial(function, bijections, backward), public)
+        for function, public in ((_forward, chain_forward), (_inverse, chain_inverse))
+    )
+    return Bijection(
+        functools.partial(_init, bijections),
+        forward,
+        inverse,
+        functools.partial(chain_pullback, bijections),
+        functools.partial(_inverse_pullback, bijections),
+        functools.partial(_inverse_init, bijections),
+    )

@@ -8,6 +8,7 @@ Source: FusionINN (arXiv 2403.15769) eq. 1, after Dinh et al. 2016, "Density est
 A conditioner h is any function, never inverted; it gives the transformer's parameters one after the other, each for all
 channels: (s, t) for the affine one.
 """
+
 from __future__ import annotations
 
 import functools
@@ -64,10 +65,12 @@ class _Half(NamedTuple):
         channels, number = moving.shape[-1], self.transformer.parameters
         given = called(self.conditioner, params, seen, channels, condition=condition)
         if given.shape != (*moving.shape[:-1], number * channels):
-            raise ValueError(f"the conditioner gave {given.shape}; {number} parameters for {moving.shape} need "
-                             f"{(*moving.shape[:-1], number * channels)}")
+            raise ValueError(
+                f"the conditioner gave {given.shape}; {number} parameters for {moving.shape} need "
+                f"{(*moving.shape[:-1], number * channels)}"
+            )
         given = given.astype(moving.dtype)  # a bfloat16 conditioner must not lower the flow's own precision
-        return [given[..., i * channels:(i + 1) * channels] for i in range(number)]
+        return [given[..., i * channels : (i + 1) * channels] for i in range(number)]
 
 
 def _checked(x: jax.Array) -> jax.Array:
@@ -95,8 +98,9 @@ def _pullback(half: _Half, params: Params, y: jax.Array, condition: Condition, c
     """The backward pass from the output; the conditioner, which sees what did not move, is evaluated once."""
     parts = half.parts(y)
     (moved, seen), (g_moved, g_seen) = parts.separated(y), parts.separated(cotangents[0])
-    raw, pull_raw = jax.vjp(lambda params, seen, condition: half.raw(params, seen, moved, condition),
-                            params, seen, condition)
+    raw, pull_raw = jax.vjp(
+        lambda params, seen, condition: half.raw(params, seen, moved, condition), params, seen, condition
+    )
     moving, _ = half.transformer.inverse(raw, moved)
     g_raw, g_moving = jax.vjp(functools.partial(_moved, half, parts), raw, moving)[1]((g_moved, cotangents[1]))
     g_params, g_through, g_condition = pull_raw(g_raw)
@@ -107,16 +111,25 @@ def _inverse_pullback(half: _Half, params: Params, x: jax.Array, condition: Cond
     return _pullback(half.inverted(), params, x, condition, cotangents)
 
 
-def _init(half: _Half, conditioner_init: ConditionerInit, key: jax.Array, x: jax.Array,
-          condition: Condition = None) -> Params:
+def _init(
+    half: _Half, conditioner_init: ConditionerInit, key: jax.Array, x: jax.Array, condition: Condition = None
+) -> Params:
     x = _checked(x)
     moving, seen = half.parts(x).separated(x)
     return called(conditioner_init, key, seen, moving.shape[-1], condition=condition)
 
 
-def half_coupling_forward(params: Params, x: jax.Array, conditioner: Conditioner, *, condition: Condition = None,
-                          clamp: float | None = CLAMP, split: Split = None, swap: bool = False,
-                          transformer: Transformer | None = None) -> tuple[jax.Array, jax.Array]:
+def half_coupling_forward(
+    params: Params,
+    x: jax.Array,
+    conditioner: Conditioner,
+    *,
+    condition: Condition = None,
+    clamp: float | None = CLAMP,
+    split: Split = None,
+    swap: bool = False,
+    transformer: Transformer | None = None,
+) -> tuple[jax.Array, jax.Array]:
     """The one-sided coupling of (B, ..., C); the first part moves and the conditioner sees the rest.
 
     Args:
@@ -130,49 +143,76 @@ def half_coupling_forward(params: Params, x: jax.Array, conditioner: Conditioner
     return _forward(_Half(conditioner, transformer or affine(clamp), split, swap), params, x, condition)
 
 
-def half_coupling_inverse(params: Params, y: jax.Array, conditioner: Conditioner, *, condition: Condition = None,
-                          clamp: float | None = CLAMP, split: Split = None, swap: bool = False,
-                          transformer: Transformer | None = None) -> tuple[jax.Array, jax.Array]:
+def half_coupling_inverse(
+    params: Params,
+    y: jax.Array,
+    conditioner: Conditioner,
+    *,
+    condition: Condition = None,
+    clamp: float | None = CLAMP,
+    split: Split = None,
+    swap: bool = False,
+    transformer: Transformer | None = None,
+) -> tuple[jax.Array, jax.Array]:
     """The exact inverse of `half_coupling_forward`, same arguments; returns (x, log_det of ∂x/∂y)."""
     return _inverse(_Half(conditioner, transformer or affine(clamp), split, swap), params, y, condition)
 
 
-def half_coupling(conditioner: Conditioner, conditioner_init: ConditionerInit = no_conditioner_params, *,
-                  clamp: float | None = CLAMP, split: Split = None, swap: bool = False,
-                  transformer: Transformer | None = None) -> Bijection:
-    """A one-sided coupling as a Bijection; its params are the conditioner's. Arguments as for `coupling`, and `swap`.
-    """
+def half_coupling(
+    conditioner: Conditioner,
+    conditioner_init: ConditionerInit = no_conditioner_params,
+    *,
+    clamp: float | None = CLAMP,
+    split: Split = None,
+    swap: bool = False,
+    transformer: Transformer | None = None,
+) -> Bijection:
+    """A one-sided coupling as a Bijection; its params are the conditioner's. Arguments as for `coupling`, and `swap`."""
     half = _Half(conditioner, transformer or affine(clamp), split, swap)
-    return Bijection(functools.partial(_init, half, conditioner_init),
-                     described(functools.partial(_forward, half), half_coupling_forward),
-                     described(functools.partial(_inverse, half), half_coupling_inverse),
-                     functools.partial(_pullback, half), functools.partial(_inverse_pullback, half))
+    return Bijection(
+        functools.partial(_init, half, conditioner_init),
+        described(functools.partial(_forward, half), half_coupling_forward),
+        described(functools.partial(_inverse, half), half_coupling_inverse),
+        functools.partial(_pullback, half),
+        functools.partial(_inverse_pullback, half),
+    )
 
 
 Sides = tuple[Bijection, ...]
 NAMES = ("subnet2", "subnet1")  # of the conditioners' params, in the order of the two sides
 
 
-def _sides_forward(sides: Sides, names: tuple[str, ...], params: Params, x: jax.Array,
-                   condition: Condition = None) -> Result:
+def _sides_forward(
+    sides: Sides, names: tuple[str, ...], params: Params, x: jax.Array, condition: Condition = None
+) -> Result:
     return chain_forward(sides, [params[name] for name in names], x, condition)
 
 
-def _sides_pullback(sides: Sides, names: tuple[str, ...], params: Params, y: jax.Array, condition: Condition,
-                    cotangents: Result) -> Any:
+def _sides_pullback(
+    sides: Sides, names: tuple[str, ...], params: Params, y: jax.Array, condition: Condition, cotangents: Result
+) -> Any:
     x, g_params, *rest = chain_pullback(sides, [params[name] for name in names], y, condition, cotangents)
     return x, dict(zip(names, g_params, strict=True)), *rest
 
 
 def _sides_init(sides: Sides, key: jax.Array, x: jax.Array, condition: Condition = None) -> Params:
     key1, key2 = jax.random.split(key)  # subnet1's is the first
-    return {name: called(side.init, own_key, x, condition=condition)
-            for name, side, own_key in zip(NAMES, sides, (key2, key1), strict=True)}
+    return {
+        name: called(side.init, own_key, x, condition=condition)
+        for name, side, own_key in zip(NAMES, sides, (key2, key1), strict=True)
+    }
 
 
-def coupling_forward(params: Params, x: jax.Array, conditioner: Conditioner, *, condition: Condition = None,
-                     clamp: float | None = CLAMP, split: Split = None,
-                     transformer: Transformer | None = None) -> tuple[jax.Array, jax.Array]:
+def coupling_forward(
+    params: Params,
+    x: jax.Array,
+    conditioner: Conditioner,
+    *,
+    condition: Condition = None,
+    clamp: float | None = CLAMP,
+    split: Split = None,
+    transformer: Transformer | None = None,
+) -> tuple[jax.Array, jax.Array]:
     """The two-sided coupling of (B, ..., C), C ≥ 2.
 
     Args:
@@ -195,16 +235,29 @@ def coupling_forward(params: Params, x: jax.Array, conditioner: Conditioner, *, 
     return both.forward(params, x, condition)
 
 
-def coupling_inverse(params: Params, y: jax.Array, conditioner: Conditioner, *, condition: Condition = None,
-                     clamp: float | None = CLAMP, split: Split = None,
-                     transformer: Transformer | None = None) -> tuple[jax.Array, jax.Array]:
+def coupling_inverse(
+    params: Params,
+    y: jax.Array,
+    conditioner: Conditioner,
+    *,
+    condition: Condition = None,
+    clamp: float | None = CLAMP,
+    split: Split = None,
+    transformer: Transformer | None = None,
+) -> tuple[jax.Array, jax.Array]:
     """The exact inverse of `coupling_forward`, same arguments; returns (x, log_det of ∂x/∂y)."""
     both = coupling(conditioner, clamp=clamp, split=split, transformer=transformer)
     return both.inverse(params, y, condition)
 
 
-def coupling(conditioner: Conditioner, conditioner_init: ConditionerInit = no_conditioner_params, *,
-             clamp: float | None = CLAMP, split: Split = None, transformer: Transformer | None = None) -> Bijection:
+def coupling(
+    conditioner: Conditioner,
+    conditioner_init: ConditionerInit = no_conditioner_params,
+    *,
+    clamp: float | None = CLAMP,
+    split: Split = None,
+    transformer: Transformer | None = None,
+) -> Bijection:
     """A two-sided coupling as a Bijection: two one-sided ones, each part moving once.
 
     Args:
@@ -215,11 +268,15 @@ def coupling(conditioner: Conditioner, conditioner_init: ConditionerInit = no_co
       split: what the first part is, see `parts.Split`.
       transformer: what happens to each element; None: `affine(clamp)`.
     """
-    sides = tuple(half_coupling(conditioner, conditioner_init, clamp=clamp, split=split, swap=swap,
-                                transformer=transformer) for swap in (False, True))
+    sides = tuple(
+        half_coupling(conditioner, conditioner_init, clamp=clamp, split=split, swap=swap, transformer=transformer)
+        for swap in (False, True)
+    )
     back = reversed_members(sides)
-    return Bijection(functools.partial(_sides_init, sides),
-                     described(functools.partial(_sides_forward, sides, NAMES), coupling_forward),
-                     described(functools.partial(_sides_forward, back, NAMES[::-1]), coupling_inverse),
-                     functools.partial(_sides_pullback, sides, NAMES),
-                     functools.partial(_sides_pullback, back, NAMES[::-1]))
+    return Bijection(
+        functools.partial(_sides_init, sides),
+        described(functools.partial(_sides_forward, sides, NAMES), coupling_forward),
+        described(functools.partial(_sides_forward, back, NAMES[::-1]), coupling_inverse),
+        functools.partial(_sides_pullback, sides, NAMES),
+        functools.partial(_sides_pullback, back, NAMES[::-1]),
+    )

@@ -2,6 +2,7 @@
 
 Source: Rezende & Mohamed 2015, "Variational inference with normalizing flows", eqs. 5-7.
 """
+
 from __future__ import annotations
 
 import functools
@@ -61,12 +62,15 @@ def uniform(low: float = 0.0, high: float = 1.0) -> Base:
     """
     if not low < high:
         raise ValueError(f"uniform needs low < high; got {low} and {high}")
-    return Base(functools.partial(_sum_of, functools.partial(_uniform, low, high)),
-                functools.partial(jax.random.uniform, minval=low, maxval=high))
+    return Base(
+        functools.partial(_sum_of, functools.partial(_uniform, low, high)),
+        functools.partial(jax.random.uniform, minval=low, maxval=high),
+    )
 
 
-def flow_log_prob(flow: Bijection, params: Params, x: jax.Array, condition: Condition = None, *,
-                  base: Base | None = None) -> jax.Array:
+def flow_log_prob(
+    flow: Bijection, params: Params, x: jax.Array, condition: Condition = None, *, base: Base | None = None
+) -> jax.Array:
     """The log-density of (B, ...) data under a flow, (B,), float32 at least.
 
     Args:
@@ -84,15 +88,30 @@ def flow_log_prob(flow: Bijection, params: Params, x: jax.Array, condition: Cond
     return (base or normal()).log_prob(y) + log_det
 
 
-def sample(flow: Bijection, params: Params, shape: tuple[int, ...], condition: Condition = None, *, key: jax.Array,
-           base: Base | None = None, dtype: Any = jnp.float32) -> jax.Array:
+def sample(
+    flow: Bijection,
+    params: Params,
+    shape: tuple[int, ...],
+    condition: Condition = None,
+    *,
+    key: jax.Array,
+    base: Base | None = None,
+    dtype: Any = jnp.float32,
+) -> jax.Array:
     """Draws from a flow. Arguments as for `sample_and_log_prob`."""
     return sample_and_log_prob(flow, params, shape, condition, key=key, base=base, dtype=dtype)[0]
 
 
-def sample_and_log_prob(flow: Bijection, params: Params, shape: tuple[int, ...], condition: Condition = None, *,
-                        key: jax.Array, base: Base | None = None,
-                        dtype: Any = jnp.float32) -> tuple[jax.Array, jax.Array]:
+def sample_and_log_prob(
+    flow: Bijection,
+    params: Params,
+    shape: tuple[int, ...],
+    condition: Condition = None,
+    *,
+    key: jax.Array,
+    base: Base | None = None,
+    dtype: Any = jnp.float32,
+) -> tuple[jax.Array, jax.Array]:
     """Draws from a flow, and their log-densities, by one pass of the inverse.
 
     Args:

@@ -5,6 +5,7 @@ Forward: (B, H, W, C) -> (B, H/2, W/2, 4C); for each input channel in turn, with
 row, along the column and along the diagonal. Inverse: back. log-det = 0: the transform is orthonormal.
 Source: Ardizzone et al. 2019, "Guided image generation with conditional invertible neural networks", section 3.3.
 """
+
 from __future__ import annotations
 
 import jax

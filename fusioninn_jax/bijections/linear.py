@@ -4,6 +4,7 @@
 rotated so that the mean stands at `position`. The matrix has determinant ±1, so log-det = 0.
 `rescale`: y = scale · (x - offset); log-det = (elements) · log |scale|.
 """
+
 from __future__ import annotations
 
 import functools
@@ -59,8 +60,9 @@ def mean_difference_inverse(y: jax.Array, *, position: int = 0) -> tuple[jax.Arr
 
 def mean_difference(position: int = 0) -> Bijection:
     """Mean and differences as a Bijection without parameters; of two channels Haar's transform, unscaled."""
-    return parameterless(bound(mean_difference_forward, position=position),
-                         bound(mean_difference_inverse, position=position))
+    return parameterless(
+        bound(mean_difference_forward, position=position), bound(mean_difference_inverse, position=position)
+    )
 
 
 def rescale_forward(x: jax.Array, *, scale: float, offset: float = 0.0) -> tuple[jax.Array, jax.Array]:
@@ -97,5 +99,6 @@ def rescale(scale: float, offset: float = 0.0) -> Bijection:
     """
     if not scale or not math.isfinite(scale):
         raise ValueError(f"rescale takes a finite scale that is not 0; got {scale}")
-    return parameterless(bound(rescale_forward, scale=scale, offset=offset),
-                         bound(rescale_inverse, scale=scale, offset=offset))
+    return parameterless(
+        bound(rescale_forward, scale=scale, offset=offset), bound(rescale_inverse, scale=scale, offset=offset)
+    )

@@ -7,6 +7,7 @@ Beyond the images of 0 and 1 both go on as straight lines of the same slope. A s
 float32 the inverse could not tell its values apart: round trips through deep flows then miss by 1e-1.
 Source: Dinh et al. 2016, "Density estimation using Real NVP", section 4.1 (there α = 0.05, one side, no tails).
 """
+
 from __future__ import annotations
 
 import math

@@ -5,6 +5,7 @@ permutation P, L lower triangular with unit diagonal, U strictly upper triangula
 Source: Kingma & Dhariwal 2018, "Glow", section 3.2, eqs. 10-11.
 `orthogonal`: W = (I - A)(I + A)⁻¹ with A = S - Sᵀ (Cayley), so W⁻¹ = Wᵀ and log-det = 0.
 """
+
 from __future__ import annotations
 
 import math
@@ -14,16 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import solve_triangular
 
-from fusioninn_jax.bijections.base import (
-    Bijection,
-    Condition,
-    Params,
-    bound,
-    checked,
-    each,
-    log_det_dtype,
-    no_log_det,
-)
+from fusioninn_jax.bijections.base import Bijection, Condition, Params, bound, checked, each, log_det_dtype, no_log_det
 from fusioninn_jax.bijections.permutation import Order, checked_order, permutation_forward, permutation_inverse
 
 START = 0.1  # standard deviation of the triangles, times 1/√C, and of S
@@ -53,8 +45,9 @@ def _order(order: Order | None, channels: int) -> np.ndarray:
     return np.arange(channels)[::-1] if order is None else checked_order(order, channels)
 
 
-def convolution1x1_forward(params: Params, x: jax.Array, condition: Condition = None, *,
-                           order: Order | None = None) -> tuple[jax.Array, jax.Array]:
+def convolution1x1_forward(
+    params: Params, x: jax.Array, condition: Condition = None, *, order: Order | None = None
+) -> tuple[jax.Array, jax.Array]:
     """y = P L (U + diag(exp(log_s))) x on (B, ..., C); returns (y, log_det (B,)).
 
     Args:
@@ -74,8 +67,9 @@ def convolution1x1_forward(params: Params, x: jax.Array, condition: Condition = 
     return permutation_forward(_order(order, x.shape[-1]), product)[0], log_det
 
 
-def convolution1x1_inverse(params: Params, y: jax.Array, condition: Condition = None, *,
-                           order: Order | None = None) -> tuple[jax.Array, jax.Array]:
+def convolution1x1_inverse(
+    params: Params, y: jax.Array, condition: Condition = None, *, order: Order | None = None
+) -> tuple[jax.Array, jax.Array]:
     """The inverse of `convolution1x1_forward`, same arguments; returns (x, log_det of ∂x/∂y)."""
     del condition
     y = _channels("convolution1x1", params["log_s"], y)
@@ -95,8 +89,9 @@ def _convolution1x1_init(key: jax.Array, x: jax.Array, condition: Condition = No
 def convolution1x1(order: Order | None = None) -> Bijection:
     """An invertible 1x1 convolution (a dense layer, of vectors) as a Bijection; starts near the permutation `order`,
     by default the reversal of the channels."""
-    return Bijection(_convolution1x1_init, bound(convolution1x1_forward, order=order),
-                     bound(convolution1x1_inverse, order=order))
+    return Bijection(
+        _convolution1x1_init, bound(convolution1x1_forward, order=order), bound(convolution1x1_inverse, order=order)
+    )
 
 
 def _rotation(params: Params, x: jax.Array) -> jax.Array:

@@ -2,6 +2,7 @@
 
 A split is what a user writes; `parts_of` makes of it, for arrays of a shape, the parts: channels, or a mask.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ class Channels(NamedTuple):
     def separated(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """What moves and what is seen of (B, ..., C)."""
         ordered, _ = permutation_forward(self.order, x)
-        return ordered[..., :self.number], ordered[..., self.number:]
+        return ordered[..., : self.number], ordered[..., self.number :]
 
     def joined(self, moving: jax.Array, seen: jax.Array) -> jax.Array:
         """Undoes `separated`."""

@@ -4,6 +4,7 @@ Forward: output channel i is input channel permutation[i]; log-det = 0. Inverse:
 The permutation is configuration, not a parameter: it is never trained.
 Source: FusionINN (arXiv 2403.15769) section 2.2.
 """
+
 from __future__ import annotations
 
 import functools
@@ -55,7 +56,7 @@ def permutation_forward(permutation: Order, x: jax.Array) -> tuple[jax.Array, ja
     runs = np.split(order, np.flatnonzero(np.diff(order) != 1) + 1)
     if len(runs) > MOST_RUNS:
         return _by_gather(order, x), no_log_det(x)
-    return jnp.concatenate([x[..., run[0]:run[-1] + 1] for run in runs], axis=-1), no_log_det(x)
+    return jnp.concatenate([x[..., run[0] : run[-1] + 1] for run in runs], axis=-1), no_log_det(x)
 
 
 def permutation_inverse(permutation: Order, y: jax.Array) -> tuple[jax.Array, jax.Array]:

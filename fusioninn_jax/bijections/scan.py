@@ -3,6 +3,7 @@
 Forward: block after block; log-det = sum of theirs. Inverse: the last one first. The params are the block's with a
 leading axis of n. `backward` is as in `chain`: `stored` keeps what every repetition needs, `rebuilt` the output alone.
 """
+
 from __future__ import annotations
 
 import functools
@@ -28,8 +29,15 @@ from fusioninn_jax.bijections.base import (
 from fusioninn_jax.bijections.chain import checked_backward
 
 
-def scan_forward(block: Bijection, params: Params, x: jax.Array, condition: Condition = None, *,
-                 count: int | None = None, reverse: bool = False) -> tuple[jax.Array, jax.Array]:
+def scan_forward(
+    block: Bijection,
+    params: Params,
+    x: jax.Array,
+    condition: Condition = None,
+    *,
+    count: int | None = None,
+    reverse: bool = False,
+) -> tuple[jax.Array, jax.Array]:
     """Applies `block` with each of the stacked params in turn; returns (y, log_det (B,)).
 
     Args:
@@ -44,11 +52,13 @@ def scan_forward(block: Bijection, params: Params, x: jax.Array, condition: Cond
       TypeError: `x` holds integers.
       ValueError: a block that changes the shape, or what the block refuses.
     """
+
     def step(x: jax.Array, own: Params) -> Result:
         y, log_det = called(block.forward, own, x, condition=condition)
         if y.shape != x.shape or y.dtype != x.dtype:
-            raise ValueError(f"scan takes a block that keeps shape and type; it made {y.dtype}{y.shape} of "
-                             f"{x.dtype}{x.shape}")
+            raise ValueError(
+                f"scan takes a block that keeps shape and type; it made {y.dtype}{y.shape} of {x.dtype}{x.shape}"
+            )
         return y, each(log_det, x)
 
     x = checked("scan", x, "(B, ...)", lambda shape: True)
@@ -56,15 +66,18 @@ def scan_forward(block: Bijection, params: Params, x: jax.Array, condition: Cond
     return y, log_dets.sum(0, dtype=log_det_dtype(x))
 
 
-def scan_inverse(block: Bijection, params: Params, y: jax.Array, condition: Condition = None, *,
-                 count: int | None = None) -> tuple[jax.Array, jax.Array]:
+def scan_inverse(
+    block: Bijection, params: Params, y: jax.Array, condition: Condition = None, *, count: int | None = None
+) -> tuple[jax.Array, jax.Array]:
     """The inverse of `scan_forward`, same arguments; returns (x, log_det of ∂x/∂y)."""
     return scan_forward(block.inverted(), params, y, condition, count=count, reverse=True)
 
 
-def _pullback(block: Bijection, count: int, reverse: bool, params: Params, y: jax.Array, condition: Condition,
-              cotangents: Result) -> tuple[jax.Array, Params, jax.Array, Condition]:
+def _pullback(
+    block: Bijection, count: int, reverse: bool, params: Params, y: jax.Array, condition: Condition, cotangents: Result
+) -> tuple[jax.Array, Params, jax.Array, Condition]:
     """The backward pass from the output, as `Bijection.forward_pullback` has it."""
+
     def step(carry: Any, own: Params) -> tuple[Any, Params]:
         y, g, g_condition = carry
         x, g_own, g, g_term = pulled_back(block, own, y, condition, (g, cotangents[1]))
@@ -84,13 +97,15 @@ def _floating(tree: Condition) -> list[jax.Array]:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
-def _rebuilding(block: Bijection, count: int, reverse: bool, params: Params, x: jax.Array,
-                condition: Condition) -> Result:
+def _rebuilding(
+    block: Bijection, count: int, reverse: bool, params: Params, x: jax.Array, condition: Condition
+) -> Result:
     return scan_forward(block, params, x, condition, count=count, reverse=reverse)
 
 
-def _rebuilding_fwd(block: Bijection, count: int, reverse: bool, params: Params, x: jax.Array,
-                    condition: Condition) -> Any:
+def _rebuilding_fwd(
+    block: Bijection, count: int, reverse: bool, params: Params, x: jax.Array, condition: Condition
+) -> Any:
     y, log_det = scan_forward(block, params, x, condition, count=count, reverse=reverse)
     return (y, log_det), (params, y, condition)
 
@@ -103,18 +118,27 @@ def _rebuilding_bwd(block: Bijection, count: int, reverse: bool, residuals: Any,
 _rebuilding.defvjp(_rebuilding_fwd, _rebuilding_bwd)
 
 
-def _run(block: Bijection, count: int, backward: str, reverse: bool, params: Params, x: jax.Array,
-         condition: Condition = None) -> Result:
+def _run(
+    block: Bijection,
+    count: int,
+    backward: str,
+    reverse: bool,
+    params: Params,
+    x: jax.Array,
+    condition: Condition = None,
+) -> Result:
     if backward == "rebuilt":
         return _rebuilding(block, count, reverse, params, x, condition)
     return scan_forward(block, params, x, condition, count=count, reverse=reverse)
 
 
-def _init(block: Bijection, count: int, reverse: bool, key: jax.Array, x: jax.Array,
-          condition: Condition = None) -> Params:
+def _init(
+    block: Bijection, count: int, reverse: bool, key: jax.Array, x: jax.Array, condition: Condition = None
+) -> Params:
     def step(x: jax.Array, key: jax.Array) -> tuple[jax.Array, Params]:
         own = called(block.init, key, x, condition=condition)
         return called(block.forward, own, x, condition=condition)[0], own
+
     return jax.lax.scan(step, jnp.asarray(x), jax.random.split(key, count), reverse=reverse)[1]
 
 
@@ -135,8 +159,11 @@ def scan(block: Bijection, count: int, *, backward: str = "stored") -> Bijection
     if count < 1:
         raise ValueError(f"scan repeats a block at least once; got {count}")
     back = block.inverted()
-    return Bijection(functools.partial(_init, block, count, False),
-                     described(functools.partial(_run, block, count, backward, False), scan_forward),
-                     described(functools.partial(_run, back, count, backward, True), scan_inverse),
-                     functools.partial(_pullback, block, count, False), functools.partial(_pullback, back, count, True),
-                     functools.partial(_init, back, count, True))
+    return Bijection(
+        functools.partial(_init, block, count, False),
+        described(functools.partial(_run, block, count, backward, False), scan_forward),
+        described(functools.partial(_run, back, count, backward, True), scan_inverse),
+        functools.partial(_pullback, block, count, False),
+        functools.partial(_pullback, back, count, True),
+        functools.partial(_init, back, count, True),
+    )

@@ -6,6 +6,7 @@ the multi-scale architecture; what leaves is conditioned on what stays by a `hal
 log-det = 0, 0, and that of `inner`.
 Source: Dinh et al. 2016, "Density estimation using Real NVP", section 3.6.
 """
+
 from __future__ import annotations
 
 import functools
@@ -65,8 +66,9 @@ def reshape(before: Shape, after: Shape) -> Bijection:
     """
     if math.prod(before) != math.prod(after):
         raise ValueError(f"reshape cannot make {after} of {before}: the sizes differ")
-    return parameterless(bound(reshape_forward, before=before, after=after),
-                         bound(reshape_forward, before=after, after=before))
+    return parameterless(
+        bound(reshape_forward, before=before, after=after), bound(reshape_forward, before=after, after=before)
+    )
 
 
 def _parts(split: Split, shape: Shape) -> Channels:
@@ -80,8 +82,9 @@ def _flat(x: jax.Array) -> jax.Array:
     return x.reshape(x.shape[0], math.prod(x.shape[1:]))
 
 
-def split_forward(inner: Bijection, params: Params, x: jax.Array, condition: Condition = None, *, shape: Shape,
-                  split: Split = None) -> tuple[jax.Array, jax.Array]:
+def split_forward(
+    inner: Bijection, params: Params, x: jax.Array, condition: Condition = None, *, shape: Shape, split: Split = None
+) -> tuple[jax.Array, jax.Array]:
     """(B, *shape) -> (B, D): the channels that leave, then what `inner` made of the others; returns (y, log_det).
 
     Args:
@@ -102,8 +105,9 @@ def split_forward(inner: Bijection, params: Params, x: jax.Array, condition: Con
     return jnp.concatenate([_flat(leaves), _flat(y)], -1), log_det
 
 
-def split_inverse(inner: Bijection, params: Params, y: jax.Array, condition: Condition = None, *, shape: Shape,
-                  split: Split = None) -> tuple[jax.Array, jax.Array]:
+def split_inverse(
+    inner: Bijection, params: Params, y: jax.Array, condition: Condition = None, *, shape: Shape, split: Split = None
+) -> tuple[jax.Array, jax.Array]:
     """The inverse of `split_forward`, same arguments; returns (x, log_det of ∂x/∂y)."""
     size = math.prod(shape)
     y = checked("the inverse of split", y, f"(B, {size})", lambda got: got[1:] == (size,))
@@ -111,13 +115,14 @@ def split_inverse(inner: Bijection, params: Params, y: jax.Array, condition: Con
     number = size // shape[-1] * parts.number
     stays = jax.ShapeDtypeStruct((y.shape[0], *shape[:-1], parts.number), y.dtype)
     made, _ = jax.eval_shape(functools.partial(called, inner.forward), params, stays, condition=condition)
-    x, log_det = called(inner.inverse, params, y[:, size - number:].reshape(made.shape), condition=condition)
-    leaves = y[:, :size - number].reshape(y.shape[0], *shape[:-1], shape[-1] - parts.number)
+    x, log_det = called(inner.inverse, params, y[:, size - number :].reshape(made.shape), condition=condition)
+    leaves = y[:, : size - number].reshape(y.shape[0], *shape[:-1], shape[-1] - parts.number)
     return parts.joined(x, leaves), log_det
 
 
-def _split_init(inner: Bijection, shape: Shape, split: Split, key: jax.Array, x: jax.Array,
-                condition: Condition = None) -> Params:
+def _split_init(
+    inner: Bijection, shape: Shape, split: Split, key: jax.Array, x: jax.Array, condition: Condition = None
+) -> Params:
     return called(inner.init, key, _parts(split, shape).separated(x)[0], condition=condition)
 
 
@@ -133,6 +138,8 @@ def split(inner: Bijection, shape: Shape, *, split: Split = None) -> Bijection:
       ValueError: a split that does not fit the shape.
     """
     _parts(split, shape)
-    forward, inverse = (described(functools.partial(function, inner, shape=shape, split=split), function)
-                        for function in (split_forward, split_inverse))
+    forward, inverse = (
+        described(functools.partial(function, inner, shape=shape, split=split), function)
+        for function in (split_forward, split_inverse)
+    )
     return Bijection(functools.partial(_split_init, inner, shape, split), forward, inverse)

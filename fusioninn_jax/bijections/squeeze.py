@@ -4,6 +4,7 @@ Forward: (B, H, W, C) -> (B, H/2, W/2, 4C); for each input channel in turn, its 
 Inverse: back. log-det = 0: only the order of the elements changes.
 Source: Dinh et al. 2016, "Density estimation using Real NVP", section 3.6; channel order of FrEIA's downsampling.
 """
+
 from __future__ import annotations
 
 import jax

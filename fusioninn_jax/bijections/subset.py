@@ -4,6 +4,7 @@ Forward: y[..., channels] = f(x[..., channels]), all other channels of y are tho
 and moves are those channels alone, so it costs what they cost: of Haar coefficients for example the means, an image of
 its own at a quarter of the size, which a small flow can take further down the pyramid.
 """
+
 from __future__ import annotations
 
 import jax
@@ -14,19 +15,25 @@ from fusioninn_jax.bijections.base import Bijection, Condition, Params, Result, 
 
 
 def _checked(channels: tuple[int, ...], x: jax.Array) -> jax.Array:
-    return checked("on_channels", x, f"(B, ..., C) with C > {max(channels)}",
-                   lambda shape: len(shape) > 1 and shape[-1] > max(channels))
+    return checked(
+        "on_channels",
+        x,
+        f"(B, ..., C) with C > {max(channels)}",
+        lambda shape: len(shape) > 1 and shape[-1] > max(channels),
+    )
 
 
-def _applied(direction: str, inner: Bijection, channels: tuple[int, ...], params: Params, x: jax.Array,
-             condition: Condition) -> Result:
+def _applied(
+    direction: str, inner: Bijection, channels: tuple[int, ...], params: Params, x: jax.Array, condition: Condition
+) -> Result:
     x, places = _checked(channels, x), np.array(channels)
     chosen, log_det = called(getattr(inner, direction), params, x[..., places], condition=condition)
     return x.at[..., places].set(chosen), log_det
 
 
-def on_channels_forward(params: Params, x: jax.Array, condition: Condition = None, *, inner: Bijection,
-                        channels: tuple[int, ...]) -> Result:
+def on_channels_forward(
+    params: Params, x: jax.Array, condition: Condition = None, *, inner: Bijection, channels: tuple[int, ...]
+) -> Result:
     """`inner` on the chosen channels of (B, ..., C), the identity on the others.
 
     Args:
@@ -46,14 +53,16 @@ def on_channels_forward(params: Params, x: jax.Array, condition: Condition = Non
     return _applied("forward", inner, channels, params, x, condition)
 
 
-def on_channels_inverse(params: Params, y: jax.Array, condition: Condition = None, *, inner: Bijection,
-                        channels: tuple[int, ...]) -> Result:
+def on_channels_inverse(
+    params: Params, y: jax.Array, condition: Condition = None, *, inner: Bijection, channels: tuple[int, ...]
+) -> Result:
     """The inverse of `on_channels_forward`; arguments and errors as there."""
     return _applied("inverse", inner, channels, params, y, condition)
 
 
-def _init(key: jax.Array, x: jax.Array, condition: Condition = None, *, inner: Bijection,
-          channels: tuple[int, ...]) -> Params:
+def _init(
+    key: jax.Array, x: jax.Array, condition: Condition = None, *, inner: Bijection, channels: tuple[int, ...]
+) -> Params:
     return called(inner.init, key, jnp.asarray(_checked(channels, x))[..., np.array(channels)], condition=condition)
 
 
@@ -66,5 +75,6 @@ def on_channels(inner: Bijection, channels: tuple[int, ...]) -> Bijection:
     if not channels or len(set(channels)) < len(channels) or min(channels) < 0:
         raise ValueError(f"on_channels takes distinct channels, 0 or above; got {channels}")
     settings = {"inner": inner, "channels": tuple(channels)}
-    return Bijection(bound(_init, **settings), bound(on_channels_forward, **settings),
-                     bound(on_channels_inverse, **settings))
+    return Bijection(
+        bound(_init, **settings), bound(on_channels_forward, **settings), bound(on_channels_inverse, **settings)
+    )

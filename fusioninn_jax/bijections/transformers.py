@@ -5,6 +5,7 @@ of the shape of `u`, any real values; they return the transformed values and, in
 least. All-zero `raw` should leave `u` as it is, so that a flow can start as the identity. Functions of a module, with
 `functools.partial` for configuration, so that flows pickle.
 """
+
 from __future__ import annotations
 
 import functools
@@ -25,8 +26,18 @@ ATAN_SLOPE = 0.636
 LEAST = 1e-3  # width, height and slope of a spline's bin, as shares of the interval and of 1
 
 # atan(t) / t for t in [0, 1] as a polynomial of t², interpolated at Chebyshev points; in float32 within 1.7e-7 of atan
-_ATAN = (1.0, -0.33333278, 0.19998075, -0.14260016, 0.10932341, -0.08349725, 0.05708956, -0.030351864, 0.01048765,
-         -0.0017011701)
+_ATAN = (
+    1.0,
+    -0.33333278,
+    0.19998075,
+    -0.14260016,
+    0.10932341,
+    -0.08349725,
+    0.05708956,
+    -0.030351864,
+    0.01048765,
+    -0.0017011701,
+)
 
 
 class Transformer(NamedTuple):
@@ -143,16 +154,18 @@ def _bins(raw: Raw, bins: int, bound: float) -> tuple[jax.Array, jax.Array, jax.
     """Knots on both axes and the slopes at them, (K + 1, ...) each, float32 at least."""
     stacked = jnp.stack([part.astype(log_det_dtype(part)) for part in raw])
     one = jnp.ones_like(stacked[:1])  # the slope of the straight lines beyond the interval
-    inner = LEAST + jax.nn.softplus(stacked[2 * bins:] + math.log(math.expm1(1 - LEAST)))
-    return _knots(stacked[:bins], bound), _knots(stacked[bins:2 * bins], bound), jnp.concatenate([one, inner, one])
+    inner = LEAST + jax.nn.softplus(stacked[2 * bins :] + math.log(math.expm1(1 - LEAST)))
+    return _knots(stacked[:bins], bound), _knots(stacked[bins : 2 * bins], bound), jnp.concatenate([one, inner, one])
 
 
 def _bin_of(value: jax.Array, edges: jax.Array, xs: jax.Array, ys: jax.Array, slopes: jax.Array) -> _Bin:
     """The bin whose `edges` have `value` between them."""
     not_below = (value[None] >= edges[:-1]).at[0].set(True)
     not_above = (value[None] < edges[1:]).at[-1].set(True)
+
     def at(of_bins: jax.Array) -> jax.Array:  # a sum, not a gather: on a CPU autodiff of a gather is a slow loop
         return jnp.where(not_below & not_above, of_bins, 0).sum(0)
+
     x, y = at(xs[:-1]), at(ys[:-1])
     return _Bin(x, y, at(xs[1:]) - x, at(ys[1:]) - y, at(slopes[:-1]), at(slopes[1:]))
 
@@ -160,7 +173,7 @@ def _bin_of(value: jax.Array, edges: jax.Array, xs: jax.Array, ys: jax.Array, sl
 def _log_slope(own: _Bin, share: jax.Array) -> jax.Array:
     """log dv/du at the share of the bin's width: eq. 5."""
     slope, rest = own.height / own.width, share * (1 - share)
-    top = own.slope1 * share**2 + 2 * slope * rest + own.slope0 * (1 - share)**2
+    top = own.slope1 * share**2 + 2 * slope * rest + own.slope0 * (1 - share) ** 2
     below = slope + (own.slope0 + own.slope1 - 2 * slope) * rest
     return 2 * jnp.log(slope) + jnp.log(top) - 2 * jnp.log(below)
 
@@ -208,5 +221,6 @@ def rational_quadratic(bins: int = 8, bound: float = 4.0) -> Transformer:
     """
     if not 2 <= bins <= 500 or not bound > 0:
         raise ValueError(f"a spline takes 2 to 500 bins and a bound above 0; got {bins} and {bound}")
-    return Transformer(3 * bins - 1, functools.partial(_spline_forward, bins, bound),
-                       functools.partial(_spline_inverse, bins, bound))
+    return Transformer(
+        3 * bins - 1, functools.partial(_spline_forward, bins, bound), functools.partial(_spline_inverse, bins, bound)
+    )

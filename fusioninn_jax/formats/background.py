@@ -6,6 +6,7 @@ brain, so that what follows can scale by minimum and maximum, and `restored` mov
 
 Volumes are (..., H, W): the border is the first and last row and column of every slice. NumPy, on the host.
 """
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -32,6 +33,7 @@ class Background(NamedTuple):
       moved_to: where `darkened` puts it; `value` itself where the brain lies above it.
       brain: the smallest value that is not background; values half way between are told apart by it.
     """
+
     value: float
     moved_to: float
     brain: float
@@ -67,15 +69,23 @@ def find(voxels: np.ndarray, asked: str | float = AUTO, name: str = "the volume"
     if share >= BORDER_SHARE and covered >= VOLUME_SHARE:
         return _described(voxels, value, same)
     if share >= DOUBT_SHARE and covered >= DOUBT_SHARE and dips(voxels, value):
-        raise UserError(f"{name}: {share:.0%} of its border is {value:.6g}, with much below it: background or not? "
-                        f"Give {OPTION}={value:.6g}, or {OPTION}={MINIMUM}")
+        raise UserError(
+            f"{name}: {share:.0%} of its border is {value:.6g}, with much below it: background or not? "
+            f"Give {OPTION}={value:.6g}, or {OPTION}={MINIMUM}"
+        )
     return None
 
 
 def _border(voxels: np.ndarray) -> np.ndarray:
     """The pixels of the first and last row and column of every slice."""
-    return np.concatenate([voxels[..., 0, :].ravel(), voxels[..., -1, :].ravel(),
-                           voxels[..., 1:-1, 0].ravel(), voxels[..., 1:-1, -1].ravel()])
+    return np.concatenate(
+        [
+            voxels[..., 0, :].ravel(),
+            voxels[..., -1, :].ravel(),
+            voxels[..., 1:-1, 0].ravel(),
+            voxels[..., 1:-1, -1].ravel(),
+        ]
+    )
 
 
 def _commonest(values: np.ndarray, same: float) -> tuple[float, float]:
@@ -91,8 +101,10 @@ def _is(voxels: np.ndarray, value: float, same: float) -> np.ndarray:
 
 def _asked(voxels: np.ndarray, value: float, same: float, name: str) -> Background:
     if not _is(voxels, value, same).any():
-        raise UserError(f"{name}: no voxel is {value:g}, which {OPTION} names as the background; values are "
-                        f"{float(voxels.min()):.6g} to {float(voxels.max()):.6g}")
+        raise UserError(
+            f"{name}: no voxel is {value:g}, which {OPTION} names as the background; values are "
+            f"{float(voxels.min()):.6g} to {float(voxels.max()):.6g}"
+        )
     return _described(voxels, value, same)
 
 

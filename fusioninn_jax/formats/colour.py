@@ -3,6 +3,7 @@
 Two coloured sources share their chroma by the rule of Prabhakar et al. 2017 (DeepFuse, eq. 6), used throughout the
 field: each is weighted by its distance from grey.
 """
+
 from __future__ import annotations
 
 import base64
@@ -27,6 +28,7 @@ class Chroma(NamedTuple):
       values: (Z, Y, X, 2), in the units of the file; 0 is grey.
       dtype: of the file's colours: `|u1`, `<u2` or `<f4`.
     """
+
     values: np.ndarray
     dtype: str
 

@@ -1,4 +1,5 @@
 """DICOM series -> Series (pydicom). Single-frame files of one folder, or one multi-frame file."""
+
 from __future__ import annotations
 
 import pathlib
@@ -15,13 +16,32 @@ from fusioninn_jax.formats.series import Series
 from fusioninn_jax.runtime import guarded
 from fusioninn_jax.runtime.errors import UserError
 
-__all__ = ["CREATOR", "KIND", "MANUFACTURER", "PATIENT", "PRIVATE_GROUP", "RAS_FROM_LPS", "RECORD_ELEMENT", "is_own",
-           "pydicom", "read"]
+__all__ = [
+    "CREATOR",
+    "KIND",
+    "MANUFACTURER",
+    "PATIENT",
+    "PRIVATE_GROUP",
+    "RAS_FROM_LPS",
+    "RECORD_ELEMENT",
+    "is_own",
+    "pydicom",
+    "read",
+]
 KIND = "dicom"
 MANUFACTURER = "fusioninn_jax"  # of derived series
 PRIVATE_GROUP, CREATOR, RECORD_ELEMENT = 0x0099, "FUSIONINN_JAX", 0x01
-PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
-           "StudyTime", "ReferringPhysicianName")
+PATIENT = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "AccessionNumber",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "ReferringPhysicianName",
+)
 COLOURS = ("MONOCHROME1", "RGB", "PALETTE COLOR", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT")
 MODALITIES = ("CR", "CT", "DX", "MG", "MR", "NM", "OT", "PT", "SC", "US", "XA")
 LARGEST_COMPRESSED = 2  # times the pixels; what is larger would become more than they are
@@ -29,6 +49,7 @@ LARGEST_COMPRESSED = 2  # times the pixels; what is larger would become more tha
 
 class Frame(NamedTuple):
     """One slice with what belongs to it."""
+
     pixels: np.ndarray
     image: Image
     plane: Plane
@@ -52,9 +73,14 @@ def read(path: pathlib.Path, *, keep_phi: bool = False) -> Series:
         raise UserError(f"{path}: its slices differ in size or type; give the folder of one series")
     order, affine = dicom_geometry.grid(path, [frame.plane for frame in frames])
     ordered = [frames[i] for i in order]
-    series = Series(np.stack([frame.pixels for frame in ordered]), np.array([frame.slope for frame in ordered]),
-                    np.array([frame.intercept for frame in ordered]), affine, _origin(ordered, keep_phi),
-                    _record(path, frames[0].image.dataset))
+    series = Series(
+        np.stack([frame.pixels for frame in ordered]),
+        np.array([frame.slope for frame in ordered]),
+        np.array([frame.intercept for frame in ordered]),
+        affine,
+        _origin(ordered, keep_phi),
+        _record(path, frames[0].image.dataset),
+    )
     return _in_axial_order(path, series)
 
 
@@ -63,8 +89,12 @@ def is_own(folder: pathlib.Path) -> bool:
     try:
         files = list(folder.iterdir())
         with guarded.quiet():
-            return all(not file.is_symlink() and pydicom().dcmread(
-                guarded.open_file(file), specific_tags=["Manufacturer"]).Manufacturer == MANUFACTURER for file in files)
+            return all(
+                not file.is_symlink()
+                and pydicom().dcmread(guarded.open_file(file), specific_tags=["Manufacturer"]).Manufacturer
+                == MANUFACTURER
+                for file in files
+            )
     except Exception:  # what cannot be read is not ours
         return False
 
@@ -72,8 +102,10 @@ def is_own(folder: pathlib.Path) -> bool:
 def _frames(image: Image) -> list[Frame]:
     """Every frame of a file with its pixels, scale and geometry."""
     pixels = _pixels(image)
-    return [Frame(frame, image, *_described(image, number))
-            for number, frame in enumerate(pixels if pixels.ndim == 3 else pixels[None])]
+    return [
+        Frame(frame, image, *_described(image, number))
+        for number, frame in enumerate(pixels if pixels.ndim == 3 else pixels[None])
+    ]
 
 
 def _pixels(image: Image) -> np.ndarray:
@@ -81,8 +113,10 @@ def _pixels(image: Image) -> np.ndarray:
     name, dataset = image
     colour = dicom_files.text(dataset, "PhotometricInterpretation")
     if (dicom_files.whole(image, "SamplesPerPixel") or 1) != 1 or colour != "MONOCHROME2":
-        raise UserError(f"{name}: {colour if colour in COLOURS else 'unknown'} pixels where grey ones (MONOCHROME2) "
-                        "are expected; convert the series")
+        raise UserError(
+            f"{name}: {colour if colour in COLOURS else 'unknown'} pixels where grey ones (MONOCHROME2) "
+            "are expected; convert the series"
+        )
     if dataset.get("ModalityLUTSequence"):
         raise UserError(f"{name}: its values are scaled by a table (Modality LUT); convert the series")
     with guarded.reading(name, "its pixels cannot be decoded", "decompress the series, e.g. with gdcmconv --raw"):
@@ -115,15 +149,19 @@ def _described(image: Image, number: int) -> tuple[Plane, float, float]:
     if slope is not None and slope[0] == 0:
         raise UserError(f"{image.name}: its RescaleSlope is 0, so its values are lost; export it anew")
     spacing = find("PixelMeasuresSequence", "PixelSpacing", 2)
-    nominal, detector = (find("PixelMeasuresSequence", key, 2) for key in ("NominalScannedPixelSpacing",
-                                                                           "ImagerPixelSpacing"))
+    nominal, detector = (
+        find("PixelMeasuresSequence", key, 2) for key in ("NominalScannedPixelSpacing", "ImagerPixelSpacing")
+    )
     thickness = find("PixelMeasuresSequence", "SliceThickness")
-    plane = Plane(image.name, (dicom_files.whole(image, "InstanceNumber"), number),
-                  find("PlanePositionSequence", "ImagePositionPatient", 3),
-                  find("PlaneOrientationSequence", "ImageOrientationPatient", 6),
-                  next((found for found in (spacing, nominal, detector) if found is not None), None),
-                  float(thickness[0]) if thickness is not None and thickness[0] > 0 else None,
-                  spacing is None and nominal is None and detector is not None)
+    plane = Plane(
+        image.name,
+        (dicom_files.whole(image, "InstanceNumber"), number),
+        find("PlanePositionSequence", "ImagePositionPatient", 3),
+        find("PlaneOrientationSequence", "ImageOrientationPatient", 6),
+        next((found for found in (spacing, nominal, detector) if found is not None), None),
+        float(thickness[0]) if thickness is not None and thickness[0] > 0 else None,
+        spacing is None and nominal is None and detector is not None,
+    )
     return plane, 1.0 if slope is None else float(slope[0]), 0.0 if intercept is None else float(intercept[0])
 
 
@@ -132,10 +170,14 @@ def _origin(frames: list[Frame], keep_phi: bool) -> dict[str, Any]:
     first = frames[0].image.dataset
     modality = dicom_files.text(first, "Modality")
     origin: dict[str, Any] = {
-        "kind": KIND, "study": dicom_files.uid(first, "StudyInstanceUID"),
-        "series": dicom_files.uid(first, "SeriesInstanceUID"), "frame": dicom_files.uid(first, "FrameOfReferenceUID"),
-        "modality": modality if modality in MODALITIES else "OT", "class": dicom_files.uid(first, "SOPClassUID"),
-        "instances": [dicom_files.uid(frame.image.dataset, "SOPInstanceUID") for frame in frames]}
+        "kind": KIND,
+        "study": dicom_files.uid(first, "StudyInstanceUID"),
+        "series": dicom_files.uid(first, "SeriesInstanceUID"),
+        "frame": dicom_files.uid(first, "FrameOfReferenceUID"),
+        "modality": modality if modality in MODALITIES else "OT",
+        "class": dicom_files.uid(first, "SOPClassUID"),
+        "instances": [dicom_files.uid(frame.image.dataset, "SOPInstanceUID") for frame in frames],
+    }
     if keep_phi:
         origin["patient"] = {name: value for name in PATIENT if (value := dicom_files.text(first, name))}
     return origin
@@ -158,10 +200,19 @@ def _in_axial_order(path: pathlib.Path, series: Series) -> Series:
     if to_lps[2, 0] == 2:  # slices are axial: what belongs to each goes with it
         flip = int(to_lps[2, 1])
         origin = series.origin | {"instances": series.origin["instances"][::flip]}
-        return series._replace(stored=np.ascontiguousarray(turned), slope=series.slope[::flip],
-                               intercept=series.intercept[::flip], affine=affine, origin=origin)
+        return series._replace(
+            stored=np.ascontiguousarray(turned),
+            slope=series.slope[::flip],
+            intercept=series.intercept[::flip],
+            affine=affine,
+            origin=origin,
+        )
     if np.ptp(series.slope) or np.ptp(series.intercept):
         raise UserError(f"{path}: its slices are not axial and differ in rescale slope; convert the series to NIfTI")
     count = len(turned)
-    return series._replace(stored=np.ascontiguousarray(turned), slope=np.full(count, series.slope[0]),
-                           intercept=np.full(count, series.intercept[0]), affine=affine)
+    return series._replace(
+        stored=np.ascontiguousarray(turned),
+        slope=np.full(count, series.slope[0]),
+        intercept=np.full(count, series.intercept[0]),
+        affine=affine,
+    )

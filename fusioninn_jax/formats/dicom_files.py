@@ -1,4 +1,5 @@
 """The files of a DICOM series: which are read, and which are passed over and named. No header text leaves here."""
+
 from __future__ import annotations
 
 import io
@@ -17,12 +18,19 @@ DEFLATED, META_LENGTH = b"1.2.840.10008.1.2.1.99", slice(140, 144)  # a transfer
 MOST_DEFLATED = 150 << 20  # bytes that a deflated file may become
 GROUPS = (b"\2\0", b"\x08\0")  # in which a file without preamble starts
 NAMED = 10  # files named in a note
-SAME = {"SeriesInstanceUID": "series", "StudyInstanceUID": "studies", "PatientID": "patients",
-        "FrameOfReferenceUID": "frames of reference", "Modality": "modalities", "EchoTime": "echoes"}
+SAME = {
+    "SeriesInstanceUID": "series",
+    "StudyInstanceUID": "studies",
+    "PatientID": "patients",
+    "FrameOfReferenceUID": "frames of reference",
+    "Modality": "modalities",
+    "EchoTime": "echoes",
+}
 
 
 class Image(NamedTuple):
     """A file with pixels; `name` is its path, for messages."""
+
     name: pathlib.Path
     dataset: Any
 
@@ -65,8 +73,11 @@ def find(path: pathlib.Path) -> list[Image]:
     _check_one_series(path, images)
     if passed:
         more = f" and {len(passed) - NAMED} more" if len(passed) > NAMED else ""
-        print(f"{path}: {len(images)} images read, {len(passed)} files passed over: {', '.join(passed[:NAMED])}{more}; "
-              "fetch them anew if they belong to the series", file=sys.stderr)
+        print(
+            f"{path}: {len(images)} images read, {len(passed)} files passed over: {', '.join(passed[:NAMED])}{more}; "
+            "fetch them anew if they belong to the series",
+            file=sys.stderr,
+        )
     _tell_missing(path, images)
     return images
 
@@ -93,8 +104,9 @@ def _open(library: Any, file: pathlib.Path) -> Any:
             dataset = library.dcmread(io.BytesIO(content), force=not with_preamble)
             if "PixelData" not in dataset:
                 return "cut off before its pixels" if "Rows" in dataset else "without an image"
-            return "its pixels cannot be decoded, they are cut off" if _is_cut(
-                _with_syntax(library, dataset)) else dataset
+            return (
+                "its pixels cannot be decoded, they are cut off" if _is_cut(_with_syntax(library, dataset)) else dataset
+            )
     except Exception as error:  # pydicom raises many kinds for what is no DICOM or a torn one
         return f"damaged: {guarded.why(error)}"
 
@@ -131,8 +143,11 @@ def _tell_missing(path: pathlib.Path, images: list[Image]) -> None:
     found = text(images[0].dataset, "ImagesInAcquisition")
     claimed = int(found) if re.fullmatch("[0-9]{1,9}", found) else 0
     if claimed > len(images) and "NumberOfFrames" not in images[0].dataset:
-        print(f"{path}: {len(images)} images, its header counts {claimed} in the acquisition; if that was one "
-              "series, export it anew", file=sys.stderr)
+        print(
+            f"{path}: {len(images)} images, its header counts {claimed} in the acquisition; if that was one "
+            "series, export it anew",
+            file=sys.stderr,
+        )
 
 
 def text(dataset: Any, keyword: str) -> str:

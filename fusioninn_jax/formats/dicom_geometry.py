@@ -1,4 +1,5 @@
 """Where the slices of a DICOM series lie: their order and one even grid. What has to be guessed is said on stderr."""
+
 from __future__ import annotations
 
 import pathlib
@@ -31,6 +32,7 @@ class Plane(NamedTuple):
       thickness: of the slice, where there is but one.
       is_projected: whether `spacing` is that on the detector, not in the patient.
     """
+
     name: pathlib.Path
     number: tuple[int | None, int]
     place: np.ndarray | None
@@ -113,13 +115,17 @@ def _by_number(path: pathlib.Path, planes: list[Plane]) -> np.ndarray:
         return np.arange(1)
     numbers = _numbers(planes)
     if numbers is None:
-        raise UserError(f"{path}: its slices have neither positions nor numbers of their own, so their order is "
-                        "unknown; export the series anew")
+        raise UserError(
+            f"{path}: its slices have neither positions nor numbers of their own, so their order is "
+            "unknown; export the series anew"
+        )
     order = np.argsort(numbers)
     gaps = np.diff(numbers[order])
     if len(set(gaps.tolist())) > 1:
-        raise UserError(f"{path}: slices are missing: their numbers run {numbers.min()} to {numbers.max()} with gaps, "
-                        "and they have no positions; export the whole series anew")
+        raise UserError(
+            f"{path}: slices are missing: their numbers run {numbers.min()} to {numbers.max()} with gaps, "
+            "and they have no positions; export the whole series anew"
+        )
     _say(path, "its slices have no positions; they are ordered by their numbers, and where they lie is unknown")
     return order
 
@@ -156,9 +162,13 @@ def _fit(path: pathlib.Path, places: np.ndarray, normal: np.ndarray) -> tuple[np
     is_even = off <= GRID_TOLERANCE and np.ptp(gaps / steps) <= 2 * GRID_TOLERANCE * np.linalg.norm(step)
     if is_even and steps.max() > 1:
         lost, after = int(steps.sum() - len(steps)), int(np.argmax(steps > 1)) + 1
-        raise UserError(f"{path}: {lost} slices are missing, the first after slice {after} of {len(places)}; "
-                        "export the whole series anew")
+        raise UserError(
+            f"{path}: {lost} slices are missing, the first after slice {after} of {len(places)}; "
+            "export the whole series anew"
+        )
     if not is_even:
-        raise UserError(f"{path}: slices lie {gaps.min():.3g} to {gaps.max():.3g} mm apart, up to {off:.2g} of the "
-                        f"spacing off an even straight grid ({GRID_TOLERANCE} is allowed); resample the series")
+        raise UserError(
+            f"{path}: slices lie {gaps.min():.3g} to {gaps.max():.3g} mm apart, up to {off:.2g} of the "
+            f"spacing off an even straight grid ({GRID_TOLERANCE} is allowed); resample the series"
+        )
     return np.round(first, DECIMALS), np.round(step, DECIMALS)

@@ -1,4 +1,5 @@
 """Series -> a derived DICOM series: Secondary Capture, one file a slice, new UIDs, linked to its sources."""
+
 from __future__ import annotations
 
 import pathlib
@@ -98,8 +99,10 @@ def _add_image(library: Any, dataset: Any, series: Series, number: int) -> None:
     spacing = np.sqrt((lps[:3, :3] ** 2).sum(0))
     right, down = (lps[:3, :2] / spacing[:2]).T
     apart = np.abs(np.cross(right, down) @ lps[:3, 2:])  # of tilted slices less than the way from first pixel to first
+
     def decimals(values: np.ndarray) -> list[Any]:
         return [library.valuerep.DS(float(value), auto_format=True) for value in values]
+
     dataset.InstanceNumber = number + 1
     dataset.PatientOrientation = ""
     dataset.ImageType = ["DERIVED", "SECONDARY"]
@@ -114,11 +117,14 @@ def _add_image(library: Any, dataset: Any, series: Series, number: int) -> None:
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
     dataset.BitsAllocated = dataset.BitsStored = bits
     dataset.HighBit, dataset.PixelRepresentation = bits - 1, int(pixels.dtype.kind == "i")
-    dataset.RescaleSlope, dataset.RescaleIntercept = decimals(np.array([series.slope[number],
-                                                                        series.intercept[number]]))
+    dataset.RescaleSlope, dataset.RescaleIntercept = decimals(
+        np.array([series.slope[number], series.intercept[number]])
+    )
     dataset.RescaleType = "US"  # unspecified
-    low, high = (series.stored[..., :].min() * series.slope[number] + series.intercept[number],
-                 series.stored.max() * series.slope[number] + series.intercept[number])
+    low, high = (
+        series.stored[..., :].min() * series.slope[number] + series.intercept[number],
+        series.stored.max() * series.slope[number] + series.intercept[number],
+    )
     dataset.WindowCenter, dataset.WindowWidth = decimals(np.array([(low + high) / 2, max(high - low, 1e-3)]))
     dataset.PixelData = pixels.tobytes() + b"\0" * (pixels.nbytes % 2)
     dataset["PixelData"].VR = "OW"

@@ -1,4 +1,5 @@
 """Series by file name: which format a path means, for reading, for writing, and how a fused image is stored in it."""
+
 from __future__ import annotations
 
 import pathlib
@@ -19,6 +20,7 @@ KNOWN = ".nii, .nii.gz, .png, .tif, .tiff, .jpg, .bmp, .npy, or the folder of a 
 
 class Storage(NamedTuple):
     """How a fused image is stored: value = stored · slope + intercept; `takes_colour`: in colours where a source is."""
+
     dtype: np.dtype
     slope: float = 1.0
     intercept: float = 0.0
@@ -67,8 +69,9 @@ def storage(output: pathlib.Path, first: Series) -> Storage:
 def check_output(output: pathlib.Path) -> None:
     """Raises UserError for a name of no format that can be written."""
     if output.suffix.lower() in LOSSY:
-        raise UserError(f"{output}: {output.suffix} is read, not written: it loses what the fused image hides; write "
-                        ".png or .tif")
+        raise UserError(
+            f"{output}: {output.suffix} is read, not written: it loses what the fused image hides; write .png or .tif"
+        )
     if _format(output) == dicom.KIND and output.suffix:
         raise UserError(f"{output}: DICOM is written as a folder, one file a slice; give a name without ending")
 

@@ -1,4 +1,5 @@
 """The authors' HDF5 files -> arrays: one dataset, `data`, of slices."""
+
 from __future__ import annotations
 
 import pathlib
@@ -17,15 +18,21 @@ def hdf5_length(path: PathLike, shape: tuple[int, ...]) -> int:
     Raises:
       UserError: missing or unreadable file, no dataset `data`, another shape.
     """
-    with _open_hdf5(pathlib.Path(path)) as file, guarded.reading(pathlib.Path(path), "not readable HDF5",
-                                                                 "fetch the file anew"):
+    with (
+        _open_hdf5(pathlib.Path(path)) as file,
+        guarded.reading(pathlib.Path(path), "not readable HDF5", "fetch the file anew"),
+    ):
         data = file.get("data")
         if not isinstance(data, h5py.Dataset):
-            raise UserError(f"{path}: no dataset named 'data' (found: {', '.join(file) or 'nothing'}); "
-                            "use the authors' files as they were published")
+            raise UserError(
+                f"{path}: no dataset named 'data' (found: {', '.join(file) or 'nothing'}); "
+                "use the authors' files as they were published"
+            )
         if data.shape[1:] != shape or data.dtype.kind not in "iuf":
-            raise UserError(f"{path}: 'data' is {data.dtype} of shape {data.shape} where numbers of shape "
-                            f"(N, {', '.join(map(str, shape))}) are expected; use the authors' files as published")
+            raise UserError(
+                f"{path}: 'data' is {data.dtype} of shape {data.shape} where numbers of shape "
+                f"(N, {', '.join(map(str, shape))}) are expected; use the authors' files as published"
+            )
         return int(data.shape[0])
 
 

@@ -1,4 +1,5 @@
 """Pictures, PNG, TIFF, JPEG and BMP <-> NumPy arrays, in the units of the file."""
+
 from __future__ import annotations
 
 import os
@@ -17,13 +18,18 @@ from fusioninn_jax.runtime.errors import UserError
 LARGEST = float(np.finfo(np.float32).max) / 4  # of a value: differences of two stay finite
 MOST_PIXELS = 178_956_970  # of a picture; Pillow's own bound
 ENDINGS = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP"}
-MAGICS: dict[str, Any] = {"PNG": b"\x89PNG\r\n\x1a\n", "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
-                          "JPEG": b"\xff\xd8\xff", "BMP": b"BM"}
+MAGICS: dict[str, Any] = {
+    "PNG": b"\x89PNG\r\n\x1a\n",
+    "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    "JPEG": b"\xff\xd8\xff",
+    "BMP": b"BM",
+}
 PathLike = str | os.PathLike[str]
 
 
 def encode_deep_png(rgb: np.ndarray, texts: dict[str, str]) -> bytes:
     """(H, W, 3) uint16 colours as a PNG, which Pillow cannot write (ISO/IEC 15948)."""
+
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
@@ -32,8 +38,15 @@ def encode_deep_png(rgb: np.ndarray, texts: dict[str, str]) -> bytes:
     filtered = np.concatenate([np.full((len(rows), 1), 2, np.uint8), up], axis=1)
     head = struct.pack(">IIBBBBB", rgb.shape[1], rgb.shape[0], 16, 2, 0, 0, 0)
     notes = [chunk(b"tEXt", key.encode("latin-1") + b"\0" + text.encode("latin-1")) for key, text in texts.items()]
-    return b"".join([MAGICS["PNG"], chunk(b"IHDR", head), *notes, chunk(b"IDAT", zlib.compress(filtered.tobytes())),
-                     chunk(b"IEND", b"")])
+    return b"".join(
+        [
+            MAGICS["PNG"],
+            chunk(b"IHDR", head),
+            *notes,
+            chunk(b"IDAT", zlib.compress(filtered.tobytes())),
+            chunk(b"IEND", b""),
+        ]
+    )
 
 
 def read_image(path: PathLike, *, finite: bool = True) -> np.ndarray:
@@ -119,11 +132,13 @@ def _check_pixels(width: int, height: int) -> None:
 
 def _check_segments(handle: BinaryIO, page: Any) -> None:
     """Raises Damaged where a compressed strip or tile becomes larger than it may be."""
-    methods = {tifffile.COMPRESSION.ADOBE_DEFLATE: "zlib", tifffile.COMPRESSION.DEFLATE: "zlib",
-               tifffile.COMPRESSION.LZMA: "lzma"}
+    methods = {
+        tifffile.COMPRESSION.ADOBE_DEFLATE: "zlib",
+        tifffile.COMPRESSION.DEFLATE: "zlib",
+        tifffile.COMPRESSION.LZMA: "lzma",
+    }
     if page.compression not in methods and page.compression != tifffile.COMPRESSION.NONE:
-        if page.compression not in (tifffile.COMPRESSION.LZW, tifffile.COMPRESSION.PACKBITS,
-                                    tifffile.COMPRESSION.JPEG):
+        if page.compression not in (tifffile.COMPRESSION.LZW, tifffile.COMPRESSION.PACKBITS, tifffile.COMPRESSION.JPEG):
             raise guarded.Damaged("it is compressed in a way that is not read here")
         return  # these decoders stop at the size of the strip or tile
     rows = page.tilelength or min(page.rowsperstrip, page.imagelength)

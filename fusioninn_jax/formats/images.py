@@ -1,5 +1,6 @@
 """PNG, TIFF, JPEG, BMP and .npy <-> Series. The record goes where readers of the pixels don't look: a text chunk, the
 description tag, or behind the array's last byte."""
+
 from __future__ import annotations
 
 import pathlib
@@ -32,33 +33,42 @@ def read(path: pathlib.Path) -> Series:
       UserError: as `image_io.read_image`; an array of another kind.
     """
     ending = path.suffix.lower()
-    pixels, record = _read_array(path) if ending == ".npy" else (
-        image_io.read_image(path, finite=False), _find_record(path, ending))
+    pixels, record = (
+        _read_array(path) if ending == ".npy" else (image_io.read_image(path, finite=False), _find_record(path, ending))
+    )
     chroma = None
     if ending != ".npy" and pixels.ndim == 3:
         pixels, chroma = colour.split(pixels)
     stored = pixels.reshape(-1, *pixels.shape[-2:])
     scale = record["image"] if record and "image" in record else {"slope": 1.0, "intercept": 0.0}
-    return uniform(stored, PIXELS, {"kind": KIND, "flat": pixels.ndim == 2 or chroma is not None}, scale["slope"],
-                   scale["intercept"])._replace(record=record, chroma=chroma)
+    return uniform(
+        stored,
+        PIXELS,
+        {"kind": KIND, "flat": pixels.ndim == 2 or chroma is not None},
+        scale["slope"],
+        scale["intercept"],
+    )._replace(record=record, chroma=chroma)
 
 
 def _read_array(path: pathlib.Path) -> tuple[np.ndarray, Provenance | None]:
-    with guarded.open_file(path) as file, guarded.reading(path, "not a readable array",
-                                                          "save it anew with numpy.save"):
+    with guarded.open_file(path) as file, guarded.reading(path, "not a readable array", "save it anew with numpy.save"):
         length = path.stat().st_size
         header = numpy_files.read_npy_header(file)
         if len(header.shape) not in (2, 3) or 0 in header.shape or header.dtype.str[1:] not in ARRAY_TYPES:
-            raise UserError(f"{path}: {header.dtype} of shape {header.shape} where integers or float32/64 of shape "
-                            "(H, W) or (Z, H, W) are expected; convert it")
+            raise UserError(
+                f"{path}: {header.dtype} of shape {header.shape} where integers or float32/64 of shape "
+                "(H, W) or (Z, H, W) are expected; convert it"
+            )
         file.seek(0)
         array = numpy_files.read_npy(file, length)
         return array.astype(array.dtype.newbyteorder("=")), _parse(path, file.read())
 
 
 def _find_record(path: pathlib.Path, ending: str) -> Provenance | None:
-    with guarded.open_file(path) as handle, guarded.reading(path, "cannot be read as an image",
-                                                            "save it anew as PNG or TIFF"):
+    with (
+        guarded.open_file(path) as handle,
+        guarded.reading(path, "cannot be read as an image", "save it anew as PNG or TIFF"),
+    ):
         if ending == ".png":
             with Image.open(handle, formats=["PNG"]) as image:
                 image.load()  # text may follow the pixels

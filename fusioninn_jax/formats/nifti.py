@@ -1,4 +1,5 @@
 """NIfTI <-> Series. The header's bytes are kept, so type, byte order, slope, codes and units come back as they were."""
+
 from __future__ import annotations
 
 import base64
@@ -17,10 +18,28 @@ from fusioninn_jax.runtime.errors import UserError
 
 KIND = "nifti"
 COMMENT, PRIVATE = 6, 0  # codes of header extensions: text; unknown to all but its writer
-KEPT_FIELDS = ("sizeof_hdr", "dim_info", "dim", "intent_code", "datatype", "bitpix", "pixdim", "vox_offset",
-               "scl_slope", "scl_inter", "cal_max", "cal_min", "xyzt_units", "qform_code", "sform_code", "magic")
-CODED_FIELDS = {"qform_code": ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
-                "sform_code": ("srow_x", "srow_y", "srow_z")}
+KEPT_FIELDS = (
+    "sizeof_hdr",
+    "dim_info",
+    "dim",
+    "intent_code",
+    "datatype",
+    "bitpix",
+    "pixdim",
+    "vox_offset",
+    "scl_slope",
+    "scl_inter",
+    "cal_max",
+    "cal_min",
+    "xyzt_units",
+    "qform_code",
+    "sform_code",
+    "magic",
+)
+CODED_FIELDS = {
+    "qform_code": ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
+    "sform_code": ("srow_x", "srow_y", "srow_z"),
+}
 SHEAR_TOLERANCE = 1e-4  # cosine between two axes
 ALIGNMENT = 16  # of a header extension, bytes
 LARGEST_OFFSET = 2**28  # beyond it NIfTI-1's float32 offset skips multiples of 16
@@ -173,10 +192,15 @@ def series_bytes(path: pathlib.Path, series: Series, found: list[Extension]) -> 
       UserError: slices of different slopes, which a NIfTI file cannot hold.
     """
     if np.ptp(series.slope) or np.ptp(series.intercept):
-        raise UserError(f"{path}: the slices of this series differ in rescale slope, which NIfTI cannot hold; write "
-                        "DICOM: give a folder")
-    header = (_header(series.origin["header"]) if series.origin["kind"] == KIND else
-              header_like(series, series.stored.dtype, series.slope[0], series.intercept[0]))
+        raise UserError(
+            f"{path}: the slices of this series differ in rescale slope, which NIfTI cannot hold; write "
+            "DICOM: give a folder"
+        )
+    header = (
+        _header(series.origin["header"])
+        if series.origin["kind"] == KIND
+        else header_like(series, series.stored.dtype, series.slope[0], series.intercept[0])
+    )
     return _bytes(path, header, series.stored, found)
 
 
@@ -205,8 +229,14 @@ def _bytes(path: pathlib.Path, header: Any, voxels: np.ndarray, found: list[Exte
         raise UserError(f"{path}: {offset / 1e6:.0f} MB before the voxels are more than NIfTI can hold; archive parts")
     header["vox_offset"] = offset
     header["magic"] = header.single_magic
-    return b"".join([header.binaryblock, bytes([bool(block), 0, 0, 0]), block,
-                     turned.astype(header.get_data_dtype()).tobytes(order="F")])
+    return b"".join(
+        [
+            header.binaryblock,
+            bytes([bool(block), 0, 0, 0]),
+            block,
+            turned.astype(header.get_data_dtype()).tobytes(order="F"),
+        ]
+    )
 
 
 def _write_bytes(path: pathlib.Path, content: bytes) -> None:

@@ -13,6 +13,7 @@
 | `sha256` | of a latent's channels |
 | `seal` | SHA-256 of the text without it; version 1 had none |
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -36,10 +37,17 @@ Provenance = dict[str, Any]
 
 def make(fused: Series, sources: list[Series], ranges: np.ndarray, model: str, prior: str) -> Provenance:
     """The record of a fused image."""
-    return {"fusioninn_jax": VERSION, "content": "fused", "id": identity(fused.stored, ranges), "model": model,
-            "prior": prior, "image": {"slope": float(fused.slope[0]), "intercept": float(fused.intercept[0])},
-            "sources": [_described(source) for source in sources],
-            "ranges": np.asarray(ranges, np.float64).tolist(), "affine": np.asarray(fused.affine, np.float64).tolist()}
+    return {
+        "fusioninn_jax": VERSION,
+        "content": "fused",
+        "id": identity(fused.stored, ranges),
+        "model": model,
+        "prior": prior,
+        "image": {"slope": float(fused.slope[0]), "intercept": float(fused.intercept[0])},
+        "sources": [_described(source) for source in sources],
+        "ranges": np.asarray(ranges, np.float64).tolist(),
+        "affine": np.asarray(fused.affine, np.float64).tolist(),
+    }
 
 
 def parse(path: pathlib.Path, content: bytes) -> Provenance:
@@ -67,8 +75,13 @@ def of_latent(fused: Provenance, channels: np.ndarray, remainder: bool) -> Prove
       channels: (Z, Y, X, C) as they are written.
       remainder: whether the last channel is not latent, see `studies.fusing`.
     """
-    return {"fusioninn_jax": VERSION, "content": "latent", "id": fused["id"], "remainder": remainder,
-            "sha256": digest(channels)}
+    return {
+        "fusioninn_jax": VERSION,
+        "content": "latent",
+        "id": fused["id"],
+        "remainder": remainder,
+        "sha256": digest(channels),
+    }
 
 
 def digest(channels: np.ndarray) -> str:
@@ -109,16 +122,24 @@ def check_affine(record: Provenance, image: Series, path: pathlib.Path) -> None:
     corners = np.array([(*index, 1.0) for index in np.ndindex(2, 2, 2)]) * (*image.stored.shape[::-1], 1)
     spacing = np.linalg.norm(image.affine[:3, :3], axis=0).min()
     if not np.abs(corners @ moved.T).max() <= MOVED * spacing:
-        raise UserError(f"{path}: its affine was changed after fusing, so its sources would come back elsewhere; give "
-                        "the file as `fuse` wrote it")
+        raise UserError(
+            f"{path}: its affine was changed after fusing, so its sources would come back elsewhere; give "
+            "the file as `fuse` wrote it"
+        )
 
 
 def _described(source: Series) -> dict[str, Any]:
     def one_or_all(values: np.ndarray) -> Any:
         return values.tolist() if np.ptp(values) else float(values[0])
+
     noted = {"chroma": colour.note(source.chroma)} if source.chroma else {}
-    return {"dtype": source.stored.dtype.str, "slope": one_or_all(source.slope),
-            "intercept": one_or_all(source.intercept), "origin": source.origin, **noted}
+    return {
+        "dtype": source.stored.dtype.str,
+        "slope": one_or_all(source.slope),
+        "intercept": one_or_all(source.intercept),
+        "origin": source.origin,
+        **noted,
+    }
 
 
 def check(record: Provenance | None, path: pathlib.Path, content: str) -> Provenance:
@@ -128,8 +149,10 @@ def check(record: Provenance | None, path: pathlib.Path, content: str) -> Proven
       UserError: no record, one of a later version, or of the other kind of file.
     """
     if record is None:
-        raise UserError(f"{path}: holds no record of its sources; give the file as `fuse` wrote it, not a copy that "
-                        "another program saved")
+        raise UserError(
+            f"{path}: holds no record of its sources; give the file as `fuse` wrote it, not a copy that "
+            "another program saved"
+        )
     if type(record["fusioninn_jax"]) is not int or record["fusioninn_jax"] < 1:
         raise UserError(f"{path}: the record of its sources is damaged; fetch the file anew")
     if record["fusioninn_jax"] > VERSION:
@@ -151,8 +174,14 @@ def sources(record: Provenance, like: Series, path: pathlib.Path = pathlib.Path(
         count = len(like.stored)
         if len(record["ranges"]) != count and (record["ranges"] or "archive" not in record):
             raise guarded.Damaged(f"it tells of {len(record['ranges'])} slices, there are {count}")
-        return [Series(np.zeros(like.stored.shape, np.dtype(source["dtype"])),
-                       np.broadcast_to(np.asarray(source["slope"], float), count),
-                       np.broadcast_to(np.asarray(source["intercept"], float), count), like.affine, source["origin"],
-                       chroma=colour.from_note(source["chroma"], like.stored.shape) if "chroma" in source else None)
-                for source in record["sources"]]
+        return [
+            Series(
+                np.zeros(like.stored.shape, np.dtype(source["dtype"])),
+                np.broadcast_to(np.asarray(source["slope"], float), count),
+                np.broadcast_to(np.asarray(source["intercept"], float), count),
+                like.affine,
+                source["origin"],
+                chroma=colour.from_note(source["chroma"], like.stored.shape) if "chroma" in source else None,
+            )
+            for source in record["sources"]
+        ]

@@ -1,4 +1,5 @@
 """What a record must look like before any of it is used: types, lengths, nesting and sizes; it comes from a file."""
+
 from __future__ import annotations
 
 import json
@@ -11,7 +12,9 @@ LARGEST_TEXT = 256 << 20  # bytes
 MOST_SLICES, MOST_SOURCES = 1 << 16, 64
 LARGEST_NUMBER = 8e37  # a quarter of the largest float32
 TYPES = {f"{order}{kind}" for kind in ("i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8", "f16") for order in "<>="} | {
-    "|u1", "|i1"}
+    "|u1",
+    "|i1",
+}
 HEADERS = (464, 720)  # base64 characters of a NIfTI-1 and a NIfTI-2 header
 PATIENT_TEXT = 1024  # characters
 
@@ -22,6 +25,7 @@ def loads(content: bytes) -> dict[str, object]:
     Raises:
       Damaged: too long, or no JSON object.
     """
+
     def refuse(name: str) -> float:
         raise Damaged("it holds a number that is none")
 

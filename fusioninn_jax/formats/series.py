@@ -1,4 +1,5 @@
 """A series of a study: stored voxels, where they lie, and what it takes to write such a file again."""
+
 from __future__ import annotations
 
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ class Series(NamedTuple):
       record: what `fuse` noted in the file where it wrote it, else None.
       chroma: of a coloured image, whose luma `stored` is; None of a grey one.
     """
+
     stored: np.ndarray
     slope: np.ndarray
     intercept: np.ndarray
@@ -62,18 +64,25 @@ def to_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return np.clip(np.rint(values), float(limits.min), top).astype(dtype)
 
 
-def uniform(stored: np.ndarray, affine: np.ndarray, origin: dict[str, Any], slope: float = 1,
-            intercept: float = 0) -> Series:
+def uniform(
+    stored: np.ndarray, affine: np.ndarray, origin: dict[str, Any], slope: float = 1, intercept: float = 0
+) -> Series:
     """A Series whose slices share slope and intercept."""
     count = len(stored)
-    return Series(np.asarray(stored, stored.dtype.newbyteorder("=")), np.full(count, float(slope)),
-                  np.full(count, float(intercept)), affine, origin)
+    return Series(
+        np.asarray(stored, stored.dtype.newbyteorder("=")),
+        np.full(count, float(slope)),
+        np.full(count, float(intercept)),
+        affine,
+        origin,
+    )
 
 
 def check_same_grid(first: Series, second: Series, first_name: str, second_name: str) -> None:
     """Raises `UserError` unless both have one grid (corners within 0.1 voxel)."""
-    one, other = (volume_io.Volume(series.stored.transpose(2, 1, 0), series.affine, series.affine)
-                  for series in (first, second))
+    one, other = (
+        volume_io.Volume(series.stored.transpose(2, 1, 0), series.affine, series.affine) for series in (first, second)
+    )
     try:
         volume_io.check_same_grid(one, other, first_name, second_name)
     except UserError as error:
@@ -108,10 +117,14 @@ def check_values(series: Series, name: str) -> None:
             found = values[bad].tolist()
             is_fill = np.isnan(found).all() or len(set(found)) == 1  # one value, so it may mark what is missing
             hint = f", or where they mark missing values: --fill-value={found[0]!r}" if is_fill else ""
-            raise UserError(f"{name}: slice {number + 1} holds {len(found)} values that cannot be computed with, the "
-                            f"first {found[0]!r}; mend them{hint}")
+            raise UserError(
+                f"{name}: slice {number + 1} holds {len(found)} values that cannot be computed with, the "
+                f"first {found[0]!r}; mend them{hint}"
+            )
         for extreme in (float(values.min()), float(values.max())):
             rest = values[values != extreme]
             if abs(extreme) > HUGE and rest.size and np.ptp(rest) < FLATTENED * np.abs(rest - extreme).max():
-                raise UserError(f"{name}: slice {number + 1} holds {extreme!r}, beside which all else is flat; mend "
-                                f"it, or where it marks missing values: --fill-value={extreme!r}")
+                raise UserError(
+                    f"{name}: slice {number + 1} holds {extreme!r}, beside which all else is flat; mend "
+                    f"it, or where it marks missing values: --fill-value={extreme!r}"
+                )

@@ -5,6 +5,7 @@ permutations alone, so no voxel is interpolated. An axial slice is `image[y, x]`
 the patient's right, as radiologists look at it. Intensities stay in the units of the file (slope and intercept
 applied); nothing is normalised here.
 """
+
 from __future__ import annotations
 
 import gzip
@@ -31,6 +32,7 @@ class Volume(NamedTuple):
       affine: (4, 4), voxel indices of `voxels` to millimetres in NIfTI's RAS+ world.
       file_affine: (4, 4), the affine of the file, for writing a result back in the file's own voxel order.
     """
+
     voxels: np.ndarray
     affine: np.ndarray
     file_affine: np.ndarray
@@ -76,8 +78,10 @@ def open_nifti(path: pathlib.Path, ndim: int = 3) -> tuple[nib.Nifti1Image, tupl
     while len(shape) > ndim and shape[-1] == 1:  # some writers append axes of length 1
         shape = shape[:-1]
     if len(shape) != ndim or 0 in shape:
-        raise UserError(f"{path}: {len(image.shape)}-D file of shape {image.shape} where a {ndim}-D one is expected; "
-                        "give one file per modality (only MSD's imagesTr/BRATS_*.nii.gz is 4-D)")
+        raise UserError(
+            f"{path}: {len(image.shape)}-D file of shape {image.shape} where a {ndim}-D one is expected; "
+            "give one file per modality (only MSD's imagesTr/BRATS_*.nii.gz is 4-D)"
+        )
     affine = np.asarray(image.affine, np.float64)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < SMALLEST_VOXEL:
         raise UserError(f"{path}: its affine cannot be inverted, so left and right are unknown; mend its header")
@@ -112,14 +116,18 @@ def axial_slices(volume: Volume) -> np.ndarray:
 def check_same_grid(first: Volume, second: Volume, first_name: str, second_name: str) -> None:
     """Raises `UserError` unless two volumes have one shape and grids whose corners lie within 0.1 voxel."""
     if first.voxels.shape[:3] != second.voxels.shape[:3]:
-        raise UserError(f"{second_name}: shape {second.voxels.shape[:3]} differs from {first.voxels.shape[:3]} of "
-                        f"{first_name}; co-register the images and resample them to one grid")
+        raise UserError(
+            f"{second_name}: shape {second.voxels.shape[:3]} differs from {first.voxels.shape[:3]} of "
+            f"{first_name}; co-register the images and resample them to one grid"
+        )
     corners = np.array([(*index, 1.0) for index in np.ndindex(2, 2, 2)])
     corners[:, :3] *= np.array(first.voxels.shape[:3]) - 1
     apart = np.linalg.norm(corners @ (first.affine - second.affine).T, axis=1).max()
     if apart > GEOMETRY_TOLERANCE * min(first.spacing):
-        raise UserError(f"{second_name}: its affine puts the volume up to {apart:.3g} mm away from {first_name}; "
-                        "co-register the images and resample them to one grid")
+        raise UserError(
+            f"{second_name}: its affine puts the volume up to {apart:.3g} mm away from {first_name}; "
+            "co-register the images and resample them to one grid"
+        )
 
 
 def _declared_size(head: bytes) -> int:
@@ -134,7 +142,7 @@ def _declared_size(head: bytes) -> int:
 
 def _header(content: bytes) -> Any:
     kind = nib.Nifti2Header if _is_nifti2(content) else nib.Nifti1Header
-    return kind(content[:_header_length(content)], check=False)
+    return kind(content[: _header_length(content)], check=False)
 
 
 def _is_nifti2(head: bytes) -> bool:
@@ -147,6 +155,7 @@ def _header_length(head: bytes) -> int:
 
 def _read_nifti(path: pathlib.Path) -> nib.Nifti1Image:
     """A NIfTI file, no more of it held than its header declares."""
+
     def declared(head: bytes) -> int:
         try:
             return _declared_size(head)
@@ -184,6 +193,8 @@ def real_voxels(path: pathlib.Path, image: nib.Nifti1Image, *, scaled: bool = Tr
         voxels = voxels.astype(np.float32)
     bad = voxels.size - int((np.abs(voxels) <= LARGEST).sum())
     if bad:
-        raise UserError(f"{path}: {bad} NaN or infinite voxels, or larger than {LARGEST:.2g}; replace them, or "
-                        "leave this subject out")
+        raise UserError(
+            f"{path}: {bad} NaN or infinite voxels, or larger than {LARGEST:.2g}; replace them, or "
+            "leave this subject out"
+        )
     return voxels

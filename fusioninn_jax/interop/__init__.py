@@ -1,4 +1,5 @@
 """Models from and to other frameworks."""
+
 import importlib
 from typing import Any
 

@@ -1,4 +1,5 @@
 """The six baselines of Table 1: the authors' PyTorch layers -> the layers of `fusioninn_jax.models`."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -53,10 +54,12 @@ class Variables:
     def conv_norm(self, path: str, conv: str, norm: str) -> None:
         """A convolution and the batch normalisation after it."""
         self.conv(f"{path}/conv", conv)
-        self._put("params", f"{path}/norm", {"scale": self.state[f"{norm}.weight"],
-                                             "bias": self.state[f"{norm}.bias"]})
-        self._put("batch_stats", f"{path}/norm", {"mean": self.state[f"{norm}.running_mean"],
-                                                  "var": self.state[f"{norm}.running_var"]})
+        self._put("params", f"{path}/norm", {"scale": self.state[f"{norm}.weight"], "bias": self.state[f"{norm}.bias"]})
+        self._put(
+            "batch_stats",
+            f"{path}/norm",
+            {"mean": self.state[f"{norm}.running_mean"], "var": self.state[f"{norm}.running_var"]},
+        )
 
     def double_conv(self, path: str, theirs: str) -> None:
         """conv1, bn1, conv2, bn2."""
@@ -65,8 +68,13 @@ class Variables:
 
 
 def _deepfuse(to: Variables) -> None:
-    for path, theirs in (("encoder_0", "layer1"), ("encoder_1", "layer2"),
-                         ("decoder_0", "layer4"), ("decoder_1", "layer5"), ("decoder_2", "layer6")):
+    for path, theirs in (
+        ("encoder_0", "layer1"),
+        ("encoder_1", "layer2"),
+        ("decoder_0", "layer4"),
+        ("decoder_1", "layer5"),
+        ("decoder_2", "layer6"),
+    ):
         to.conv_norm(path, f"{theirs}.main.0", f"{theirs}.main.1")
 
 
@@ -74,6 +82,7 @@ def _funfusean(to: Variables) -> None:
     def branch(path: str, theirs: str, layers: int) -> None:
         for i in range(layers):
             to.conv_norm(f"{path}/layer{i}", f"{theirs}.{3 * i}", f"{theirs}.{3 * i + 1}")
+
     for number, theirs in ((1, "mri"), (2, "pet")):
         branch(f"low{number}", f"{theirs}_lf", 1)
         branch(f"high{number}", f"{theirs}_hf", 3)

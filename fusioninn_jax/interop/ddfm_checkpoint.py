@@ -2,6 +2,7 @@
 
 Any size of that network is read: channels, levels, blocks and attention follow from the keys and their shapes.
 """
+
 from __future__ import annotations
 
 import re
@@ -21,10 +22,24 @@ StateDict = Mapping[str, np.ndarray]
 Path = tuple[str, ...]
 
 # Our names of blocks, and of the layers in them; theirs.
-_BLOCKS = {"time": "time_embed", "input": "input_blocks", "middle": "middle_block", "output": "output_blocks",
-           "out": "out"}
-_LAYERS = {"in_norm": "in_layers.0", "in_conv": "in_layers.2", "embed": "emb_layers.1", "out_norm": "out_layers.0",
-           "out_conv": "out_layers.3", "skip": "skip_connection", "norm": "norm", "qkv": "qkv", "project": "proj_out"}
+_BLOCKS = {
+    "time": "time_embed",
+    "input": "input_blocks",
+    "middle": "middle_block",
+    "output": "output_blocks",
+    "out": "out",
+}
+_LAYERS = {
+    "in_norm": "in_layers.0",
+    "in_conv": "in_layers.2",
+    "embed": "emb_layers.1",
+    "out_norm": "out_layers.0",
+    "out_conv": "out_layers.3",
+    "skip": "skip_connection",
+    "norm": "norm",
+    "qkv": "qkv",
+    "project": "proj_out",
+}
 
 
 def _key(path: Path) -> str:
@@ -69,8 +84,10 @@ def _check_kind(state: StateDict) -> None:
         if state[key].ndim != axes:
             raise ValueError(f"not a state dict of ddfm: {key} has shape {state[key].shape}; {axes} axes are expected")
     if any(re.fullmatch(r"input_blocks\.\d+\.0\.op\.weight", key) for key in state):
-        raise ValueError("not a state dict of ddfm: its network resamples by plain convolutions; the one that is "
-                         "supported has residual blocks for it (resblock_updown), as 256x256_diffusion_uncond.pt")
+        raise ValueError(
+            "not a state dict of ddfm: its network resamples by plain convolutions; the one that is "
+            "supported has residual blocks for it (resblock_updown), as 256x256_diffusion_uncond.pt"
+        )
 
 
 def config_of(state: StateDict) -> ml_collections.ConfigDict:
@@ -95,8 +112,9 @@ def config_of(state: StateDict) -> ml_collections.ConfigDict:
     first = [1 + level * (config.blocks + 1) for level in range(ups + 1)]  # input block of each level
     widths = [state[f"input_blocks.{number}.0.out_layers.0.weight"].shape[0] for number in first]
     config.multipliers = tuple(width // config.channels for width in widths)
-    config.attention = tuple(2**level for level, number in enumerate(first)
-                             if f"input_blocks.{number}.1.qkv.weight" in state)
+    config.attention = tuple(
+        2**level for level, number in enumerate(first) if f"input_blocks.{number}.1.qkv.weight" in state
+    )
     return config
 
 
@@ -115,7 +133,8 @@ def convert_ddfm(state: StateDict) -> tuple[ml_collections.ConfigDict, dict[str,
     for path, shape in _param_shapes(config).items():
         key, expected = _key(path), _their_shape(path, shape)
         if state[key].shape != expected:
-            raise ValueError(f"not a state dict of ddfm: {key} has shape {state[key].shape} where {expected} is "
-                             "expected")
+            raise ValueError(
+                f"not a state dict of ddfm: {key} has shape {state[key].shape} where {expected} is expected"
+            )
         params[path] = _our_axes(path, state[key])
     return config, {"params": traverse_util.unflatten_dict(params)}

@@ -7,6 +7,7 @@ inside, the batch size left open, for CPU, CUDA, ROCm and TPU; and `README.json`
     fuse = export.deserialize(bytearray(open("fuse.stablehlo", "rb").read()))
     fused, latent = fuse.call(x1, x2)
 """
+
 from __future__ import annotations
 
 import argparse
@@ -28,8 +29,9 @@ PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 ABOUT, FILES = "README.json", ("fuse.stablehlo", "decompose.stablehlo")
 
 
-def export(model: FusionModel, variables: Variables, size: tuple[int, int],
-           sources: int | None = None) -> dict[str, jax_export.Exported]:
+def export(
+    model: FusionModel, variables: Variables, size: tuple[int, int], sources: int | None = None
+) -> dict[str, jax_export.Exported]:
     """The model's functions with their weights, for images of one size and batches of any.
 
     Args:
@@ -48,7 +50,8 @@ def export(model: FusionModel, variables: Variables, size: tuple[int, int],
     if any(length < 1 or length % model.multiple for length in size):
         raise ValueError(f"size {size[0]}x{size[1]}: the model needs multiples of {model.multiple}")
     count = model.sources or sources or 2
-    batch, = jax_export.symbolic_shape("b")
+    (batch,) = jax_export.symbolic_shape("b")
+
     def image(channels: int) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((batch, *size, channels), jnp.float32)
 
@@ -66,8 +69,10 @@ def export(model: FusionModel, variables: Variables, size: tuple[int, int],
     functions: dict[str, Any] = {"fuse": (fuse, [image(1)] * count)}
     if model.decompose is not None:
         functions["decompose"] = (decompose, [image(1), image(count - 1)])
-    return {name: jax_export.export(jax.jit(one_by_one(function)), platforms=PLATFORMS)(*shapes)
-            for name, (function, shapes) in functions.items()}
+    return {
+        name: jax_export.export(jax.jit(one_by_one(function)), platforms=PLATFORMS)(*shapes)
+        for name, (function, shapes) in functions.items()
+    }
 
 
 def _is_own(folder: pathlib.Path) -> bool:
@@ -78,8 +83,12 @@ def _is_own(folder: pathlib.Path) -> bool:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses the command line and writes the artefacts; returns the exit code."""
     from fusioninn_jax.studies import fusing  # above this package: only the command needs it
-    parser = Parser(prog="python -m fusioninn_jax.interop.export", description=__doc__,
-                    formatter_class=argparse.RawDescriptionHelpFormatter)
+
+    parser = Parser(
+        prog="python -m fusioninn_jax.interop.export",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--checkpoint", help="folder of a training; default: the model that ships with the package")
     parser.add_argument("--size", nargs=2, type=int, default=(240, 240), metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--out", required=True, type=pathlib.Path, help="the folder to be made")
@@ -91,15 +100,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         exported = export(trained.model, trained.variables, tuple(args.size))
     except ValueError as error:
         raise UserError(f"--size: {error}") from error
-    about = {part: {"takes": list(map(str, function.in_avals)), "gives": list(map(str, function.out_avals))}
-             for part, function in exported.items()}
+    about = {
+        part: {"takes": list(map(str, function.in_avals)), "gives": list(map(str, function.out_avals))}
+        for part, function in exported.items()
+    }
     name = pretrained.fingerprint(trained.variables, trained.config)
     with outputs.new_files(args.out, overwrite=args.overwrite, is_own=_is_own) as (folder,):
         folder.mkdir()
         for part, function in exported.items():
             (folder / f"{part}.stablehlo").write_bytes(function.serialize())
-        (folder / ABOUT).write_text(json.dumps(about | {"model": name, "images": "NHWC in [0, 1]"},
-                                                       indent=2) + "\n")
+        (folder / ABOUT).write_text(json.dumps(about | {"model": name, "images": "NHWC in [0, 1]"}, indent=2) + "\n")
     print(f"written: {args.out} ({', '.join(exported)})")
     return 0
 

@@ -5,6 +5,7 @@
 `convert` needs NumPy arrays only; the command needs PyTorch (`pip install fusioninn_jax[torch]`). Weights alone are
 read: a file whose pickle would run code is refused.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -64,8 +65,9 @@ def convert(name: str, state_dict: StateDict) -> tuple[ml_collections.ConfigDict
     except KeyError as missing:
         raise ValueError(f"not a state dict of {name}: the key {missing} is missing") from missing
     except (IndexError, TypeError, ZeroDivisionError, AttributeError) as error:  # a tensor of other axes than it has
-        raise ValueError(f"not a state dict of {name}: a tensor has another shape than its key says "
-                         f"({first_line(error)})") from error
+        raise ValueError(
+            f"not a state dict of {name}: a tensor has another shape than its key says ({first_line(error)})"
+        ) from error
     more = [key for key in state if key not in state.read and key.rpartition(".")[2] not in UNUSED]
     if more:
         raise ValueError(f"not a state dict of {name}: it has no {more[0]!r}")
@@ -90,8 +92,9 @@ def _arrays(state_dict: StateDict) -> dict[str, np.ndarray]:
         if array.dtype.kind != "f" and not whole:
             raise ValueError(f"{key} holds {array.dtype}; weights are floating-point numbers")
         if not np.isfinite(array).all():
-            raise ValueError(f"{key} holds values that are not finite; the training had diverged, or the file was "
-                             "changed")
+            raise ValueError(
+                f"{key} holds values that are not finite; the training had diverged, or the file was changed"
+            )
         if str(key).endswith("running_var") and (array < 0).any():
             raise ValueError(f"{key} holds negative variances; the file was changed")
         arrays[str(key).removeprefix("module.")] = array
@@ -107,8 +110,9 @@ def _check_shapes(name: str, config: ml_collections.ConfigDict, variables: dict[
     for path, leaf in jax.tree_util.tree_leaves_with_path(expected):
         shape = ours[path].shape if path in ours else None
         if shape != leaf.shape:
-            raise ValueError(f"not a state dict of {name}: {jax.tree_util.keystr(path)} is {shape}, where the model "
-                             f"has {leaf.shape}")
+            raise ValueError(
+                f"not a state dict of {name}: {jax.tree_util.keystr(path)} is {shape}, where the model has {leaf.shape}"
+            )
 
 
 def _subnet(state: StateDict, prefix: str) -> dict[str, dict[str, np.ndarray]]:
@@ -119,10 +123,11 @@ def _subnet(state: StateDict, prefix: str) -> dict[str, dict[str, np.ndarray]]:
 def _fusioninn(state: StateDict) -> tuple[ml_collections.ConfigDict, dict[str, Any]]:
     """The k = 3 model: module_list 0 ActNorm, 1 block, 2 permutation, 3 squeeze, 4 block, 5 permutation, 6, 7 block."""
     config = settings.official_fusioninn()
-    config.permutations = tuple(
-        tuple(int(i) for i in state[f"module_list.{index}.perm"]) for index in (2, 5))
-    blocks = {index: {net: _subnet(state, f"module_list.{index}.{net}") for net in ("subnet1", "subnet2")}
-              for index in (1, 4, 7)}
+    config.permutations = tuple(tuple(int(i) for i in state[f"module_list.{index}.perm"]) for index in (2, 5))
+    blocks = {
+        index: {net: _subnet(state, f"module_list.{index}.{net}") for net in ("subnet1", "subnet2")}
+        for index in (1, 4, 7)
+    }
     config.widths = tuple(block["subnet1"]["conv1"]["kernel"].shape[-1] for block in blocks.values())
     actnorm = {key: state[f"module_list.0.{key}"].reshape(-1) for key in ("scale", "bias")}
     return config, {"params": [actnorm, blocks[1], {}, {}, blocks[4], {}, {}, blocks[7]]}
@@ -161,8 +166,10 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
     except pickle.UnpicklingError as error:
         if "Weights only" not in str(error) or "Unsupported operand" in str(error):  # no pickle at all
             raise UserError(broken) from error
-        raise UserError(f"{path}: holds more than weights, and unpickling it could run any code, so it is refused; "
-                        "save model.state_dict() alone") from error
+        raise UserError(
+            f"{path}: holds more than weights, and unpickling it could run any code, so it is refused; "
+            "save model.state_dict() alone"
+        ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(broken) from error
     content = next((content[key] for key in WRAPPERS if isinstance(content, Mapping) and key in content), content)
@@ -174,6 +181,7 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
 def _as_array(path: pathlib.Path, key: str, tensor: Any) -> np.ndarray:
     """A tensor of any kind as a dense array; half precision that NumPy does not have becomes float32."""
     import torch
+
     try:
         tensor = tensor.detach()
         tensor = tensor.dequantize() if tensor.is_quantized else tensor
@@ -181,8 +189,10 @@ def _as_array(path: pathlib.Path, key: str, tensor: Any) -> np.ndarray:
         small = tensor.is_floating_point() and tensor.dtype not in (torch.float16, torch.float32, torch.float64)
         return (tensor.float() if small else tensor).cpu().numpy()
     except Exception as error:  # tensors of many kinds hold nothing that can be read, each says so in its own way
-        raise UserError(f"{path}: {key} is a tensor that cannot be read ({first_line(error)[:100]}); save plain "
-                        "weights by model.state_dict()") from error
+        raise UserError(
+            f"{path}: {key} is a tensor that cannot be read ({first_line(error)[:100]}); save plain "
+            "weights by model.state_dict()"
+        ) from error
 
 
 def import_checkpoint(path: pathlib.Path, name: str, workdir: str) -> None:
@@ -197,6 +207,7 @@ def import_checkpoint(path: pathlib.Path, name: str, workdir: str) -> None:
       UserError: as `read`; weights of another system; a workdir that has checkpoints already.
     """
     from fusioninn_jax.training import checkpoint, train_state
+
     state_dict = read(path)
     if pathlib.Path(workdir).exists() and not pathlib.Path(workdir).is_dir():
         raise UserError(f"{workdir}: is a file; give a new folder as --workdir")
@@ -216,15 +227,20 @@ def import_checkpoint(path: pathlib.Path, name: str, workdir: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses the command line and imports; returns the exit code."""
-    parser = Parser(prog="python -m fusioninn_jax.interop.torch_checkpoint", description=__doc__,
-                    formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(
+        prog="python -m fusioninn_jax.interop.torch_checkpoint",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("file", help="what torch.save wrote")
     parser.add_argument("--name", required=True, choices=sorted(_CONVERTERS), help="the system")
     parser.add_argument("--workdir", required=True, help="new folder for the checkpoint")
     args = parser.parse_args(argv)
     import_checkpoint(pathlib.Path(args.file), args.name, args.workdir)
-    print(f"written: {args.workdir}; score it with `python -m fusioninn_jax.evaluate --workdir={args.workdir} "
-          "--dataset=... --split=...`")
+    print(
+        f"written: {args.workdir}; score it with `python -m fusioninn_jax.evaluate --workdir={args.workdir} "
+        "--dataset=... --split=...`"
+    )
     return 0
 
 

@@ -8,6 +8,7 @@ average_gradient; (x1, x2, fused) for the rest; (source, decomposed) for decompo
 
 `auc` and `contrast_to_noise` see whether an image shows a lesion: (image, region, reference); see `conspicuity`.
 """
+
 import jax
 from jax.typing import ArrayLike
 

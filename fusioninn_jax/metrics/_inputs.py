@@ -3,6 +3,7 @@
 `prepare` runs outside jit: it reads values where it can (concrete arrays) and skips that under a tracer, so a metric
 may be called from inside jit, grad and vmap; the caller then answers for the range of its images.
 """
+
 from __future__ import annotations
 
 import math
@@ -97,5 +98,7 @@ def _check_range(name: str, low: float, high: float, *, allow_raw: bool) -> None
     if high > RAW_LIMIT or not allow_raw and (low < -RANGE_SLACK or high > 1 + RANGE_SLACK):
         raise ValueError(f"{found}, outside [0, 1]; scale or clip it")
     if 0 < high <= GREY_LEVEL + RANGE_SLACK and not allow_raw:
-        raise ValueError(f"{found}, one grey level of 8 bits at most: it looks like a [0, 1] image divided by 255 "
-                         "once more; leave that division out")
+        raise ValueError(
+            f"{found}, one grey level of 8 bits at most: it looks like a [0, 1] image divided by 255 "
+            "once more; leave that division out"
+        )

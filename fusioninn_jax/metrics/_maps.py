@@ -1,4 +1,5 @@
 """Per-image means of quality maps, and numerically safe local statistics under the Gaussian window of SSIM."""
+
 from __future__ import annotations
 
 import functools
@@ -36,7 +37,7 @@ def central_cut(values: jax.Array, radius: int, border: int = 0) -> jax.Array:
     if min(top, left) < 0 or top + side > values.shape[1] or left + side > values.shape[2]:
         smallest = side + 2 * border
         raise ValueError(f"the central {side}x{side} pixels need images of at least {smallest}x{smallest}")
-    return values[:, top:top + side, left:left + side]
+    return values[:, top : top + side, left : left + side]
 
 
 def _total(values: jax.Array) -> jax.Array:
@@ -63,7 +64,7 @@ def map_mean(values: jax.Array, mask: jax.Array | None, border: int = 0) -> jax.
     if mask is None:
         return _total(values) / (values.shape[1] * values.shape[2])
     height, width = mask.shape[1:3]
-    inside = mask[:, border:height - border, border:width - border]
+    inside = mask[:, border : height - border, border : width - border]
     return _total(jnp.where(inside, values, 0)) / jnp.maximum(_total(inside.astype(values.dtype)), 1)
 
 

@@ -8,6 +8,7 @@ Images are (B, H, W, 1) or (B, H, W) in [0, 1], rounded to 0..255 first, H and W
 whole image: the evaluator knows no mask. Source of the definitions: Zhao et al. 2023, "CDDFuse: Correlation-Driven
 Dual-Branch Feature Decomposition for Multi-Modality Image Fusion", CVPR, evaluation code.
 """
+
 from __future__ import annotations
 
 import jax
@@ -41,13 +42,22 @@ def cddfuse(x1: ArrayLike, x2: ArrayLike, fused: ArrayLike) -> dict[str, jax.Arr
     (x1, x2, fused), _ = _inputs.prepare({"x1": x1, "x2": x2, "fused": fused}, window=MIN_SIZE)
     a, b, y = (_inputs.to_8bit(image) for image in (x1, x2, fused))
     mse = (_mean((a - y) ** 2) + _mean((b - y) ** 2)) / 2
-    of_fused = {"EN": information.entropy(fused), "SD": image_statistics.standard_deviation(fused),
-                "SF": image_statistics.spatial_frequency(fused), "AG": _average_gradient(y)}
+    of_fused = {
+        "EN": information.entropy(fused),
+        "SD": image_statistics.standard_deviation(fused),
+        "SF": image_statistics.spatial_frequency(fused),
+        "AG": _average_gradient(y),
+    }
     return of_fused | {
-        "MI": information.mutual_information(x1, x2, fused) * jnp.log(2.0), "MSE": mse,
+        "MI": information.mutual_information(x1, x2, fused) * jnp.log(2.0),
+        "MSE": mse,
         "CC": image_statistics.correlation(x1, x2, fused),
-        "PSNR": 10 * jnp.log10(y.max((1, 2, 3)) ** 2 / mse), "SCD": image_statistics.scd(x1, x2, fused),
-        "VIF": vif(x1, x2, fused), "Qabf": _q_abf(a, b, y), "SSIM": _ssim(a, y) + _ssim(b, y)}
+        "PSNR": 10 * jnp.log10(y.max((1, 2, 3)) ** 2 / mse),
+        "SCD": image_statistics.scd(x1, x2, fused),
+        "VIF": vif(x1, x2, fused),
+        "Qabf": _q_abf(a, b, y),
+        "SSIM": _ssim(a, y) + _ssim(b, y),
+    }
 
 
 def _mean(values: jax.Array) -> jax.Array:
@@ -102,5 +112,8 @@ def _ssim(a: jax.Array, y: jax.Array) -> jax.Array:
     variance_y = unbiased * (average((y - shift) ** 2) - low_y**2)
     covariance = unbiased * (average((a - shift) * (y - shift)) - low_a * low_y)
     c1, c2 = (K1 * SSIM_RANGE) ** 2, (K2 * SSIM_RANGE) ** 2
-    return _mean((2 * mean_a * mean_y + c1) * (2 * covariance + c2)
-                 / ((mean_a**2 + mean_y**2 + c1) * (variance_a + variance_y + c2)))
+    return _mean(
+        (2 * mean_a * mean_y + c1)
+        * (2 * covariance + c2)
+        / ((mean_a**2 + mean_y**2 + c1) * (variance_a + variance_y + c2))
+    )

@@ -8,6 +8,7 @@ up, and `auc_of_levels` and `contrast_to_noise_of_levels` then pool the pixels o
 `region` is a part of the annotation, `reference` the other brain: `other_brain`, which holds no annotated pixel of any
 part. A value is NaN for an image where either is empty: nothing can be said of it, and 0 would be a judgement.
 """
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -96,6 +97,7 @@ def _auc(image: jax.Array, region: jax.Array, reference: jax.Array) -> jax.Array
         not_above = jnp.searchsorted(ordered, values, side="right", method="scan_unrolled")
         share = (below + not_above) / (2 * reference.sum())  # 0/0: NaN
         return jnp.where(region, share, 0).sum() / region.sum()
+
     return jax.lax.map(of_one, (image, region, reference))
 
 
@@ -150,6 +152,7 @@ def _shares(counts: jax.Array) -> jax.Array:
 def _contrast_to_noise(image: jax.Array, region: jax.Array, reference: jax.Array) -> jax.Array:
     def mean(values: jax.Array, inside: jax.Array) -> jax.Array:
         return jnp.where(inside, values, 0).sum(1) / inside.sum(1)  # 0/0: NaN
+
     level = mean(image, reference)
     variance = mean((image - level[:, None]) ** 2, reference)
     return (mean(image, region) - level) / jnp.sqrt(jnp.maximum(variance, ROUNDING**2))
@@ -231,5 +234,6 @@ def fairness(*images: ArrayLike, mask: ArrayLike | None = None) -> jax.Array:
 @jax.jit
 def _worst_ssim(sources: tuple[jax.Array, ...], fused: jax.Array, mask: jax.Array | None) -> jax.Array:
     of_fused = structural.moments(fused)
-    return jnp.stack([structural.ssim(source, fused, mask=mask, known=(structural.moments(source), of_fused))
-                      for source in sources]).min(0)
+    return jnp.stack(
+        [structural.ssim(source, fused, mask=mask, known=(structural.moments(source), of_fused)) for source in sources]
+    ).min(0)

@@ -4,6 +4,7 @@ Each takes a source and its decomposed image, both (B, H, W, 1) float in [0, 1] 
 A mask counts the pixels where it is true. Over whole slices the black background counts as perfectly restored, so
 give the brain mask as well.
 """
+
 from __future__ import annotations
 
 import jax

@@ -3,6 +3,7 @@
 Images are (B, H, W, 1) float in [0, 1]; results are (B,). A mask counts the pixels where it is true; an empty one
 gives an error of 0.
 """
+
 from __future__ import annotations
 
 import functools

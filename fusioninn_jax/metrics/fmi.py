@@ -12,6 +12,7 @@ on a staircase that crosses each of the 17 antidiagonals i + j = const at most o
 (1 - φ)·p_a·p_f differs from a plain product of marginals in 17 cells, not 81; the entropy of the product is known.
 The other bound, max(0, F_a + F_f - 1), is the same thing with one window read backwards.
 """
+
 from __future__ import annotations
 
 import functools
@@ -49,7 +50,7 @@ def _x_log_x(x: jax.Array) -> jax.Array:
 def _pixels(image: jax.Array) -> list[jax.Array]:
     """The nine pixels of every window, column by column, each (B, H - 2, W - 2, 1)."""
     height, width = image.shape[1] - SIDE + 1, image.shape[2] - SIDE + 1
-    return [image[:, row:row + height, column:column + width] for column in range(SIDE) for row in range(SIDE)]
+    return [image[:, row : row + height, column : column + width] for column in range(SIDE) for row in range(SIDE)]
 
 
 def _window(pixels: Sequence[jax.Array]) -> Window:
@@ -63,8 +64,7 @@ def _window(pixels: Sequence[jax.Array]) -> Window:
     defined = (high > low) & (high - low < total)  # neither flat nor all the weight on one position
     ratio = jnp.where(defined, of_position / jnp.where(defined, of_weights, 1), 1)
     log_moment = add_all(map(_x_log_x, weights)) / total
-    return Window(weights, total, log_moment, jnp.log2(total) - log_moment,
-                  jnp.where(defined, jnp.sqrt(ratio), 0))
+    return Window(weights, total, log_moment, jnp.log2(total) - log_moment, jnp.where(defined, jnp.sqrt(ratio), 0))
 
 
 def _cumulative(weights: Sequence[jax.Array]) -> list[jax.Array]:
@@ -103,8 +103,9 @@ def _window_score(pixels_a: Sequence[jax.Array], pixels_f: Sequence[jax.Array]) 
     a, f = _window(pixels_a), _window(pixels_f)
     covariance = SIZE * add_all(x * y for x, y in zip(a.weights, f.weights, strict=True)) - a.total * f.total
     falling = covariance < 0
-    weights_f = [jnp.where(falling, backward, forward)
-                 for forward, backward in zip(f.weights, reversed(f.weights), strict=True)]
+    weights_f = [
+        jnp.where(falling, backward, forward) for forward, backward in zip(f.weights, reversed(f.weights), strict=True)
+    ]
     bound, steps = _staircase(a.weights, weights_f)
     phi = jnp.abs(covariance) * a.spread * f.spread / jnp.where(bound > 0, bound, 1)
     rest = 1 - phi
@@ -157,7 +158,12 @@ def _score(x1: jax.Array, x2: jax.Array, fused: jax.Array, mask: jax.Array | Non
 
 
 def q_fmi(
-    x1: ArrayLike, x2: ArrayLike, fused: ArrayLike, *, variant: str = "toolbox", mask: ArrayLike | None = None,
+    x1: ArrayLike,
+    x2: ArrayLike,
+    fused: ArrayLike,
+    *,
+    variant: str = "toolbox",
+    mask: ArrayLike | None = None,
     quantize: bool = True,
 ) -> jax.Array:
     """Feature mutual information of 3x3 windows: how much of each source's local pattern the fused image tells.

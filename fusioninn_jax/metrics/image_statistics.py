@@ -5,6 +5,7 @@ images first become the integers 0..255 by floor(255 x + 0.5); quantize=False ke
 A mask counts the pixels where it is true (a difference counts where all its pixels do); an empty one counts as a
 constant image.
 """
+
 from __future__ import annotations
 
 import functools

@@ -3,6 +3,7 @@
 Images are (B, H, W, 1) float in [0, 1], quantised to 0..255 by floor(255 x + 0.5); results are (B,). Both come from
 histograms, so neither has a useful gradient. A mask counts the pixels where it is true; an empty one gives 0.
 """
+
 from __future__ import annotations
 
 import jax
@@ -73,9 +74,7 @@ def _mutual_information(x1: jax.Array, x2: jax.Array, fused: jax.Array, mask: ja
     return jnp.maximum(shared(x1), 0) + jnp.maximum(shared(x2), 0)  # below 0 by rounding only
 
 
-def mutual_information(
-    x1: ArrayLike, x2: ArrayLike, fused: ArrayLike, *, mask: ArrayLike | None = None
-) -> jax.Array:
+def mutual_information(x1: ArrayLike, x2: ArrayLike, fused: ArrayLike, *, mask: ArrayLike | None = None) -> jax.Array:
     """Mutual information (MI) of the fused image with each source: I(x1; y) + I(x2; y), I = H(a) + H(y) - H(a, y).
 
     The sum over the sources, in bits, with no normalisation: neither are images stretched to 0..255 first nor is I

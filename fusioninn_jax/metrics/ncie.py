@@ -2,6 +2,7 @@
 
 Images are (B, H, W, 1) or (B, H, W), values in [0, 1], scored as 0..255; the result is (B,).
 """
+
 from __future__ import annotations
 
 import functools
@@ -68,7 +69,12 @@ def _score(x1: jax.Array, x2: jax.Array, fused: jax.Array, mask: jax.Array | Non
 
 
 def q_ncie(
-    x1: ArrayLike, x2: ArrayLike, fused: ArrayLike, *, variant: str = "toolbox", mask: ArrayLike | None = None,
+    x1: ArrayLike,
+    x2: ArrayLike,
+    fused: ArrayLike,
+    *,
+    variant: str = "toolbox",
+    mask: ArrayLike | None = None,
     quantize: bool = True,
 ) -> jax.Array:
     """Nonlinear correlation information entropy: how much the three images' grey levels tell of one another.

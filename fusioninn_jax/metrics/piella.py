@@ -2,6 +2,7 @@
 
 Images are (B, H, W, 1) or (B, H, W), values in [0, 1], scored as 0..255; the result is (B,).
 """
+
 from __future__ import annotations
 
 import functools
@@ -75,7 +76,12 @@ def _score(
 
 
 def q_p(
-    x1: ArrayLike, x2: ArrayLike, fused: ArrayLike, *, variant: str = "toolbox", mask: ArrayLike | None = None,
+    x1: ArrayLike,
+    x2: ArrayLike,
+    fused: ArrayLike,
+    *,
+    variant: str = "toolbox",
+    mask: ArrayLike | None = None,
     quantize: bool = True,
 ) -> jax.Array:
     """Piella-Heijmans quality: SSIM to each source, weighted by which source is locally the more salient.

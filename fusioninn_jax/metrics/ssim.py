@@ -2,6 +2,7 @@
 
 Images are (B, H, W, 1) or (B, H, W), values in [0, 1], at least 11x11; the result is (B,).
 """
+
 from __future__ import annotations
 
 import jax

@@ -2,6 +2,7 @@
 
 Images are (B, H, W, 1) float in [0, 1], at least 41x41; results are (B,). The pixel-domain, multi-scale form (VIFp).
 """
+
 from __future__ import annotations
 
 import functools

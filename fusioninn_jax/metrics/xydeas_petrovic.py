@@ -2,6 +2,7 @@
 
 Images are (B, H, W, 1) or (B, H, W), values in [0, 1], scored as 0..255; the result is (B,).
 """
+
 from __future__ import annotations
 
 import functools
@@ -71,8 +72,10 @@ def _score(
 ) -> jax.Array:
     edges1, edges2, edges = (_sobel(to_8bit(image, quantize=quantize)) for image in (x1, x2, fused))
     sigmoids = SIGMOIDS[variant]
-    gained = (_preservation(edges1, edges, sigmoids) * edges1.strength
-              + _preservation(edges2, edges, sigmoids) * edges2.strength)
+    gained = (
+        _preservation(edges1, edges, sigmoids) * edges1.strength
+        + _preservation(edges2, edges, sigmoids) * edges2.strength
+    )
     available = edges1.strength + edges2.strength
     if variant == "xydeas2000":
         total = map_mean(available, mask)
@@ -85,7 +88,12 @@ def _score(
 
 
 def q_xy(
-    x1: ArrayLike, x2: ArrayLike, fused: ArrayLike, *, variant: str = "toolbox", mask: ArrayLike | None = None,
+    x1: ArrayLike,
+    x2: ArrayLike,
+    fused: ArrayLike,
+    *,
+    variant: str = "toolbox",
+    mask: ArrayLike | None = None,
     quantize: bool = True,
 ) -> jax.Array:
     """Xydeas-Petrovic edge preservation: the share of the sources' edges found again in the fused image.

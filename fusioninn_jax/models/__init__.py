@@ -1,4 +1,5 @@
 """The registry of fusion systems: name -> model."""
+
 from __future__ import annotations
 
 import difflib
@@ -42,9 +43,14 @@ class _Rule(NamedTuple):
 def _training_free(fuse: Callable[..., jax.Array]) -> Make:
     """A function of the sources alone, at the top of its module, as an entry of the registry."""
     own = _Rule(fuse.__module__, fuse.__name__)
-    model = FusionModel(own.init, functools.partial(checked_fuse, own.fuse), own.fuse_train,
-                        decompose=None, sources=None,
-                        training_free=True)
+    model = FusionModel(
+        own.init,
+        functools.partial(checked_fuse, own.fuse),
+        own.fuse_train,
+        decompose=None,
+        sources=None,
+        training_free=True,
+    )
     return lambda config: model
 
 

@@ -1,4 +1,5 @@
 """The one interface of every fusion system; trainer, evaluator and tools see only this."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping

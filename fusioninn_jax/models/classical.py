@@ -7,6 +7,7 @@ sources does not matter: where they tie, they share.
 Filters act as products with small constant matrices, one for rows and one for columns, as in `fusioninn_jax.ssim`:
 borders are then exact, odd sizes need no special case, and the inverse wavelet transform is a transposition.
 """
+
 from __future__ import annotations
 
 import functools
@@ -154,7 +155,7 @@ def wavelet(*sources: jax.Array, levels: int = 3, name: str = "db2") -> jax.Arra
     ends = [margin + -size % block for size in (height, width)]
     image = jnp.pad(image, ((0, 0), (0, 0), (margin, ends[0]), (margin, ends[1]), (0, 0)), mode="symmetric")
     fused = _fuse_wavelet(image, levels, name)
-    return jnp.clip(fused[:, margin:margin + height, margin:margin + width], 0, 1)
+    return jnp.clip(fused[:, margin : margin + height, margin : margin + width], 0, 1)
 
 
 def _fuse_wavelet(image: jax.Array, levels: int, name: str) -> jax.Array:
@@ -164,8 +165,8 @@ def _fuse_wavelet(image: jax.Array, levels: int, name: str) -> jax.Array:
     height, width = image.shape[2:4]
     rows, columns = dwt_matrix(height, name), dwt_matrix(width, name)
     coefficients = apply_separably(rows, image, columns)
-    approximation = _fuse_wavelet(coefficients[:, :, :height // 2, :width // 2], levels - 1, name)
-    fused = _strongest(coefficients).at[:, :height // 2, :width // 2].set(approximation)
+    approximation = _fuse_wavelet(coefficients[:, :, : height // 2, : width // 2], levels - 1, name)
+    fused = _strongest(coefficients).at[:, : height // 2, : width // 2].set(approximation)
     return apply_separably(rows.T, fused, columns.T)
 
 
@@ -210,8 +211,9 @@ def guided_filter(guide: jax.Array, x: jax.Array, *, radius: int, epsilon: float
 def _saliency(image: jax.Array) -> jax.Array:
     """Gaussian average (radius 5, sigma 5) of the magnitude of the 4-neighbour Laplacian, of (m, B, H, W, C)."""
     padded = jnp.pad(image, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
-    laplacian = (padded[:, :, 2:, 1:-1] + padded[:, :, :-2, 1:-1] + padded[:, :, 1:-1, 2:] + padded[:, :, 1:-1, :-2]
-                 - 4 * image)
+    laplacian = (
+        padded[:, :, 2:, 1:-1] + padded[:, :, :-2, 1:-1] + padded[:, :, 1:-1, 2:] + padded[:, :, 1:-1, :-2] - 4 * image
+    )
     return average(jnp.abs(laplacian), 5, 5.0)
 
 
@@ -270,8 +272,10 @@ def ssim_limit(*sources: jax.Array, steps: int = 200, learning_rate: float = 0.0
 
     def score(fused: jax.Array) -> jax.Array:
         of_fused = ssim.moments(fused)
-        maps = [ssim.ssim_map_from_moments(of_source, of_fused, ssim.blur(source * fused))
-                for source, of_source in zip(sources, of_sources, strict=True)]
+        maps = [
+            ssim.ssim_map_from_moments(of_source, of_fused, ssim.blur(source * fused))
+            for source, of_source in zip(sources, of_sources, strict=True)
+        ]
         return jnp.stack(maps).mean((0, 2, 3, 4))
 
     def loss(fused: jax.Array) -> tuple[jax.Array, jax.Array]:

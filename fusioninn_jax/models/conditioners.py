@@ -3,6 +3,7 @@
 A condition, (B, K) numbers or (B, h, w, K) images, joins what a net sees: numbers at every pixel, images squeezed until
 they have its size.
 """
+
 from __future__ import annotations
 
 import functools
@@ -21,8 +22,7 @@ from fusioninn_jax.models.convolution import ConvPair, conv_relu_conv
 Join = Callable[[jax.Array, jax.Array], jax.Array]  # what a net sees, and a condition -> what it sees with it
 
 
-def uniform_fan_in(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32, *,
-                   fan_in: int) -> jax.Array:
+def uniform_fan_in(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32, *, fan_in: int) -> jax.Array:
     """U(±1/√fan_in), how PyTorch starts the weights and biases of a convolution."""
     bound = fan_in**-0.5
     return jax.random.uniform(key, shape, dtype, -bound, bound)
@@ -75,9 +75,12 @@ class _ConvWeights(nn.Module):
     def __call__(self) -> tuple[jax.Array, jax.Array]:
         def initializer(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
             return uniform_fan_in(key, shape, dtype, fan_in=9 * self.channels)
+
         start = nn.initializers.zeros_init() if self.zero else initializer
-        return (self.param("kernel", start, (3, 3, self.channels, self.features)),
-                self.param("bias", start, (self.features,)))
+        return (
+            self.param("kernel", start, (3, 3, self.channels, self.features)),
+            self.param("bias", start, (self.features,)),
+        )
 
 
 def fitted_condition(condition: jax.Array, u: jax.Array) -> jax.Array:
@@ -96,8 +99,10 @@ def fitted_condition(condition: jax.Array, u: jax.Array) -> jax.Array:
     while image.ndim == 4 and image.shape[1] > u.shape[1] and not (image.shape[1] % 2 or image.shape[2] % 2):
         image, _ = squeeze_forward(image)
     if image.ndim != 4 or image.shape[:3] != u.shape[:3]:
-        raise ValueError(f"a condition of images of {u.shape} is (B, K) or (B, H n, W n, K) with n = 1, 2, 4, ...; "
-                         f"got {condition.shape}")
+        raise ValueError(
+            f"a condition of images of {u.shape} is (B, K) or (B, H n, W n, K) with n = 1, 2, 4, ...; "
+            f"got {condition.shape}"
+        )
     return image
 
 
@@ -105,28 +110,42 @@ def _with_image(u: jax.Array, condition: jax.Array) -> jax.Array:
     return jnp.concatenate([u, fitted_condition(condition, u)], -1)
 
 
-def _apply(make: Callable[..., nn.Module], join: Join, params: Any, u: jax.Array, channels: int,
-           condition: jax.Array | None = None) -> jax.Array:
+def _apply(
+    make: Callable[..., nn.Module],
+    join: Join,
+    params: Any,
+    u: jax.Array,
+    channels: int,
+    condition: jax.Array | None = None,
+) -> jax.Array:
     seen = u if condition is None else join(u, condition)
     return jnp.asarray(make(channels=channels).apply({"params": params}, seen))
 
 
-def _init(make: Callable[..., nn.Module], join: Join, key: jax.Array, u: jax.Array, channels: int,
-          condition: jax.Array | None = None) -> Any:
+def _init(
+    make: Callable[..., nn.Module],
+    join: Join,
+    key: jax.Array,
+    u: jax.Array,
+    channels: int,
+    condition: jax.Array | None = None,
+) -> Any:
     seen = u if condition is None else join(u, condition)
     return make(channels=channels).init(key, seen)["params"]
 
 
-def conv_conditioner(width: int, *, final_relu: bool, zero_last: bool, dtype: Any = None,
-                     parameters: int = 2) -> tuple[Conditioner, ConditionerInit]:
+def conv_conditioner(
+    width: int, *, final_relu: bool, zero_last: bool, dtype: Any = None, parameters: int = 2
+) -> tuple[Conditioner, ConditionerInit]:
     """A `ConvConditioner` as the pair of callables that `bijections.coupling` takes.
 
     Args:
       width, final_relu, zero_last, dtype, parameters: as there. Couplings that get a condition need a net made with
         one: pass it to `init` too.
     """
-    make = functools.partial(ConvConditioner, width=width, final_relu=final_relu, zero_last=zero_last, dtype=dtype,
-                             parameters=parameters)
+    make = functools.partial(
+        ConvConditioner, width=width, final_relu=final_relu, zero_last=zero_last, dtype=dtype, parameters=parameters
+    )
     return functools.partial(_apply, make, _with_image), functools.partial(_init, make, _with_image)
 
 
@@ -157,8 +176,9 @@ def _with_numbers(u: jax.Array, condition: jax.Array) -> jax.Array:
     """(B, ..., c) values with (B, K) numbers joined at every position."""
     numbers = jnp.asarray(condition).astype(u.dtype)
     if numbers.ndim != 2 or numbers.shape[0] != u.shape[0]:
-        raise ValueError(f"a dense conditioner takes a condition of (B, K), B = {u.shape[0]}; "
-                         f"got shape {numbers.shape}")
+        raise ValueError(
+            f"a dense conditioner takes a condition of (B, K), B = {u.shape[0]}; got shape {numbers.shape}"
+        )
     spread = numbers.reshape(u.shape[0], *[1] * (u.ndim - 2), numbers.shape[-1])
     return jnp.concatenate([u, jnp.broadcast_to(spread, (*u.shape[:-1], numbers.shape[-1]))], -1)
 

@@ -4,6 +4,7 @@ Images and features are (B, H, W, C). Every block takes `gather` last: None norm
 (evaluation); in training it brings an array of all devices together, (n, ...) -> (n * devices, ...), and batch
 statistics are those of the global batch.
 """
+
 from __future__ import annotations
 
 import functools
@@ -77,8 +78,10 @@ class BatchNorm(nn.Module):
                 unbiased = used_variance * count / max(count - 1, 1)
                 mean.value += self.momentum * (used_mean - mean.value)
                 variance.value += self.momentum * (unbiased - variance.value)
-        shift, factor, end = (values[None, None, None] for values in (
-            used_mean, scale * jax.lax.rsqrt(used_variance + self.epsilon), bias))
+        shift, factor, end = (
+            values[None, None, None]
+            for values in (used_mean, scale * jax.lax.rsqrt(used_variance + self.epsilon), bias)
+        )
         return (x - shift) * factor + end
 
 
@@ -146,8 +149,9 @@ class _NetworkModel(NamedTuple):
         if self.sources not in (None, len(images)) or not images:
             raise ValueError(f"the model takes {self.sources or 'some'} sources; got {len(images)}")
         if images[0].shape[1] % self.multiple or images[0].shape[2] % self.multiple:
-            raise ValueError(f"images of {images[0].shape[1]}x{images[0].shape[2]}; the model needs multiples of "
-                             f"{self.multiple}")
+            raise ValueError(
+                f"images of {images[0].shape[1]}x{images[0].shape[2]}; the model needs multiples of {self.multiple}"
+            )
 
     def init(self, key: jax.Array, *images: jax.Array) -> Variables:
         self._check(images)
@@ -157,8 +161,9 @@ class _NetworkModel(NamedTuple):
         self._check(images)
         return jnp.asarray(self.network.apply(variables, images)), None
 
-    def fuse_train(self, variables: Variables, *images: jax.Array,
-                   gather: Gather = on_one_device) -> tuple[jax.Array, None, Any]:
+    def fuse_train(
+        self, variables: Variables, *images: jax.Array, gather: Gather = on_one_device
+    ) -> tuple[jax.Array, None, Any]:
         self._check(images)
         fused, changed = self.network.apply(variables, images, gather, mutable=["batch_stats"])
         return fused, None, changed["batch_stats"]

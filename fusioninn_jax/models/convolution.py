@@ -6,6 +6,7 @@ matrix product followed by shifting and adding its nine results, channels first 
 contiguous. A few images at a time are taken from input to output. The backward pass keeps only the input; it takes one
 strip of an image after the other, so that the hidden layer, computed again, and its gradient stay in the cache.
 """
+
 from __future__ import annotations
 
 import functools
@@ -43,8 +44,10 @@ def conv_relu_conv(weights: ConvPair, x: jax.Array) -> jax.Array:
 
 def _by_convolutions(weights: ConvPair, x: jax.Array) -> jax.Array:
     def conv(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
-        return bias[None, None, None] + jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", precision="highest",
-                                                   dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        return bias[None, None, None] + jax.lax.conv_general_dilated(
+            x, kernel, (1, 1), "SAME", precision="highest", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+
     return conv(jax.nn.relu(conv(x, weights.kernel1, weights.bias1)), weights.kernel2, weights.bias2)
 
 
@@ -63,8 +66,9 @@ def _by_products(weights: ConvPair, x: jax.Array) -> jax.Array:
 
 
 @_by_products.defjvp
-def _by_products_jvp(primals: tuple[ConvPair, jax.Array],
-                     tangents: tuple[ConvPair, jax.Array]) -> tuple[jax.Array, jax.Array]:
+def _by_products_jvp(
+    primals: tuple[ConvPair, jax.Array], tangents: tuple[ConvPair, jax.Array]
+) -> tuple[jax.Array, jax.Array]:
     """The derivative J of the convolutions, whose transpose is the hand-written backward pass.
 
     JAX lets one give a function a transpose only as the solution of a linear system; so J · t is here the second part
@@ -75,7 +79,7 @@ def _by_products_jvp(primals: tuple[ConvPair, jax.Array],
     out = _by_products(*primals)
 
     def halves(pair: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return pair[:flat.size], pair[flat.size:]
+        return pair[: flat.size], pair[flat.size :]
 
     def derivative(t: jax.Array) -> jax.Array:
         return jax.jvp(_by_convolutions, primals, unflat(t))[1].ravel()
@@ -139,8 +143,10 @@ def _backward_of_images(weights: ConvPair, x: jax.Array, g: jax.Array) -> tuple[
         g_weights, g_planes = carry
         images, g_images = (_images(of_all, i * together, together) for of_all in (planes, g))
         g_own, g_images = jax.vjp(lambda w, x: _products_of_chunk(w, x, None), weights, images)[1](g_images)
-        return (jax.tree.map(jnp.add, g_weights, g_own),
-                jax.lax.dynamic_update_slice_in_dim(g_planes, g_images, i * together, 1))
+        return (
+            jax.tree.map(jnp.add, g_weights, g_own),
+            jax.lax.dynamic_update_slice_in_dim(g_planes, g_images, i * together, 1),
+        )
 
     start = jax.tree.map(jnp.zeros_like, weights), _to_fill(x, planes.shape)
     return jax.lax.fori_loop(0, len(x) // together, body, start)
@@ -167,13 +173,19 @@ def _backward_of_strips(weights: ConvPair, x: jax.Array, g: jax.Array, *, strips
         g_out = jax.lax.dynamic_slice(g, start, (len(g), 1, rows, width))
         g_own, g_strip = jax.vjp(lambda w, x: _products_of_chunk(w, x, inside), weights, own)[1](g_out)
         g_strip += jnp.pad(jnp.where(strip > 0, from_above, 0), [(0, 0), (0, 0), (0, rows), (0, 0)])
-        return (jax.tree.map(jnp.add, g_weights, g_own), jax.lax.dynamic_update_slice(g_planes, g_strip, start),
-                g_strip[:, :, -4:])
+        return (
+            jax.tree.map(jnp.add, g_weights, g_own),
+            jax.lax.dynamic_update_slice(g_planes, g_strip, start),
+            g_strip[:, :, -4:],
+        )
 
-    start = (jax.tree.map(jnp.zeros_like, weights), _to_fill(x, planes.shape),
-             jnp.zeros((channels, 1, 4, width), x.dtype))
+    start = (
+        jax.tree.map(jnp.zeros_like, weights),
+        _to_fill(x, planes.shape),
+        jnp.zeros((channels, 1, 4, width), x.dtype),
+    )
     g_weights, g_planes, _ = jax.lax.fori_loop(0, batch * strips, body, start)
-    return g_weights, g_planes[:, :, 2:height + 2]
+    return g_weights, g_planes[:, :, 2 : height + 2]
 
 
 def _products_of_chunk(weights: ConvPair, x: jax.Array, inside: jax.Array | None) -> jax.Array:
@@ -205,14 +217,14 @@ def _views(x: jax.Array, margin: int, offsets: Offsets) -> jax.Array:
     """The nine shifts of (..., R, W) with a margin: (9, ..., R - 2 + 2 · margin, W)."""
     rows, width = x.shape[-2] - 2 + 2 * margin, x.shape[-1]
     padded = _padded(x, margin)
-    return jnp.stack([padded[..., row:row + rows, column:column + width] for row, column in offsets])
+    return jnp.stack([padded[..., row : row + rows, column : column + width] for row, column in offsets])
 
 
 def _sum_shifted(x: jax.Array, margin: int, offsets: Offsets) -> jax.Array:
     """Shifts each of (9, ..., R, W), with a margin, by its own offset and adds them: (..., R - 2 + 2 · margin, W)."""
     rows, width = x.shape[-2] - 2 + 2 * margin, x.shape[-1]
     padded = _padded(x, margin)
-    terms = (padded[k, ..., row:row + rows, column:column + width] for k, (row, column) in enumerate(offsets))
+    terms = (padded[k, ..., row : row + rows, column : column + width] for k, (row, column) in enumerate(offsets))
     return functools.reduce(jnp.add, terms)
 
 
@@ -228,7 +240,11 @@ def _shift_and_add(x: jax.Array, margin: int) -> jax.Array:
     return _sum_shifted(x, margin, OFFSETS)
 
 
-_shifted_views.defvjp(lambda x, margin: (_views(x, margin, OFFSETS), None),
-                      lambda margin, _, g: (_sum_shifted(g, 2 - margin, OFFSETS[::-1]),))
-_shift_and_add.defvjp(lambda x, margin: (_sum_shifted(x, margin, OFFSETS), None),
-                      lambda margin, _, g: (_views(g, 2 - margin, OFFSETS[::-1]),))
+_shifted_views.defvjp(
+    lambda x, margin: (_views(x, margin, OFFSETS), None),
+    lambda margin, _, g: (_sum_shifted(g, 2 - margin, OFFSETS[::-1]),),
+)
+_shift_and_add.defvjp(
+    lambda x, margin: (_sum_shifted(x, margin, OFFSETS), None),
+    lambda margin, _, g: (_views(g, 2 - margin, OFFSETS[::-1]),),
+)

@@ -3,6 +3,7 @@
 Source: Prabhakar, Srikar, Babu 2017, "DeepFuse: a deep unsupervised approach for exposure fusion with extreme
 exposure image pairs", section 3.1; batch normalisation and widths of FusionINN's comparison (arXiv 2403.15769).
 """
+
 from __future__ import annotations
 
 import functools

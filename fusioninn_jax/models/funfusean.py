@@ -3,6 +3,7 @@
 Source: Kumar et al. 2019, "Structural similarity based anatomical and functional brain imaging fusion", in the layout
 of FusionINN's comparison (arXiv 2403.15769).
 """
+
 from __future__ import annotations
 
 import functools
@@ -46,10 +47,14 @@ class FunFuseAn(nn.Module):
     @nn.compact
     def __call__(self, images: tuple[jax.Array, ...], gather: Gather | None = None) -> jax.Array:
         w = self.width
-        low = [Branch((w,), (size,), name=f"low{i}")(image, gather)
-               for i, (image, size) in enumerate(zip(images, LOW_SIZES, strict=True), 1)]
-        a, b = (Branch((w, 2 * w, 4 * w), sizes, name=f"high{i}")(image, gather)
-                for i, (image, sizes) in enumerate(zip(images, HIGH_SIZES, strict=True), 1))
+        low = [
+            Branch((w,), (size,), name=f"low{i}")(image, gather)
+            for i, (image, size) in enumerate(zip(images, LOW_SIZES, strict=True), 1)
+        ]
+        a, b = (
+            Branch((w, 2 * w, 4 * w), sizes, name=f"high{i}")(image, gather)
+            for i, (image, sizes) in enumerate(zip(images, HIGH_SIZES, strict=True), 1)
+        )
         high = jnp.maximum(a, b) / (a + b + EPSILON)
         detail = Branch((2 * w, w), (5, 5), name="reconstruction")(high, gather)
         return nn.sigmoid(conv((low[0] + low[1] + detail) / 3, 1, 5, name="output"))

@@ -8,6 +8,7 @@ default their salient mean, and their differences: training only has to hide the
 go up to 4 and back, so that what is hidden can depend on the surroundings.
 Source: FusionINN (arXiv 2403.15769) section 2.
 """
+
 from __future__ import annotations
 
 import functools
@@ -45,8 +46,13 @@ INTENSITY_SCALE = 4.0  # of `linear`: intensities enter the flow as 4 · (x - 1/
 ACTNORM_STARTS = ("batch", "identity")
 PERMUTATION_KINDS = ("", "rotate", "swap", "random")
 ARCHITECTURE: dict[str, dict[str, Any]] = {
-    "linear": {"blocks": 7, "levels": (1, 2, 3, 4, 3, 2, 1), "widths": (32, 64, 64, 32, 64, 64, 32), "squeeze": "haar",
-               "permutation": "rotate"},
+    "linear": {
+        "blocks": 7,
+        "levels": (1, 2, 3, 4, 3, 2, 1),
+        "widths": (32, 64, 64, 32, 64, 64, 32),
+        "squeeze": "haar",
+        "permutation": "rotate",
+    },
     "logit": {"blocks": 3, "levels": (1, 2, 1), "widths": (64, 96, 64), "squeeze": "haar", "permutation": "swap"},
     "official": {"blocks": 3, "levels": (0, 1), "widths": (32, 64), "squeeze": "pixel", "permutation": "swap"},
 }
@@ -65,18 +71,22 @@ def make_permutations(config: ml_collections.ConfigDict) -> tuple[tuple[int, ...
     if config.permutations:
         given = tuple(tuple(int(i) for i in order) for order in config.permutations)
         if [len(order) for order in given] != sizes:
-            raise ValueError(f"model.permutations have lengths {[len(order) for order in given]}; "
-                             f"{block_count(config)} blocks with {config.sources} sources need {sizes}")
+            raise ValueError(
+                f"model.permutations have lengths {[len(order) for order in given]}; "
+                f"{block_count(config)} blocks with {config.sources} sources need {sizes}"
+            )
         bad = next((order for order in given if sorted(order) != list(range(len(order)))), None)
         if bad:
             raise ValueError(f"model.permutations: {bad} does not name each of 0 to {len(bad) - 1} once")
         return given
     generator = np.random.default_rng(config.permutation_seed)
+
     def make(size: int) -> tuple[int, ...]:
         if kind == "random" and size > 2:
             return tuple(generator.permutation(size).tolist())
         step = size // config.sources if kind == "rotate" else size // 2
         return tuple(np.roll(np.arange(size), -step).tolist())
+
     return tuple(make(size) for size in sizes)
 
 
@@ -160,14 +170,21 @@ def _identity_init(key: jax.Array, x: jax.Array, condition: Any = None) -> dict[
 
 
 def _check(config: ml_collections.ConfigDict) -> None:
-    for name, allowed in (("formulation", FORMULATIONS), ("actnorm", ACTNORM_STARTS),
-                          ("opening", OPENINGS), ("permutation", PERMUTATION_KINDS), ("squeeze", ("", *SQUEEZES)),
-                          ("backward", BACKWARDS)):
+    for name, allowed in (
+        ("formulation", FORMULATIONS),
+        ("actnorm", ACTNORM_STARTS),
+        ("opening", OPENINGS),
+        ("permutation", PERMUTATION_KINDS),
+        ("squeeze", ("", *SQUEEZES)),
+        ("backward", BACKWARDS),
+    ):
         if config[name] not in allowed:
             raise ValueError(f"model.{name} is {config[name]!r}; it must be one of {', '.join(allowed)}")
     if config.blocks < 0 or config.sources < 2 or min(config.levels, default=0) < 0:
-        raise ValueError(f"model needs blocks ≥ 0, sources ≥ 2 and levels ≥ 0; got {config.blocks}, {config.sources}, "
-                         f"{config.levels}")
+        raise ValueError(
+            f"model needs blocks ≥ 0, sources ≥ 2 and levels ≥ 0; got {config.blocks}, {config.sources}, "
+            f"{config.levels}"
+        )
 
 
 def fusioninn(config: ml_collections.ConfigDict | None = None) -> FusionModel:
@@ -183,10 +200,15 @@ def fusioninn(config: ml_collections.ConfigDict | None = None) -> FusionModel:
     _check(config)
     system = _System(make_flow(config), config.sources, make_link(config))
     return FusionModel(
-        functools.partial(_init, system), functools.partial(_fuse, system), functools.partial(_fuse_train, system),
-        functools.partial(_decompose, system), sources=config.sources, multiple=2 ** max(block_levels(config)),
+        functools.partial(_init, system),
+        functools.partial(_fuse, system),
+        functools.partial(_fuse_train, system),
+        functools.partial(_decompose, system),
+        sources=config.sources,
+        multiple=2 ** max(block_levels(config)),
         decompose_unclipped=functools.partial(_decompose_unclipped, system),
-        **density_fields(system.flow if system.link is None else source_flow(system.flow, system.link)))
+        **density_fields(system.flow if system.link is None else source_flow(system.flow, system.link)),
+    )
 
 
 class _System(NamedTuple):
@@ -221,8 +243,9 @@ def _fuse(system: _System, variables: Variables, *sources: jax.Array) -> tuple[j
     return system.from_flow(y[..., :1]), y[..., 1:]
 
 
-def _fuse_train(system: _System, variables: Variables, *sources: jax.Array,
-                gather: Any = on_one_device) -> tuple[jax.Array, jax.Array, Any]:
+def _fuse_train(
+    system: _System, variables: Variables, *sources: jax.Array, gather: Any = on_one_device
+) -> tuple[jax.Array, jax.Array, Any]:
     return (*_fuse(system, variables, *sources), {})
 
 
@@ -236,8 +259,9 @@ def _decompose(system: _System, variables: Variables, fused: jax.Array, latent: 
     return tuple(jnp.split(decomposed, system.sources, axis=-1))
 
 
-def _decompose_unclipped(system: _System, variables: Variables, fused: jax.Array,
-                         latent: jax.Array) -> tuple[jax.Array, ...]:
+def _decompose_unclipped(
+    system: _System, variables: Variables, fused: jax.Array, latent: jax.Array
+) -> tuple[jax.Array, ...]:
     return tuple(jnp.split(_decomposed(system, variables, fused, latent), system.sources, axis=-1))
 
 
@@ -257,4 +281,3 @@ def _clip_inward_bwd(x: jax.Array, g: jax.Array) -> tuple[jax.Array]:
 
 
 clip_inward.defvjp(lambda x: (clip_inward(x), x), _clip_inward_bwd)
-

@@ -4,6 +4,7 @@ Two forms. `official` is the code of FusionINN's comparison (arXiv 2403.15769): 
 step by step. `paper` is the published network: Ghost modules, and the enlarged features of all scales are added.
 Source: Lu, She, Tie, Xu 2022, "Half-UNet: a simplified U-Net architecture for medical image segmentation".
 """
+
 from __future__ import annotations
 
 import flax.linen as nn
@@ -72,8 +73,9 @@ class HalfUNet(nn.Module):
     @nn.compact
     def __call__(self, images: tuple[jax.Array, ...], gather: Gather | None = None) -> jax.Array:
         block = OfficialBlock if self.form == "official" else DoubleGhost
-        features = encode(jnp.concatenate(images, -1), lambda level: block(self.width, name=f"level{level}"), LEVELS,
-                          gather)
+        features = encode(
+            jnp.concatenate(images, -1), lambda level: block(self.width, name=f"level{level}"), LEVELS, gather
+        )
         if self.form == "official":
             joined = features[-1]
             for skip in features[-2::-1]:

@@ -1,4 +1,5 @@
 """Separable resampling of images as products with small constant matrices, one for rows and one for columns."""
+
 from __future__ import annotations
 
 import functools

@@ -13,6 +13,7 @@ pixels. The smoothing makes it cheap: a smooth bump changes little inside SSIM's
 How much a pixel is brightened depends on the differences alone, and these are kept. So (m, e) -> (fused, e) is a
 coupling, and a flow can start as this rule, exactly invertible (`opening`). docs/RESULTS.md has the evidence.
 """
+
 from __future__ import annotations
 
 import functools
@@ -44,13 +45,17 @@ def saliency(deviations: jax.Array) -> jax.Array:
     """
     weight = 1 - jnp.exp(-((deviations / NOTHING) ** 2))
     total = weight.sum((1, 2), keepdims=True) + MIN_WEIGHT
+
     def over_image(x: jax.Array) -> jax.Array:
         return (weight * x).sum((1, 2), keepdims=True) / total
+
     distance = jnp.abs(deviations - over_image(deviations))
     unusual = distance / jnp.maximum(1.25 * over_image(distance), MIN_SPREAD)
     strongest = (weight * jnp.clip(unusual - THRESHOLD, 0, CAP)).max(-1, keepdims=True)
+
     def smooth(x: jax.Array) -> jax.Array:
         return average(x, int(4 * SMOOTHING), SMOOTHING)
+
     return smooth(strongest) / jnp.maximum(smooth(weight.max(-1, keepdims=True)), MIN_WEIGHT)
 
 
@@ -81,12 +86,14 @@ def opening(position: int, sources: int, scale: float) -> Bijection:
       scale: of the channels: intensities come as scale · (x - 1/2).
     """
     position %= sources
-    return half_coupling(functools.partial(_brightening, position, scale), split=(position,),
-                         transformer=odds(-scale / 2, scale / 2))
+    return half_coupling(
+        functools.partial(_brightening, position, scale), split=(position,), transformer=odds(-scale / 2, scale / 2)
+    )
 
 
-def _brightening(position: int, scale: float, params: Params, differences: jax.Array, channels: int,
-                 condition: Condition = None) -> jax.Array:
+def _brightening(
+    position: int, scale: float, params: Params, differences: jax.Array, channels: int, condition: Condition = None
+) -> jax.Array:
     """The conditioner of `opening`: no parameters."""
     without_mean = [differences[..., :position], jnp.zeros_like(differences[..., :1]), differences[..., position:]]
     deviations, _ = mean_difference(position).inverse({}, jnp.concatenate(without_mean, axis=-1))

@@ -3,6 +3,7 @@
 The bijection goes from intensities to (fused image, latent), with the links at both ends inside: what
 brings intensities to the flow, and its inverse on the fused channel. Its params are `variables["params"]`.
 """
+
 from __future__ import annotations
 
 import functools
@@ -23,8 +24,11 @@ def source_flow(flow: Bijection, link: Bijection) -> Bijection:
       flow: from (B, H, W, m) sources as it takes them to (fused image, latent).
       link: from intensities to what the flow takes, without parameters.
     """
-    return Bijection(functools.partial(_init, flow, link), functools.partial(_forward, flow, link),
-                     functools.partial(_inverse, flow, link))
+    return Bijection(
+        functools.partial(_init, flow, link),
+        functools.partial(_forward, flow, link),
+        functools.partial(_inverse, flow, link),
+    )
 
 
 def _init(flow: Bijection, link: Bijection, key: jax.Array, x: jax.Array, condition: Condition = None) -> Params:

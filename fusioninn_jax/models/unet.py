@@ -3,6 +3,7 @@
 Source: Ronneberger, Fischer, Brox 2015, "U-Net: convolutional networks for biomedical image segmentation", with
 batch normalisation and zero padding as in FusionINN's comparison (arXiv 2403.15769).
 """
+
 from __future__ import annotations
 
 import flax.linen as nn
@@ -27,8 +28,12 @@ class UNet(nn.Module):
 
     @nn.compact
     def __call__(self, images: tuple[jax.Array, ...], gather: Gather | None = None) -> jax.Array:
-        *skips, x = encode(jnp.concatenate(images, -1),
-                           lambda level: DoubleConv(self.width * 2**level, name=f"encoder{level}"), LEVELS, gather)
+        *skips, x = encode(
+            jnp.concatenate(images, -1),
+            lambda level: DoubleConv(self.width * 2**level, name=f"encoder{level}"),
+            LEVELS,
+            gather,
+        )
         for level in reversed(range(LEVELS - 1)):
             features = self.width * 2**level
             x = jnp.concatenate([TransposedConv(features, name=f"up{level}")(x), skips[level]], -1)

@@ -2,6 +2,7 @@
 
 Source: Huang et al. 2020, "UNet 3+: a full-scale connected UNet for medical image segmentation", sections 2.1-2.2.
 """
+
 from __future__ import annotations
 
 import flax.linen as nn
@@ -47,19 +48,25 @@ class UNet3Plus(nn.Module):
 
     @nn.compact
     def __call__(self, images: tuple[jax.Array, ...], gather: Gather | None = None) -> jax.Array:
-        features = encode(jnp.concatenate(images, -1),
-                          lambda level: DoubleConv(self.width * 2**level, name=f"encoder{level}"), LEVELS, gather)
+        features = encode(
+            jnp.concatenate(images, -1),
+            lambda level: DoubleConv(self.width * 2**level, name=f"encoder{level}"),
+            LEVELS,
+            gather,
+        )
         for level in reversed(range(LEVELS - 1)):  # encoded above this level, decoded below it
             features[level] = FullScaleSkip(level, self.width, name=f"decoder{level}")(features, gather)
         outputs = [nn.sigmoid(conv(features[0], 1, name="output"))]
         if self.deep_supervision and gather is not None:
             sides = [conv(features[level], 1, name=f"side{level}") for level in range(1, LEVELS)]
-            outputs += [nn.sigmoid(upsample(side, 2**level, align_corners=False))
-                        for level, side in enumerate(sides, 1)]
+            outputs += [
+                nn.sigmoid(upsample(side, 2**level, align_corners=False)) for level, side in enumerate(sides, 1)
+            ]
         return jnp.concatenate(outputs, -1)
 
 
 def unet_3plus(config: ml_collections.ConfigDict) -> FusionModel:
     """UNet3+ as a FusionModel; `config`: `settings.MODELS["unet_3plus"]`."""
-    return fusion_model(UNet3Plus(config.width, config.deep_supervision), sources=config.sources,
-                        multiple=2 ** (LEVELS - 1))
+    return fusion_model(
+        UNet3Plus(config.width, config.deep_supervision), sources=config.sources, multiple=2 ** (LEVELS - 1)
+    )

@@ -2,6 +2,7 @@
 
 Source: Zhou, Siddiquee, Tajbakhsh, Liang 2018, "UNet++: a nested U-Net architecture for medical image segmentation".
 """
+
 from __future__ import annotations
 
 import flax.linen as nn
@@ -32,6 +33,7 @@ class UNetPlusPlus(nn.Module):
     def __call__(self, images: tuple[jax.Array, ...], gather: Gather | None = None) -> jax.Array:
         def block(level: int, column: int) -> DoubleConv:
             return DoubleConv(self.width * 2**level, name=f"node{level}_{column}")
+
         nodes = [[x] for x in encode(jnp.concatenate(images, -1), lambda level: block(level, 0), LEVELS, gather)]
         for column in range(1, LEVELS):
             for level in range(LEVELS - column):
@@ -39,12 +41,15 @@ class UNetPlusPlus(nn.Module):
                 nodes[level].append(block(level, column)(jnp.concatenate([*nodes[level], below], -1), gather))
         outputs = [nn.sigmoid(conv(nodes[0][-1], 1, 1, name="output"))]
         if self.deep_supervision and gather is not None:
-            outputs += [nn.sigmoid(conv(nodes[0][column], 1, 1, name=f"side{column}"))
-                        for column in reversed(range(1, LEVELS - 1))]
+            outputs += [
+                nn.sigmoid(conv(nodes[0][column], 1, 1, name=f"side{column}"))
+                for column in reversed(range(1, LEVELS - 1))
+            ]
         return jnp.concatenate(outputs, -1)
 
 
 def unet_plus_plus(config: ml_collections.ConfigDict) -> FusionModel:
     """UNet++ as a FusionModel; `config`: `settings.MODELS["unet_plus_plus"]`."""
-    return fusion_model(UNetPlusPlus(config.width, config.deep_supervision), sources=config.sources,
-                        multiple=2 ** (LEVELS - 1))
+    return fusion_model(
+        UNetPlusPlus(config.width, config.deep_supervision), sources=config.sources, multiple=2 ** (LEVELS - 1)
+    )

@@ -2,6 +2,7 @@
 
 NumPy and SciPy, not JAX: it runs once, on the host, when the dataset is prepared.
 """
+
 from fusioninn_jax.phantom.subject import MODALITIES, Subject, simulate_subject
 from fusioninn_jax.phantom.tumour import LABELS
 

@@ -3,6 +3,7 @@
 Frames. A subject's volume is 189 x 240 x 240 mm, axes (z, y, x) = (up, towards the back, towards the patient's
 left), so an axial slice shown with row 0 on top is in the radiological convention. The atlas has the same axes.
 """
+
 from __future__ import annotations
 
 import functools
@@ -21,6 +22,7 @@ _LEVELS = ((48.0, 9.5), (16.0, 3.2))  # knot distance and largest coefficient, m
 
 class Atlas(NamedTuple):
     """MNI152 on its 1 mm grid (z, y, x), float32."""
+
     t1: np.ndarray  # T1-weighted template: white 0.87, grey 0.65, fluid 0.25
     white: np.ndarray  # white-matter probability
     brain: np.ndarray  # 1 in the brain, 0 outside
@@ -29,12 +31,14 @@ class Atlas(NamedTuple):
 
 class Warp(NamedTuple):
     """From a subject's frame to the atlas: p -> centre + matrix (p + u(p) - centre), u a sum of B-spline levels."""
+
     matrix: np.ndarray  # (3, 3)
     coefficients: tuple[np.ndarray, ...]  # one (3, Kz, Ky, Kx) per level
 
 
 class Tissue(NamedTuple):
     """Fractions of some slices, each (slices, rows, columns) in [0, 1]; white + grey + fluid = 1 in the brain."""
+
     white: np.ndarray
     grey: np.ndarray
     fluid: np.ndarray
@@ -56,8 +60,10 @@ def load_atlas(spacing: float = 1.0) -> Atlas:
         from nilearn import datasets
     except ImportError as error:
         raise UserError('brain phantom: nilearn is missing; pip install "fusioninn_jax[phantom]"') from error
-    t1, white = (np.ascontiguousarray(load(resolution=1).get_fdata(dtype=np.float32)[::-1, ::-1].transpose(2, 1, 0))
-                 for load in (datasets.load_mni152_template, datasets.load_mni152_wm_template))
+    t1, white = (
+        np.ascontiguousarray(load(resolution=1).get_fdata(dtype=np.float32)[::-1, ::-1].transpose(2, 1, 0))
+        for load in (datasets.load_mni152_template, datasets.load_mni152_wm_template)
+    )
     brain = (t1 > 0).astype(np.float32)
     depth = ndimage.gaussian_filter(brain[::2, ::2, ::2], 3.0, truncate=3.0)
     inner = ndimage.gaussian_filter(brain, 1.0) > 0.99  # unsharp masking next to the empty outside would only add noise
@@ -115,8 +121,10 @@ def sample_tissue(atlas: Atlas, points: np.ndarray, outline: np.ndarray, sulci: 
       outline: the same without mass effect: the skull, and with it the brain's outline, does not move.
       sulci: T1 intensity below which the template counts as fluid; higher is a more atrophic brain.
     """
+
     def at(image: np.ndarray, where: np.ndarray) -> np.ndarray:
         return ndimage.map_coordinates(image, where, order=1, output=np.float32)
+
     brain = at(atlas.brain, outline) > 0.5
     fluid = np.clip((sulci - at(atlas.t1, points)) / 0.22, 0, 1) * brain
     # the probability map blurs the boundary over several subjects: steepen it

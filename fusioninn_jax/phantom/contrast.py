@@ -1,4 +1,5 @@
 """MR contrast: relaxation parameters of the tissues, signal equations, bias field, point spread and noise."""
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -15,15 +16,17 @@ TISSUES = ("white", "grey", "fluid", "core", "oedema", "enhancing", "vessel")
 # (BrainWeb, IEEE TMI 18:1085) and Stanisz et al. 2005 (MRM 54:507); T2 between Kwan and Wansapura; density as Kwan.
 # Fluid: between Kwan's 1.5 T values and pure water. Tumour compartments: prolonged T1 and T2 of the order surveyed by
 # Bottomley et al. 1987 (Med Phys 14:1) and Just and Thelen 1988 (Radiology 169:779); they vary most, see `_SPREAD`.
-_RELAXATION = np.array([
-    [560.0, 832.0, 78.0, 0.77],  # white
-    [920.0, 1331.0, 96.0, 0.86],  # grey
-    [3200.0, 4000.0, 1200.0, 1.00],  # fluid
-    [2000.0, 2500.0, 260.0, 0.97],  # core: necrosis
-    [1200.0, 1600.0, 175.0, 0.90],  # oedema
-    [1150.0, 1450.0, 125.0, 0.90],  # enhancing, before gadolinium
-    [1450.0, 1650.0, 150.0, 0.90],  # blood in veins and choroid plexus, before gadolinium
-])
+_RELAXATION = np.array(
+    [
+        [560.0, 832.0, 78.0, 0.77],  # white
+        [920.0, 1331.0, 96.0, 0.86],  # grey
+        [3200.0, 4000.0, 1200.0, 1.00],  # fluid
+        [2000.0, 2500.0, 260.0, 0.97],  # core: necrosis
+        [1200.0, 1600.0, 175.0, 0.90],  # oedema
+        [1150.0, 1450.0, 125.0, 0.90],  # enhancing, before gadolinium
+        [1450.0, 1650.0, 150.0, 0.90],  # blood in veins and choroid plexus, before gadolinium
+    ]
+)
 _SOLID_CORE = np.array([1450.0, 1850.0, 200.0, 0.93])  # the core of a tumour that does not enhance
 _SPREAD = np.array([0.05, 0.05, 0.03, 0.15, 0.12, 0.12, 0.08])  # relative standard deviation between subjects
 _R1 = {1.5: 4.1, 3.0: 3.7}  # relaxivity of Gd-DTPA in plasma, 1/(s mM): Rohrer et al. 2005 (Invest Radiol 40:715)
@@ -31,6 +34,7 @@ _R1 = {1.5: 4.1, 3.0: 3.7}  # relaxivity of Gd-DTPA in plasma, 1/(s mM): Rohrer 
 
 class Scanner(NamedTuple):
     """One examination. Times in ms, flip angle in radians."""
+
     field: float  # tesla
     spin_echo: bool  # T1-Gd by spin echo, else by spoiled gradient echo
     t1_tr: float
@@ -50,14 +54,28 @@ def random_scanner(rng: np.random.Generator) -> Scanner:
     """Sequence parameters in the ranges of clinical tumour protocols; TI nulls fluid of the tabulated T1."""
     field = float(rng.choice([1.5, 3.0]))
     spin_echo = field == 1.5 and bool(rng.random() < 0.6)
-    tr, te, flip = ((rng.uniform(480, 650), rng.uniform(9, 14), np.pi / 2) if spin_echo else
-                    (rng.uniform(20, 30), rng.uniform(3, 5), np.deg2rad(rng.uniform(24, 32))))
+    tr, te, flip = (
+        (rng.uniform(480, 650), rng.uniform(9, 14), np.pi / 2)
+        if spin_echo
+        else (rng.uniform(20, 30), rng.uniform(3, 5), np.deg2rad(rng.uniform(24, 32)))
+    )
     flair_tr, train = rng.uniform(8500, 11000), rng.uniform(200, 320)
     fluid_t1 = _RELAXATION[2, 0 if field == 1.5 else 1]
-    return Scanner(field, spin_echo, tr, te, flip, flair_tr, rng.uniform(85, 110),
-                   nulling_ti(fluid_t1, flair_tr, train), train, snr=_pair(rng, 25, 60, 20, 45),
-                   gain=_pair(rng, 350, 900, 200, 600), blur=_pair(rng, 0.35, 1.0, 0.5, 1.4),
-                   bias=_pair(rng, 0.02, 0.12, 0.02, 0.12))
+    return Scanner(
+        field,
+        spin_echo,
+        tr,
+        te,
+        flip,
+        flair_tr,
+        rng.uniform(85, 110),
+        nulling_ti(fluid_t1, flair_tr, train),
+        train,
+        snr=_pair(rng, 25, 60, 20, 45),
+        gain=_pair(rng, 350, 900, 200, 600),
+        blur=_pair(rng, 0.35, 1.0, 0.5, 1.4),
+        bias=_pair(rng, 0.02, 0.12, 0.02, 0.12),
+    )
 
 
 def _pair(rng: np.random.Generator, a0: float, a1: float, b0: float, b1: float) -> tuple[float, float]:
@@ -125,8 +143,15 @@ def rician(rng: np.random.Generator, signal: np.ndarray, sigma: float) -> np.nda
     return np.hypot(signal + real, imaginary)
 
 
-def acquire(rng: np.random.Generator, signal: np.ndarray, brain: np.ndarray, grid: Grid, scanner: Scanner,
-            modality: int, unit: float) -> np.ndarray:
+def acquire(
+    rng: np.random.Generator,
+    signal: np.ndarray,
+    brain: np.ndarray,
+    grid: Grid,
+    scanner: Scanner,
+    modality: int,
+    unit: float,
+) -> np.ndarray:
     """From ideal signal to what the scanner saves: point spread, bias field, noise, integers; then skull-stripped.
 
     Args:

@@ -1,4 +1,5 @@
 """Smooth random fields on a slice grid, from cubic B-splines with random coefficients."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ _UNIT = (151 / 315) ** -1.5  # 151/315 = mean of the summed squares of the four 
 
 class Grid(NamedTuple):
     """Where the pixels of some axial slices lie, in mm; pixel centres, one 1-D array per axis."""
+
     z: np.ndarray
     y: np.ndarray
     x: np.ndarray

@@ -1,4 +1,5 @@
 """One simulated patient: anatomy, tumour and scanner drawn from a seed; T1-Gd and T2-FLAIR slices out."""
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -19,6 +20,7 @@ VENTRICLES = anatomy.ATLAS_ZERO + np.array([16, 10, 0], np.float32)  # atlas pos
 
 class Subject(NamedTuple):
     """N axial slices of one simulated patient; row 0 is anterior, column 0 the patient's right."""
+
     name: str
     sources: np.ndarray  # (N, H, W, 2) float32 integers in scanner units, modalities as in `MODALITIES`; 0 = background
     mask: np.ndarray  # (N, H, W, 1) uint8, labels as in `tumour.LABELS`
@@ -30,8 +32,9 @@ class Subject(NamedTuple):
     relaxation: np.ndarray  # (7, 3): T1 (ms), T2 (ms), proton density
 
 
-def simulate_subject(seed: int, index: int, *, size: int = 240, spacing: float = 1.0, lesion_slices: int = 8,
-                     other_slices: int = 2) -> Subject:
+def simulate_subject(
+    seed: int, index: int, *, size: int = 240, spacing: float = 1.0, lesion_slices: int = 8, other_slices: int = 2
+) -> Subject:
     """Simulates one patient with a brain tumour.
 
     Args:
@@ -74,7 +77,7 @@ def _choose_slices(rng: np.random.Generator, tumour: tumours.Tumour, lesion: int
     high = max(f.centre[0] + 1.5 * f.radius + f.reach for f in tumour.foci)
     free = [z for z in range(45, 130) if (z < low or z > high) and z not in chosen]
     if len(free) < other:  # a large tumour leaves no slice untouched: take the ones farthest from it
-        free = sorted(set(range(45, 130)) - chosen, key=lambda z: -abs(z - focus.centre[0]))[:2 * other]
+        free = sorted(set(range(45, 130)) - chosen, key=lambda z: -abs(z - focus.centre[0]))[: 2 * other]
     return np.array(sorted([*chosen, *rng.choice(free, other, replace=False).tolist()]), np.int32)
 
 
@@ -87,8 +90,9 @@ def _vessels(rng: np.random.Generator, grid: Grid, points: np.ndarray, tissue: a
     veins = 0.9 * np.maximum(*sheets) * tissue.fluid * (tissue.depth < 0.93)
     falx = 0.4 * np.clip(1.6 - side, 0, 1) * (up > 10) * tissue.fluid * (random_field(rng, grid, 12.0) > 0)
     sinus = np.clip(2.2 - side / 1.5, 0, 1) * (tissue.depth < 0.68) * ((up > 15) | (back > 60))
-    plexus = ((back > 10) & (back < 45) & (up > -12) & (up < 26) & (side > 6) & (tissue.depth > 0.95)
-              ) * np.clip(2 * random_field(rng, grid, 4.0) - 1.4, 0, 1)
+    plexus = ((back > 10) & (back < 45) & (up > -12) & (up < 26) & (side > 6) & (tissue.depth > 0.95)) * np.clip(
+        2 * random_field(rng, grid, 4.0) - 1.4, 0, 1
+    )
     vessels = np.maximum.reduce([veins, falx, 0.9 * sinus, 0.7 * plexus * tissue.fluid])
     return (vessels * tissue.brain).astype(np.float32)
 
@@ -98,12 +102,29 @@ def _fractions(tissue: anatomy.Tissue, lesion: tumours.Lesion, vessels: np.ndarr
     healthy = 1 - lesion.core - lesion.oedema - lesion.enhancing
     vessel = vessels * healthy
     rest = healthy - vessel
-    return np.stack([tissue.white * rest, tissue.grey * rest, tissue.fluid * rest, lesion.core, lesion.oedema,
-                     lesion.enhancing, vessel], -1)
+    return np.stack(
+        [
+            tissue.white * rest,
+            tissue.grey * rest,
+            tissue.fluid * rest,
+            lesion.core,
+            lesion.oedema,
+            lesion.enhancing,
+            vessel,
+        ],
+        -1,
+    )
 
 
-def _images(rng: np.random.Generator, tissues: np.ndarray, tumour: tumours.Tumour, scanner: contrast.Scanner,
-            relaxation: np.ndarray, grid: Grid, brain: np.ndarray) -> list[np.ndarray]:
+def _images(
+    rng: np.random.Generator,
+    tissues: np.ndarray,
+    tumour: tumours.Tumour,
+    scanner: contrast.Scanner,
+    relaxation: np.ndarray,
+    grid: Grid,
+    brain: np.ndarray,
+) -> list[np.ndarray]:
     """T1-Gd and FLAIR: each tissue's signal, textured, weighted by its fraction (partial volume is linear)."""
     t1, t2, density = relaxation.T
     fine, coarse = random_field(rng, grid, 2.5), random_field(rng, grid, 8.0)
@@ -111,9 +132,11 @@ def _images(rng: np.random.Generator, tissues: np.ndarray, tumour: tumours.Tumou
     uptake = tumour.gadolinium * np.clip(1 + 0.3 * coarse + 0.25 * fine, 0.2, 2.0)
     in_tumour = contrast.with_gadolinium(t1[5], uptake, scanner.field)
     in_blood = contrast.with_gadolinium(t1[6], 0.6, scanner.field)
-    t1_gd = [*contrast.t1_signal(t1[:5], t2[:5], density[:5], scanner),
-             contrast.t1_signal(in_tumour, t2[5], density[5], scanner),
-             contrast.t1_signal(in_blood, t2[6], density[6], scanner)]
+    t1_gd = [
+        *contrast.t1_signal(t1[:5], t2[:5], density[:5], scanner),
+        contrast.t1_signal(in_tumour, t2[5], density[5], scanner),
+        contrast.t1_signal(in_blood, t2[6], density[6], scanner),
+    ]
     flair = list(contrast.flair_signal(t1, t2, density, scanner))
     flair[6] *= 0.3  # flowing blood leaves the slice between excitation and echo
     images = []

@@ -1,4 +1,5 @@
 """A random glioma: core with or without necrosis, enhancing rim, oedema along white matter, mass effect."""
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -15,6 +16,7 @@ LABELS = {str(label): regions.LABEL_NAMES[label] for label in (regions.CORE, reg
 
 class Focus(NamedTuple):
     """One focus of a tumour; lengths in mm."""
+
     centre: np.ndarray  # (3,) in the subject's frame
     atlas_centre: np.ndarray  # (3,) in the atlas
     radius: float  # of the core
@@ -33,6 +35,7 @@ class Tumour(NamedTuple):
 
 class Lesion(NamedTuple):
     """Fractions in [0, 1], each (slices, rows, columns); what they leave is healthy tissue."""
+
     core: np.ndarray
     oedema: np.ndarray
     enhancing: np.ndarray
@@ -70,8 +73,15 @@ def _random_focus(rng: np.random.Generator, centre: np.ndarray, atlas_centre: np
     rotation = np.linalg.qr(rng.standard_normal((3, 3)))[0]
     axes = np.exp(rng.uniform(-0.25, 0.25, 3))
     shape = rotation @ np.diag(axes / np.cbrt(axes.prod())) @ rotation.T
-    return Focus(centre, atlas_centre, float(radius), shape, float(rng.uniform(2.0, 4.5)), float(rng.uniform(8, 26)),
-                 float(radius * rng.uniform(0.1, 0.35)))
+    return Focus(
+        centre,
+        atlas_centre,
+        float(radius),
+        shape,
+        float(rng.uniform(2.0, 4.5)),
+        float(rng.uniform(8, 26)),
+        float(radius * rng.uniform(0.1, 0.35)),
+    )
 
 
 def grow(rng: np.random.Generator, tumour: Tumour, grid: Grid, points: np.ndarray, tissue: Tissue) -> Lesion:

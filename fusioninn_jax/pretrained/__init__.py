@@ -4,6 +4,7 @@
 model. Neither Orbax nor pickle is needed to read them. `python -m fusioninn_jax.pretrained --workdir=... --out=...`
 writes them from a training.
 """
+
 from __future__ import annotations
 
 import functools
@@ -80,8 +81,7 @@ def describe(config: ml_collections.ConfigDict, modalities: tuple[str, ...] = ()
         own = json.loads(fusioninn.settled(whole).to_json())
     prior = config.prior if "prior" in config else config.losses.prior
     modalities = tuple(config.get("modalities", modalities))
-    return ml_collections.ConfigDict({"model": {"name": name, name: own}, "prior": prior,
-                                      "modalities": modalities})
+    return ml_collections.ConfigDict({"model": {"name": name, name: own}, "prior": prior, "modalities": modalities})
 
 
 def to_bytes(variables: Variables, config: ml_collections.ConfigDict) -> tuple[str, bytes]:
@@ -133,8 +133,14 @@ def from_bytes(text: str, weights: bytes) -> TrainedModel:
     shapes = jax.eval_shape(model.init, jax.random.key(0), *[image] * (model.sources or 2))
     places = _flat(shapes)
     declared = numpy_files.npz_headers(weights)  # compared before anything is decompressed
-    wrong = sorted(name for name in places.keys() | declared.keys() if name not in places or name not in declared
-                   or places[name].shape != declared[name].shape or declared[name].dtype.kind != "f")
+    wrong = sorted(
+        name
+        for name in places.keys() | declared.keys()
+        if name not in places
+        or name not in declared
+        or places[name].shape != declared[name].shape
+        or declared[name].dtype.kind != "f"
+    )
     if wrong:
         raise ValueError(f"its weights and its configuration differ at {wrong[0]}")
     arrays = numpy_files.read_npz(weights)

@@ -2,6 +2,7 @@
 
 Its calibration, where `python -m fusioninn_jax.scoring.uncertainty` made one, goes with it.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -18,8 +19,11 @@ from fusioninn_jax.training import checkpoint
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses the command line and writes the files; returns the exit code."""
-    parser = Parser(prog="python -m fusioninn_jax.pretrained", description=__doc__,
-                    formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(
+        prog="python -m fusioninn_jax.pretrained",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--workdir", required=True, help="of a training")
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
     parser.add_argument("--modalities", nargs="*", default=["t1gd", "flair"], help="what the sources were")
@@ -36,8 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if found is not None:
         name = pretrained.fingerprint(variables, described)
         print(f"written: {calibration.save(args.out, found, name)}")
-    print(f"written: {args.out}/{pretrained.WEIGHTS} and {pretrained.CONFIG}, {size / 1000:.0f} kB, "
-          f"of step {trained.step}")
+    print(
+        f"written: {args.out}/{pretrained.WEIGHTS} and {pretrained.CONFIG}, {size / 1000:.0f} kB, "
+        f"of step {trained.step}"
+    )
     return 0
 
 

@@ -1,4 +1,5 @@
 """Flags of the entry points that take --config and --workdir."""
+
 from __future__ import annotations
 
 import difflib

@@ -1,4 +1,5 @@
 """Decompression that never makes more than was declared."""
+
 from __future__ import annotations
 
 import bz2

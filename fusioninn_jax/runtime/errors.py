@@ -1,4 +1,5 @@
 """The one exception that a user's mistake raises, and the wrapper that prints it."""
+
 import argparse
 import signal
 import sys

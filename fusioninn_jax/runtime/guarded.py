@@ -3,6 +3,7 @@
 Nothing of a file's content gets into a message: a header's text may name a patient. An error's own words are quoted
 only where this package raised it (`Damaged`) or the operating system did.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -75,6 +76,7 @@ def reading(path: pathlib.Path, what: str, mend: str) -> Iterator[None]:
 
 class _Quiet:
     """How many blocks of how many threads ask for silence, and what to go back to after the last."""
+
     lock, depth = threading.Lock(), 0
     level, filters = 0, warnings.catch_warnings()
 

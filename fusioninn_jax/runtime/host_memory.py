@@ -1,4 +1,5 @@
 """Memory of the CPU backend between two calls."""
+
 from __future__ import annotations
 
 import ctypes

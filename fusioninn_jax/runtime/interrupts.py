@@ -3,6 +3,7 @@
 Training is the exception: it saves first (`processes.Stop`). Nothing here acts on import alone: handlers are set by
 the commands, and by `guard_start` where Python was started as one of them.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -73,7 +74,7 @@ def guard_start(package: str) -> None:
 
     Does nothing where Python was not started as `python -m package...`.
     """
-    started = sys.orig_argv[sys.orig_argv.index("-m") + 1:][:1] if "-m" in sys.orig_argv else []
+    started = sys.orig_argv[sys.orig_argv.index("-m") + 1 :][:1] if "-m" in sys.orig_argv else []
     if not started or started[0].partition(".")[0] != package or not can_handle():
         return
 

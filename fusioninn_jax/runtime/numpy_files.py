@@ -1,4 +1,5 @@
 """Files of NumPy arrays, their headers looked at before anything is read: no objects, no more than is there."""
+
 from __future__ import annotations
 
 import io
@@ -15,6 +16,7 @@ Read = TypeVar("Read")
 
 class Array(NamedTuple):
     """What the header of a .npy file declares."""
+
     shape: tuple[int, ...]
     dtype: np.dtype
     fortran_order: bool

@@ -2,6 +2,7 @@
 
 Interrupts wait while results are moved and while temporary files are removed.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -22,8 +23,13 @@ WITHOUT_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno
 IsOwn = Callable[[pathlib.Path], bool]
 
 
-def check(outputs: Sequence[pathlib.Path], *, inputs: Sequence[pathlib.Path] = (), overwrite: bool = False,
-          is_own: IsOwn = lambda folder: False) -> None:
+def check(
+    outputs: Sequence[pathlib.Path],
+    *,
+    inputs: Sequence[pathlib.Path] = (),
+    overwrite: bool = False,
+    is_own: IsOwn = lambda folder: False,
+) -> None:
     """Says before the work begins what would stop the writing at its end, or would cost more than an older result.
 
     Places are compared as they really are, symbolic links followed, and by containment.
@@ -42,7 +48,7 @@ def check(outputs: Sequence[pathlib.Path], *, inputs: Sequence[pathlib.Path] = (
     for i, (place, output) in enumerate(zip(places, outputs, strict=True)):
         for path in inputs:
             _check_apart(output, place, path, _Place.of(path))
-        if place.key in [other.key for other in places[:i] + places[i + 1:]]:
+        if place.key in [other.key for other in places[:i] + places[i + 1 :]]:
             raise UserError(f"{output}: named twice as an output; give each its own name")
         for other, name in zip(places, outputs, strict=True):
             if other.key in place.above:
@@ -56,6 +62,7 @@ def check(outputs: Sequence[pathlib.Path], *, inputs: Sequence[pathlib.Path] = (
 
 class _Place(NamedTuple):
     """Where a path really lies: what it is, and the folders above it, by inode where they are there."""
+
     key: object
     above: list[object]
 
@@ -86,8 +93,9 @@ def _check_apart(output: pathlib.Path, place: _Place, path: pathlib.Path, of_inp
     if place.key == of_input.key:
         raise UserError(f"{output}: is an input too; give the output another name")
     if place.key in of_input.above:
-        raise UserError(f"{output}: is the folder of the input {path}; give the output a name inside it, or another "
-                        "folder")
+        raise UserError(
+            f"{output}: is the folder of the input {path}; give the output a name inside it, or another folder"
+        )
     if of_input.key in place.above:
         raise UserError(f"{output}: lies inside the input {path}; give the output a place outside")
 
@@ -101,8 +109,10 @@ def _check_replaceable(output: pathlib.Path, is_own: IsOwn) -> None:
     mode = output.lstat().st_mode
     if stat.S_ISDIR(mode):
         if not is_own(output):
-            raise UserError(f"{output}: is a folder that holds more than an older result of this command; nothing is "
-                            "removed there: choose another name")
+            raise UserError(
+                f"{output}: is a folder that holds more than an older result of this command; nothing is "
+                "removed there: choose another name"
+            )
     elif not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):
         raise UserError(f"{output}: is a pipe, device or socket; give the name of a file")
     elif stat.S_ISLNK(mode) and output.is_dir():
@@ -123,13 +133,16 @@ def _check_folder(output: pathlib.Path) -> None:
 
 
 def _unwritable(output: pathlib.Path, error: OSError) -> UserError:
-    return UserError(f"{output}: cannot be written ({error.strerror or error}); make room there, or choose a folder "
-                     "that you may write to")
+    return UserError(
+        f"{output}: cannot be written ({error.strerror or error}); make room there, or choose a folder "
+        "that you may write to"
+    )
 
 
 @contextlib.contextmanager
-def new_files(*outputs: pathlib.Path, overwrite: bool = True,
-              is_own: IsOwn | None = None) -> Iterator[list[pathlib.Path]]:
+def new_files(
+    *outputs: pathlib.Path, overwrite: bool = True, is_own: IsOwn | None = None
+) -> Iterator[list[pathlib.Path]]:
     """Temporary paths, with the outputs' names, that are moved to the outputs where the block succeeds: all or none.
 
     A file replaces a file, a folder a folder, never one the other. Folders above the outputs are made, and removed
@@ -216,8 +229,9 @@ def _check_kind(new: pathlib.Path, output: pathlib.Path, overwrite: bool, is_own
     if not overwrite:
         raise _exists(output)
     if new.is_dir() != (output.is_dir() and not output.is_symlink()):
-        raise UserError(f"{output}: is {'no folder' if new.is_dir() else 'a folder'}; nothing is removed there: choose "
-                        "another name")
+        raise UserError(
+            f"{output}: is {'no folder' if new.is_dir() else 'a folder'}; nothing is removed there: choose another name"
+        )
     _check_replaceable(output, is_own or (lambda folder: True))
 
 

@@ -3,6 +3,7 @@
 The engine is `jax.distributed`. Every command that runs on many processes takes three flags, which TPU pods and Slurm
 make needless: --coordinator_address=HOST:PORT --num_processes=N --process_id=I.
 """
+
 from __future__ import annotations
 
 import json
@@ -24,8 +25,9 @@ from fusioninn_jax.runtime.errors import UserError
 PEER_LOST = 3  # exit code of a process that stops because another one did
 
 
-def start(coordinator_address: str | None = None, num_processes: int | None = None,
-          process_id: int | None = None) -> None:
+def start(
+    coordinator_address: str | None = None, num_processes: int | None = None, process_id: int | None = None
+) -> None:
     """Joins the other processes; does nothing where there are none.
 
     Args:
@@ -40,11 +42,14 @@ def start(coordinator_address: str | None = None, num_processes: int | None = No
     if num_processes == 1:
         return
     if any(given) and not all(given):
-        raise UserError("--coordinator_address, --num_processes and --process_id belong together; give all three, or "
-                        "none on a TPU pod and under Slurm")
+        raise UserError(
+            "--coordinator_address, --num_processes and --process_id belong together; give all three, or "
+            "none on a TPU pod and under Slurm"
+        )
     if process_id is not None and not 0 <= process_id < (num_processes or 1):
-        raise UserError(f"--process_id={process_id}: with --num_processes={num_processes} it is 0 to "
-                        f"{(num_processes or 1) - 1}")
+        raise UserError(
+            f"--process_id={process_id}: with --num_processes={num_processes} it is 0 to {(num_processes or 1) - 1}"
+        )
     try:
         jax.distributed.initialize(coordinator_address, num_processes, process_id)
         if jax.process_count() > 1:
@@ -55,9 +60,11 @@ def start(coordinator_address: str | None = None, num_processes: int | None = No
         if any(given):
             raise
     except RuntimeError as error:
-        raise UserError(f"--coordinator_address={coordinator_address or 'detected'}: the processes did not find one "
-                        f"another ({errors.first_line(error)}); check address and firewall, and that all were started; "
-                        "--num_processes=1 works alone") from error
+        raise UserError(
+            f"--coordinator_address={coordinator_address or 'detected'}: the processes did not find one "
+            f"another ({errors.first_line(error)}); check address and firewall, and that all were started; "
+            "--num_processes=1 works alone"
+        ) from error
 
 
 def is_first() -> bool:
@@ -74,8 +81,9 @@ def broadcast(tree: Any) -> Any:
     whole = np.asarray(multihost_utils.broadcast_one_to_all(np.pad(whole, (0, -len(whole) % 4)).view(np.uint32)))
     ends = np.cumsum([leaf.nbytes for leaf in leaves])
     parts = np.split(whole.view(np.uint8), ends)
-    return jax.tree.unflatten(structure, [part.view(leaf.dtype).reshape(leaf.shape)
-                                          for part, leaf in zip(parts, leaves, strict=False)])
+    return jax.tree.unflatten(
+        structure, [part.view(leaf.dtype).reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=False)]
+    )
 
 
 def gather(value: Any) -> list[Any]:
@@ -85,10 +93,12 @@ def gather(value: Any) -> list[Any]:
     own = np.frombuffer(json.dumps(value).encode(), np.uint8)
     lengths = multihost_utils.process_allgather(np.int32(len(own)))
     padded = np.zeros(-(-int(lengths.max()) // 4) * 4, np.uint8)
-    padded[:len(own)] = own
+    padded[: len(own)] = own
     everyone = multihost_utils.process_allgather(padded.view(np.uint32))
-    return [json.loads(row.view(np.uint8)[:length].tobytes()) for row, length in
-            zip(everyone, lengths.tolist(), strict=True)]
+    return [
+        json.loads(row.view(np.uint8)[:length].tobytes())
+        for row, length in zip(everyone, lengths.tolist(), strict=True)
+    ]
 
 
 class Stop:
@@ -108,8 +118,11 @@ class Stop:
 
     def __enter__(self) -> Stop:
         if not interrupts.can_handle() or interrupts.in_notebook():
-            warnings.warn("training outside of the main thread, or in a notebook: signals do not save and stop it",
-                          RuntimeWarning, stacklevel=2)
+            warnings.warn(
+                "training outside of the main thread, or in a notebook: signals do not save and stop it",
+                RuntimeWarning,
+                stacklevel=2,
+            )
             return self
         many = jax.process_count() > 1  # then JAX's pre-emption service has taken SIGTERM
         for number in (signal.SIGINT,) if many else interrupts.SIGNALS:
@@ -160,9 +173,11 @@ def cli(main: Callable[[Sequence[str]], int | None]) -> None:
     except jax.errors.JaxRuntimeError as error:
         if not jax.distributed.is_initialized():
             raise
-        print(f"error: process {jax.process_index()} of {jax.process_count()} stops: another process ended or cannot "
-              f"be reached ({errors.first_line(error)}); start all of them again with the same command",
-              file=sys.stderr)
+        print(
+            f"error: process {jax.process_index()} of {jax.process_count()} stops: another process ended or cannot "
+            f"be reached ({errors.first_line(error)}); start all of them again with the same command",
+            file=sys.stderr,
+        )
         _leave(PEER_LOST)
     except Exception:
         if not jax.distributed.is_initialized():

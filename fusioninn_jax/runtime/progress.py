@@ -1,4 +1,5 @@
 """Bars of long work: what is done, how fast, and when it will be over; on stderr, of the first process alone."""
+
 from __future__ import annotations
 
 import sys
@@ -20,5 +21,12 @@ def bar(total: int, what: str, unit: str, *, initial: int = 0) -> tqdm[Any]:
       unit: of the work, e.g. "slices".
       initial: units done already.
     """
-    return tqdm(total=total, desc=what, unit=f" {unit}", initial=initial, dynamic_ncols=True,
-                mininterval=0.1 if sys.stderr.isatty() else LOG_SECONDS, disable=not processes.is_first())
+    return tqdm(
+        total=total,
+        desc=what,
+        unit=f" {unit}",
+        initial=initial,
+        dynamic_ncols=True,
+        mininterval=0.1 if sys.stderr.isatty() else LOG_SECONDS,
+        disable=not processes.is_first(),
+    )

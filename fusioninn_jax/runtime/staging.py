@@ -4,6 +4,7 @@ Each has a random name, which nobody else can have, and holds a file that its wr
 lock back however a process ends, so a folder whose lock is free is provably dead; the next run that writes beside it
 removes it.
 """
+
 from __future__ import annotations
 
 import contextlib

@@ -1,4 +1,5 @@
 """Images that another method fused, as `evaluate --fused-dir` finds them in a folder."""
+
 from __future__ import annotations
 
 import pathlib
@@ -15,6 +16,7 @@ DARK = 0.07  # of the range: where no pixel of any image gets there, the range i
 
 class Range(NamedTuple):
     """The values that stand for black and white."""
+
     black: float
     white: float
 
@@ -69,31 +71,38 @@ class FusedFolder:
         """
         path = self._files.get(name)
         if path is None:
-            raise UserError(f"{self._folder}: has no {name}.png (or .tif); every slice of the split needs its fused "
-                            "image")
+            raise UserError(
+                f"{self._folder}: has no {name}.png (or .tif); every slice of the split needs its fused image"
+            )
         self._used.add(name)
         image = image_io.read_image(path)
         whole = None if np.issubdtype(image.dtype, np.floating) else float(np.iinfo(image.dtype).max)
         image = image_io.luma_chroma(image)[0] if image.ndim == 3 else image.astype(np.float32)
         if image.shape != size:
-            raise UserError(f"{path}: is {image.shape[0]}x{image.shape[1]}, the sources are {size[0]}x{size[1]}; "
-                            "save the fused image at its sources' size")
+            raise UserError(
+                f"{path}: is {image.shape[0]}x{image.shape[1]}, the sources are {size[0]}x{size[1]}; "
+                "save the fused image at its sources' size"
+            )
         black, white = self._given or Range(0.0, whole or 1.0)
         image = (image - np.float32(black)) / np.float32(white - black)
         low, high = float(image.min()), float(image.max())
         if low < -RAW_MARGIN or high > 1 + RAW_MARGIN:
-            raise UserError(f"{path}: values from {black + low * (white - black):.6g} to "
-                            f"{black + high * (white - black):.6g} where {black:g} is black and {white:g} white; say "
-                            "which values are by --fused-range=BLACK,WHITE, e.g. 0,255")
+            raise UserError(
+                f"{path}: values from {black + low * (white - black):.6g} to "
+                f"{black + high * (white - black):.6g} where {black:g} is black and {white:g} white; say "
+                "which values are by --fused-range=BLACK,WHITE, e.g. 0,255"
+            )
         self.peak = max(self.peak, high)
         return image[..., None]
 
     def check_brightness(self, peak: float) -> None:
         """Raises UserError where the brightest pixel of all, in parts of white, is dark."""
         if 0 < peak < DARK and self._given is None:
-            raise UserError(f"{self._folder}: no pixel of any image is brighter than {peak:.2%} of what its type can, "
-                            "as of 12 bits kept in 16; say which values are black and white by "
-                            "--fused-range=BLACK,WHITE, e.g. 0,4095")
+            raise UserError(
+                f"{self._folder}: no pixel of any image is brighter than {peak:.2%} of what its type can, "
+                "as of 12 bits kept in 16; say which values are black and white by "
+                "--fused-range=BLACK,WHITE, e.g. 0,4095"
+            )
 
     def passed_over(self) -> list[str]:
         """Names of files that no slice of the split asked for."""

@@ -3,6 +3,7 @@
 Images are (B, H, W, 1); sources in [0, 1], a raw fused image may leave it. Every score is (B,), over the whole slice
 and inside the brain; `score_names` names them.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -25,8 +26,12 @@ PUBLISHED = {"q_xy_fusioninn": "q_xy", "q_p_fusioninn": "q_p"}  # variant='fusio
 FURTHER = ("q_abf", "mutual_information", "vif", "scd", "correlation", "ssim_sum", "psnr", "mse")
 OF_FUSED = ("entropy", "standard_deviation", "spatial_frequency", "average_gradient")
 EVALUATOR = "cddfuse"  # whose numbers `--metrics=evaluator` gives, metrics/cddfuse.py
-METRIC_SETS = {"ssim": ("q_ssim",), "table1": (*TABLE1, *PUBLISHED), "evaluator": (EVALUATOR,),
-               "all": (*TABLE1, *PUBLISHED, *FURTHER, *OF_FUSED)}
+METRIC_SETS = {
+    "ssim": ("q_ssim",),
+    "table1": (*TABLE1, *PUBLISHED),
+    "evaluator": (EVALUATOR,),
+    "all": (*TABLE1, *PUBLISHED, *FURTHER, *OF_FUSED),
+}
 Scores = dict[str, jax.Array]
 
 
@@ -53,8 +58,11 @@ def fusion_scores(sources: tuple[jax.Array, ...], fused: jax.Array, names: tuple
     if names == (EVALUATOR,) and len(sources) == 2:
         scores |= {f"{EVALUATOR}_{name}": value for name, value in cddfuse.cddfuse(*sources, clipped).items()}
     # the published cut-outs lie in the image's centre, whatever the mask
-    return {name: value for name, value in scores.items() if name.removesuffix(BRAIN) not in PUBLISHED
-            or not name.endswith(BRAIN)}
+    return {
+        name: value
+        for name, value in scores.items()
+        if name.removesuffix(BRAIN) not in PUBLISHED or not name.endswith(BRAIN)
+    }
 
 
 def _metric(name: str, sources: tuple[jax.Array, ...], fused: jax.Array, mask: jax.Array | None) -> jax.Array:
@@ -85,17 +93,24 @@ def make_score(model: FusionModel, names: tuple[str, ...], prior: str) -> Callab
     The latents that decomposition starts from are drawn anew for each image, from the key and the image's number.
     The model sees slices padded as `fuse` and `decompose` pad them; what it gives is cut back before it is scored.
     """
-    def score(constant: tuple[Any, jax.Array], stack: jax.Array, numbers: jax.Array,
-              labels: jax.Array) -> dict[str, jax.Array]:
+
+    def score(
+        constant: tuple[Any, jax.Array], stack: jax.Array, numbers: jax.Array, labels: jax.Array
+    ) -> dict[str, jax.Array]:
         variables, key = constant
         sources, (height, width) = objective.split_sources(stack), stack.shape[1:3]
+
         def cut(image: jax.Array) -> jax.Array:
             return image[:, :height, :width]
+
         padded = objective.split_sources(volumes.pad_slices(stack, model.multiple))
         fused, latent = model.fuse(variables, *padded)
         fused = cut(fused)
-        result = {"fused": fused, "levels": count_levels(sources, fused, labels),
-                  **fusion_scores(sources, fused, names)}
+        result = {
+            "fused": fused,
+            "levels": count_levels(sources, fused, labels),
+            **fusion_scores(sources, fused, names),
+        }
         if latent is None or model.decompose is None:
             return result
         keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(numbers)
@@ -150,7 +165,10 @@ class LatentMoments:
         count = max(self._pairs[0], 1)
         a, b, aa, bb, ab = self._pairs[1:] / count
         spread = np.sqrt(max(aa - a * a, 0.0) * max(bb - b * b, 0.0))
-        return {"mean": float(m1), "std": float(np.sqrt(variance)),
-                "skewness": 0.0 if flat else float(third / variance**1.5),
-                "excess_kurtosis": 0.0 if flat else float(fourth / variance**2 - 3),
-                "autocorrelation": 0.0 if flat or spread == 0 else float((ab - a * b) / spread)}
+        return {
+            "mean": float(m1),
+            "std": float(np.sqrt(variance)),
+            "skewness": 0.0 if flat else float(third / variance**1.5),
+            "excess_kurtosis": 0.0 if flat else float(fourth / variance**2 - 3),
+            "autocorrelation": 0.0 if flat or spread == 0 else float((ab - a * b) / spread),
+        }

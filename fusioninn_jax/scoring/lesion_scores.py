@@ -6,6 +6,7 @@ which say little by themselves. What a part is compared with is the other brain 
 The parts are those in `regions.SCORED`, the scores' names those of `score_names.of_part`, the measures those of
 `metrics.conspicuity`.
 """
+
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
@@ -21,8 +22,10 @@ from fusioninn_jax.metrics import conspicuity
 from fusioninn_jax.score_names import MEAN, OVER_BEST, OVER_MEAN, of_part
 from fusioninn_jax.scoring.statistics import bootstrap_interval
 
-MEASURES = {"auc": ("auc", conspicuity.auc_of_levels), "cnr": ("contrast_to_noise",
-                                                               conspicuity.contrast_to_noise_of_levels)}
+MEASURES = {
+    "auc": ("auc", conspicuity.auc_of_levels),
+    "cnr": ("contrast_to_noise", conspicuity.contrast_to_noise_of_levels),
+}
 BOOTSTRAP_SEED = 0
 Scores = dict[str, float]
 Array = jax.Array | np.ndarray
@@ -92,12 +95,16 @@ class PatientLevels:
           {"subjects": {subject: {score: value}}, "overall": {score: {"mean", "low", "high", "worst",
           "worst_subject"}}}; {} where no patient has any of the parts.
         """
-        subjects = {subject: patient_scores(counts, [part if part in parts else "" for part in regions.SCORED])
-                    for subject, counts in sorted(self._counts.items())}
+        subjects = {
+            subject: patient_scores(counts, [part if part in parts else "" for part in regions.SCORED])
+            for subject, counts in sorted(self._counts.items())
+        }
         subjects = {subject: found for subject, found in subjects.items() if found}
         names = list(dict.fromkeys(name for found in subjects.values() for name in found))
-        overall = {name: _over_patients(name, {subject: found[name] for subject, found in subjects.items()
-                                               if name in found}) for name in names}
+        overall = {
+            name: _over_patients(name, {subject: found[name] for subject, found in subjects.items() if name in found})
+            for name in names
+        }
         return {"subjects": subjects, "overall": overall} if names else {}
 
 
@@ -118,9 +125,13 @@ def patient_scores(counts: np.ndarray, parts: Sequence[str]) -> Scores:
         for short, (measure, of_levels) in MEASURES.items():
             fused, mean, *sources = of_levels(counts[:, place], counts[:, 0])
             found = conspicuity.relative(fused, jnp.stack(sources), mean, chance=conspicuity.CHANCE[measure])
-            named: dict[int | str, jax.Array] = {"": found.fused, **dict(enumerate(found.sources, 1)),
-                                                 MEAN: found.mean, OVER_BEST: found.over_best,
-                                                 OVER_MEAN: found.over_mean}
+            named: dict[int | str, jax.Array] = {
+                "": found.fused,
+                **dict(enumerate(found.sources, 1)),
+                MEAN: found.mean,
+                OVER_BEST: found.over_best,
+                OVER_MEAN: found.over_mean,
+            }
             scores |= {of_part(short, part, of): float(value) for of, value in named.items()}
     return scores
 
@@ -133,5 +144,6 @@ def _over_patients(name: str, values: dict[str, float]) -> dict[str, Any]:
 
     def distance(subject: str) -> float:
         return values[subject] if signed else abs(values[subject] - chance)
+
     worst = min(values, key=distance)
     return interval._asdict() | {"worst": values[worst], "worst_subject": worst}

@@ -2,6 +2,7 @@
 
 The one path for `evaluate`, tables and sweeps. Several processes share the slices; all get all rows.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -40,6 +41,7 @@ class Scoring:
         source had some.
       fused_ranges: name of a method -> black and white of its images; '' is for all others.
     """
+
     split: str = "validation"
     metrics: str = "all"
     batch_size: int = 8
@@ -53,23 +55,39 @@ def image_name(subject: str, slice_index: int) -> str:
     return f"{subject.replace('/', '_').replace(':', '_')}_{slice_index:03d}"
 
 
-def _batches(prepared: input_pipeline.Prepared, data: ml_collections.ConfigDict, scoring: Scoring,
-             system: str) -> Iterator[input_pipeline.Batch]:
+def _batches(
+    prepared: input_pipeline.Prepared, data: ml_collections.ConfigDict, scoring: Scoring, system: str
+) -> Iterator[input_pipeline.Batch]:
     """This process's rows of every batch, under a progress bar."""
     batches = input_pipeline.evaluation_batches(
-        prepared, data, scoring.split, batch_size=scoring.batch_size, limit=scoring.limit,
-        process_index=jax.process_index(), process_count=jax.process_count())
+        prepared,
+        data,
+        scoring.split,
+        batch_size=scoring.batch_size,
+        limit=scoring.limit,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
     return iter(tqdm(batches, desc=system, unit=" batches", disable=not processes.is_first()))
 
 
-def _rows(system: str, batch: input_pipeline.Batch,
-          results: dict[str, np.ndarray]) -> list[tuple[int, score_table.Row]]:
+def _rows(
+    system: str, batch: input_pipeline.Batch, results: dict[str, np.ndarray]
+) -> list[tuple[int, score_table.Row]]:
     """The number in the split and the scores of each real image of a batch."""
     scores = {name: values for name, values in results.items() if values.ndim == 1}
-    return [(int(batch["number"][i]),
-             {"system": system, "subject": batch["subject"][i].decode(), "slice_index": int(batch["slice_index"][i]),
-              **{name: float(values[i]) for name, values in scores.items()}})
-            for i in np.flatnonzero(batch["weight"])]
+    return [
+        (
+            int(batch["number"][i]),
+            {
+                "system": system,
+                "subject": batch["subject"][i].decode(),
+                "slice_index": int(batch["slice_index"][i]),
+                **{name: float(values[i]) for name, values in scores.items()},
+            },
+        )
+        for i in np.flatnonzero(batch["weight"])
+    ]
 
 
 def _of_all(rows: list[tuple[int, score_table.Row]]) -> list[score_table.Row]:
@@ -78,8 +96,13 @@ def _of_all(rows: list[tuple[int, score_table.Row]]) -> list[score_table.Row]:
     return [row for _, row in sorted(everyone, key=lambda numbered: numbered[0])]
 
 
-def score_model(system: str, trained: TrainedModel, prepared: input_pipeline.Prepared,
-                data: ml_collections.ConfigDict, scoring: Scoring) -> tuple[list[score_table.Row], Further]:
+def score_model(
+    system: str,
+    trained: TrainedModel,
+    prepared: input_pipeline.Prepared,
+    data: ml_collections.ConfigDict,
+    scoring: Scoring,
+) -> tuple[list[score_table.Row], Further]:
     """Scores a model over the split on all devices.
 
     Args:
@@ -117,8 +140,10 @@ def score_model(system: str, trained: TrainedModel, prepared: input_pipeline.Pre
         if scoring.save_fused:
             _save_fused(scoring.save_fused / system, batch, results["fused"])
     summaries = {where: _merged(of_where).summary() for where, of_where in moments.items()}
-    return _of_all(rows), {"latent": {where: summary for where, summary in summaries.items() if summary},
-                           "conspicuity": _merged(levels).summary(prepared.parts)}
+    return _of_all(rows), {
+        "latent": {where: summary for where, summary in summaries.items() if summary},
+        "conspicuity": _merged(levels).summary(prepared.parts),
+    }
 
 
 def _subjects(batch: input_pipeline.Batch) -> list[str]:
@@ -146,8 +171,13 @@ def _save_fused(folder: pathlib.Path, batch: input_pipeline.Batch, fused: np.nda
             Image.fromarray(levels).save(temporary)
 
 
-def score_folder(system: str, folder: pathlib.Path, prepared: input_pipeline.Prepared,
-                 data: ml_collections.ConfigDict, scoring: Scoring) -> tuple[list[score_table.Row], Further]:
+def score_folder(
+    system: str,
+    folder: pathlib.Path,
+    prepared: input_pipeline.Prepared,
+    data: ml_collections.ConfigDict,
+    scoring: Scoring,
+) -> tuple[list[score_table.Row], Further]:
     """Scores the images of a folder as fused images of the split.
 
     Args:
@@ -169,16 +199,21 @@ def score_folder(system: str, folder: pathlib.Path, prepared: input_pipeline.Pre
     @jax.jit
     def score(stack: jax.Array, fused: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
         sources = objective.split_sources(stack)
-        return {"levels": lesion_scores.count_levels(sources, fused, labels),
-                **image_scores.fusion_scores(sources, fused, names)}
+        return {
+            "levels": lesion_scores.count_levels(sources, fused, labels),
+            **image_scores.fusion_scores(sources, fused, names),
+        }
 
     levels = lesion_scores.PatientLevels()
     parallel.check_batch(scoring.batch_size, jax.process_count(), "--batch-size")
     rows: list[tuple[int, score_table.Row]] = []
     for batch in _batches(prepared, data, scoring, system):
-        fused = np.stack([found.read(image_name(subject.decode(), int(index)), stack.shape[:2])
-                          for subject, index, stack
-                          in zip(batch["subject"], batch["slice_index"], batch["sources"], strict=True)])
+        fused = np.stack(
+            [
+                found.read(image_name(subject.decode(), int(index)), stack.shape[:2])
+                for subject, index, stack in zip(batch["subject"], batch["slice_index"], batch["sources"], strict=True)
+            ]
+        )
         results = jax.tree.map(np.asarray, score(batch["sources"], fused, batch["mask"]))
         rows += _rows(system, batch, results)
         levels.add(_subjects(batch), results["levels"][batch["weight"] > 0])
@@ -190,5 +225,7 @@ def score_folder(system: str, folder: pathlib.Path, prepared: input_pipeline.Pre
 
 def _tell_passed_over(folder: pathlib.Path, names: list[str], shown: int = 10) -> None:
     if names:
-        print(f"{folder}: {len(names)} files are passed over, of no slice of this split: {', '.join(names[:shown])}"
-              + (", ..." if len(names) > shown else ""))
+        print(
+            f"{folder}: {len(names)} files are passed over, of no slice of this split: {', '.join(names[:shown])}"
+            + (", ..." if len(names) > shown else "")
+        )

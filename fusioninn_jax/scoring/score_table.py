@@ -1,4 +1,5 @@
 """Scores -> summary, CSV, JSON and Markdown. A row of scores is one image of one system."""
+
 from __future__ import annotations
 
 import csv
@@ -36,11 +37,13 @@ Further = dict[str, Any]  # beside the rows: moments of the `latent`; `conspicui
 
 def score_names(rows: list[Row]) -> list[str]:
     """The scores that any row has: SSIM with each source, the metrics in their usual order, decomposition."""
+
     def place(name: str) -> int:
         plain, known = name.removesuffix(BRAIN), METRIC_SETS["all"]
         if plain in known:
             return known.index(plain)
         return len(known) if is_of_decomposed(name) else -1
+
     return sorted(dict.fromkeys(name for row in rows for name in row if name not in KEYS), key=place)
 
 
@@ -78,10 +81,12 @@ def write_atomically(path: pathlib.Path, write: Callable[[TextIO], Any]) -> None
 
 def write_csv(path: pathlib.Path, rows: list[Row]) -> None:
     """One line an image and system."""
+
     def write(file: TextIO) -> None:
         writer = csv.DictWriter(file, [*KEYS, *score_names(rows)])
         writer.writeheader()
         writer.writerows(rows)
+
     write_atomically(path, write)
 
 
@@ -92,14 +97,22 @@ def write_patients(path: pathlib.Path, systems: dict[str, Any]) -> None:
       path: of the CSV.
       systems: of each system, what `summarise` gives, and its `conspicuity`.
     """
-    lines = [{"system": system, "subject": subject, **values,
-              **(summary.get("conspicuity") or {"subjects": {}})["subjects"].get(subject, {})}
-             for system, summary in systems.items() for subject, values in summary["subjects"].items()]
+    lines = [
+        {
+            "system": system,
+            "subject": subject,
+            **values,
+            **(summary.get("conspicuity") or {"subjects": {}})["subjects"].get(subject, {}),
+        }
+        for system, summary in systems.items()
+        for subject, values in summary["subjects"].items()
+    ]
 
     def write(file: TextIO) -> None:
         writer = csv.DictWriter(file, list(dict.fromkeys(name for line in lines for name in line)))
         writer.writeheader()
         writer.writerows(lines)
+
     write_atomically(path, write)
 
 
@@ -124,28 +137,36 @@ def markdown_table(header: list[str], lines: list[list[str]]) -> str:
 
 def _fusion_tables(systems: dict[str, Any], modalities: list[str]) -> list[str]:
     """Score by system, the whole slice and the inside of the brain."""
+
     def label(name: str) -> str:
         source = source_of_fused(name)
         return name if source is None else f"SSIM with {modalities[source - 1]}"
-    names = list(dict.fromkeys(name for summary in systems.values() for name in summary["overall"]
-                               if not is_of_decomposed(name)))
+
+    names = list(
+        dict.fromkeys(name for summary in systems.values() for name in summary["overall"] if not is_of_decomposed(name))
+    )
     parts = []
     for title, ending in (("Fusion, whole slice", ""), ("Fusion, inside the brain", BRAIN)):
         chosen = [name for name in names if name.endswith(BRAIN) == bool(ending)]
-        lines = [[label(name.removesuffix(ending) if ending else name),
-                  *[_cell(summary["overall"].get(name), len(summary["subjects"]))
-                    for summary in systems.values()]] for name in chosen]
+        lines = [
+            [
+                label(name.removesuffix(ending) if ending else name),
+                *[_cell(summary["overall"].get(name), len(summary["subjects"])) for summary in systems.values()],
+            ]
+            for name in chosen
+        ]
         parts.append(f"## {title}\n\n{markdown_table(['score', *systems], lines)}\n")
     return parts
 
 
 def _conspicuity_table(systems: dict[str, Any], modalities: list[str]) -> str:
     """Each part of the tumour in the sources, their plain mean and the systems' fused images, and the worst patient."""
-    found = {name: summary["conspicuity"]["overall"] for name, summary in systems.items()
-             if summary.get("conspicuity")}
+    found = {name: summary["conspicuity"]["overall"] for name, summary in systems.items() if summary.get("conspicuity")}
     if not found:
-        return ("The dataset's annotation tells no parts of a tumour apart, so how conspicuous they are in the fused "
-                "images is not measured.\n")
+        return (
+            "The dataset's annotation tells no parts of a tumour apart, so how conspicuous they are in the fused "
+            "images is not measured.\n"
+        )
     overall, patients = next(iter(found.values())), len(next(iter(systems.values()))["subjects"])
     others: dict[int | str, str] = {**dict(enumerate(modalities, 1)), MEAN: "plain mean"}
     lines = []
@@ -153,16 +174,24 @@ def _conspicuity_table(systems: dict[str, Any], modalities: list[str]) -> str:
         for measure, title in CONSPICUITY.items():
             given = [overall[of_part(measure, part, other)] for other in others]
             fused = [of.get(of_part(measure, part)) for of in found.values()]
-            lines.append([f"{part}, {title}", *[f"{of['mean']:.4f}" for of in given],
-                          *[_cell(of, patients) for of in fused]])
+            lines.append(
+                [f"{part}, {title}", *[f"{of['mean']:.4f}" for of in given], *[_cell(of, patients) for of in fused]]
+            )
             for label, over in (("over the best source", OVER_BEST), ("over the plain mean", OVER_MEAN)):
-                lines.append([label, *[""] * len(others),
-                              *[_cell(of.get(of_part(measure, part, over)), patients) for of in found.values()]])
+                lines.append(
+                    [
+                        label,
+                        *[""] * len(others),
+                        *[_cell(of.get(of_part(measure, part, over)), patients) for of in found.values()],
+                    ]
+                )
             lines.append(["worst patient", *[_worst(of) for of in (*given, *fused)]])
     header = ["part against other brain", *others.values(), *found]
-    return ("## Conspicuity of the tumour, by patient\n\nGrey value of a part of the tumour against that of the brain "
-            f"outside any, at 8 bits, the pixels of a patient's annotated slices pooled; mean over patients [bootstrap "
-            f"95 % interval]. See docs/metrics/conspicuity.md.\n\n{markdown_table(header, lines)}\n")
+    return (
+        "## Conspicuity of the tumour, by patient\n\nGrey value of a part of the tumour against that of the brain "
+        f"outside any, at 8 bits, the pixels of a patient's annotated slices pooled; mean over patients [bootstrap "
+        f"95 % interval]. See docs/metrics/conspicuity.md.\n\n{markdown_table(header, lines)}\n"
+    )
 
 
 def _worst(of: dict[str, Any] | None) -> str:
@@ -175,8 +204,10 @@ def _decomposition_table(system: str, summary: dict[str, Any], modalities: list[
     for i, modality in enumerate(modalities, 1):
         for measure in ("ssim", "psnr", "mae"):
             for where, ending in (("whole slice", ""), ("brain", BRAIN)):
-                cells = [_cell(summary["overall"].get(of_decomposed(measure, i, storage) + ending),
-                               len(summary["subjects"])) for storage in STORAGE_BITS]
+                cells = [
+                    _cell(summary["overall"].get(of_decomposed(measure, i, storage) + ending), len(summary["subjects"]))
+                    for storage in STORAGE_BITS
+                ]
                 lines.append([modality, measure.upper(), where, *cells])
     header = ["source", "measure", "where", *[f"fused image in {storage}" for storage in STORAGE_BITS]]
     return f"## Decomposition by {system}, with a fresh latent\n\n{markdown_table(header, lines)}\n"
@@ -191,17 +222,34 @@ def _latent_table(system: str, latent: dict[str, dict[str, float]]) -> str:
 def _subject_table(system: str, summary: dict[str, Any]) -> str:
     """A line a patient, and the worst of them score by score."""
     conspicuity = summary.get("conspicuity") or {"subjects": {}, "overall": {}}
-    names = [name for name in summary["overall"] if name in ("q_ssim", FAIRNESS + BRAIN) or source_of_fused(name)
-             or name.startswith("ssim_") and is_of_decomposed(name) and "_float" in name]
+    names = [
+        name
+        for name in summary["overall"]
+        if name in ("q_ssim", FAIRNESS + BRAIN)
+        or source_of_fused(name)
+        or name.startswith("ssim_")
+        and is_of_decomposed(name)
+        and "_float" in name
+    ]
     parts = [of_part(measure, part) for part in parts_in(conspicuity["overall"]) for measure in CONSPICUITY]
     lines = []
     for subject, values in summary["subjects"].items():
         of_parts = conspicuity["subjects"].get(subject, {})
-        lines.append([subject, *[f"{values[name]:.4f}" for name in names],
-                      *[f"{of_parts[name]:.4f}" if name in of_parts else "" for name in parts]])
+        lines.append(
+            [
+                subject,
+                *[f"{values[name]:.4f}" for name in names],
+                *[f"{of_parts[name]:.4f}" if name in of_parts else "" for name in parts],
+            ]
+        )
     worst = [min((values[name], subject) for subject, values in summary["subjects"].items()) for name in names]
-    lines.append(["**worst**", *[f"{value:.4f} {subject}" for value, subject in worst],
-                  *[_worst(conspicuity["overall"][name]) for name in parts]])
+    lines.append(
+        [
+            "**worst**",
+            *[f"{value:.4f} {subject}" for value, subject in worst],
+            *[_worst(conspicuity["overall"][name]) for name in parts],
+        ]
+    )
     return f"## Patients, {system}\n\n{markdown_table(['patient', *names, *parts], lines)}\n"
 
 

@@ -3,6 +3,7 @@
 Slices of one patient are alike, so they are not independent observations: give the patients as `clusters`, and whole
 patients are drawn, with all their slices.
 """
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -62,12 +63,7 @@ def _check(resamples: int, level: float) -> None:
 
 
 def bootstrap_interval(
-    values: ArrayLike,
-    *,
-    seed: int,
-    resamples: int = 2000,
-    level: float = 0.95,
-    clusters: ArrayLike | None = None,
+    values: ArrayLike, *, seed: int, resamples: int = 2000, level: float = 0.95, clusters: ArrayLike | None = None
 ) -> Interval:
     """Percentile bootstrap interval of the mean of `values`.
 

@@ -3,6 +3,7 @@
 They come from a trained system's workdir, or from a folder of images that any method fused, named as
 `evaluate --save-fused` names them.
 """
+
 from __future__ import annotations
 
 import pathlib
@@ -39,19 +40,25 @@ def with_targets(prepared: input_pipeline.Prepared, config: ml_collections.Confi
     if not fusion_targets.is_folder(setting):
         return prepared
     if config.augment.gamma or config.augment.gain:
-        raise UserError(f"--config.losses.fusion_target={setting}: pictures made beforehand do not follow a change of "
-                        "intensity; set --config.augment.gamma=0 --config.augment.gain=0")
+        raise UserError(
+            f"--config.losses.fusion_target={setting}: pictures made beforehand do not follow a change of "
+            "intensity; set --config.augment.gamma=0 --config.augment.gain=0"
+        )
     folder = pathlib.Path(setting).expanduser()
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; --config.losses.fusion_target takes a training's workdir, a folder "
-                        "of fused images, or a rule's name")
+        raise UserError(
+            f"{folder}: no such folder; --config.losses.fusion_target takes a training's workdir, a folder "
+            "of fused images, or a rule's name"
+        )
     read = _of_system if (folder / "checkpoints").is_dir() else _of_images
-    return prepared._replace(targets={split: read(folder, prepared, config.data, split)
-                                      for split in SPLITS if split in prepared.sizes})
+    return prepared._replace(
+        targets={split: read(folder, prepared, config.data, split) for split in SPLITS if split in prepared.sizes}
+    )
 
 
-def _of_system(folder: pathlib.Path, prepared: input_pipeline.Prepared, data: ml_collections.ConfigDict,
-               split: str) -> np.ndarray:
+def _of_system(
+    folder: pathlib.Path, prepared: input_pipeline.Prepared, data: ml_collections.ConfigDict, split: str
+) -> np.ndarray:
     """(slices, H, W) uint8, what a trained system makes of the split."""
     trained = checkpoint.load(folder)
     fuse = jax.jit(lambda stack: store(trained.model.fuse(trained.variables, *objective.split_sources(stack))[0], 8))
@@ -64,8 +71,9 @@ def _of_system(folder: pathlib.Path, prepared: input_pipeline.Prepared, data: ml
     return _stacked(folder, pictures)
 
 
-def _of_images(folder: pathlib.Path, prepared: input_pipeline.Prepared, data: ml_collections.ConfigDict,
-               split: str) -> np.ndarray:
+def _of_images(
+    folder: pathlib.Path, prepared: input_pipeline.Prepared, data: ml_collections.ConfigDict, split: str
+) -> np.ndarray:
     """(slices, H, W) uint8, the images of a folder for the split."""
     images, pictures = FusedFolder(folder), []
     for batch in input_pipeline.evaluation_batches(prepared, data, split, batch_size=1):

@@ -4,6 +4,7 @@ Learns on validation slices how large the error of a decomposed pixel is where i
 image of 8 bits, and keeps that beside the checkpoints: `calibration.json`. Prints what share of the brain pixels of
 `--split` then lies in the intervals, patient by patient.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -41,8 +42,9 @@ class Pixels(NamedTuple):
         return self.mean - self.truth
 
 
-def draws(model: FusionModel, variables: Variables, stack: jax.Array, key: jax.Array,
-          samples: int) -> tuple[jax.Array, jax.Array]:
+def draws(
+    model: FusionModel, variables: Variables, stack: jax.Array, key: jax.Array, samples: int
+) -> tuple[jax.Array, jax.Array]:
     """Mean and standard deviation (of `samples` - 1 degrees of freedom) over draws from a fused image of 8 bits.
 
     Args:
@@ -62,8 +64,9 @@ def draws(model: FusionModel, variables: Variables, stack: jax.Array, key: jax.A
     return jnp.moveaxis(mean, 0, -1), jnp.moveaxis(spread, 0, -1) * math.sqrt(samples / (samples - 1))
 
 
-def collect(trained: TrainedModel, prepared: input_pipeline.Prepared, split: str, *, samples: int = SAMPLES,
-            limit: int = 24) -> Pixels:
+def collect(
+    trained: TrainedModel, prepared: input_pipeline.Prepared, split: str, *, samples: int = SAMPLES, limit: int = 24
+) -> Pixels:
     """Draws for every brain pixel of a split.
 
     Args:
@@ -78,8 +81,9 @@ def collect(trained: TrainedModel, prepared: input_pipeline.Prepared, split: str
     """
     found: list[tuple[np.ndarray, ...]] = []
     model, variables, config = trained.model, trained.variables, trained.config.data
-    batches = input_pipeline.evaluation_batches(prepared, config, split, batch_size=1, multiple=model.multiple,
-                                                limit=limit)
+    batches = input_pipeline.evaluation_batches(
+        prepared, config, split, batch_size=1, multiple=model.multiple, limit=limit
+    )
     for batch in batches:
         stack = jnp.asarray(batch["sources"])
         key = jax.random.fold_in(jax.random.key(0), int(batch["number"][0]))
@@ -108,8 +112,12 @@ def coverage_table(fitted: Calibration, pixels: Pixels, modalities: Sequence[str
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses the command line, calibrates and prints; returns the exit code."""
     from fusioninn_jax.training import checkpoint  # Orbax takes seconds to import
-    parser = Parser(prog="python -m fusioninn_jax.scoring.uncertainty", description=__doc__,
-                    formatter_class=argparse.RawDescriptionHelpFormatter)
+
+    parser = Parser(
+        prog="python -m fusioninn_jax.scoring.uncertainty",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--workdir", required=True, type=pathlib.Path, help="as given to train")
     parser.add_argument("--checkpoint", default="best", choices=("best", "last"))
     parser.add_argument("--split", default="test", help="to try the intervals on")
@@ -122,8 +130,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if trained.model.decompose is None:
         raise UserError(f"{args.workdir}: {trained.name} cannot decompose, so there is nothing to calibrate")
     prepared = input_pipeline.open_dataset(trained.config.data)
+
     def pixels(split: str) -> Pixels:
         return collect(trained, prepared, split, samples=args.samples, limit=args.limit)
+
     known = pixels("validation")
     fitted = calibration.fit(known.spread, known.error)
     path = calibration.save(args.workdir, fitted, pretrained.fingerprint(trained.variables, trained.config))

@@ -1,4 +1,5 @@
 """The annotation of a study: the parts that its labels tell apart, and how they stand out in the fused image."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -21,8 +22,9 @@ def tumour_parts(annotation: np.ndarray, file_name: str) -> dict[str, np.ndarray
     return parts | {name: mask for name, mask in named.items() if mask.any()}
 
 
-def conspicuity(sources: np.ndarray, fused: np.ndarray, brain: np.ndarray, parts: dict[str, np.ndarray],
-                labels: list[str]) -> dict[str, dict[str, list[float]]]:
+def conspicuity(
+    sources: np.ndarray, fused: np.ndarray, brain: np.ndarray, parts: dict[str, np.ndarray], labels: list[str]
+) -> dict[str, dict[str, list[float]]]:
     """How the annotation and its parts stand out from the other brain, the pixels of all annotated slices pooled.
 
     Args:
@@ -41,11 +43,19 @@ def conspicuity(sources: np.ndarray, fused: np.ndarray, brain: np.ndarray, parts
     if not (whole & brain).any():
         return {}
     masks = [brain & ~whole, *[part & brain for part in parts.values()]]
-    counts = lesion_scores.levels_in([source[annotated, ..., None] for source in sources], fused[annotated, ..., None],
-                                     [mask[annotated, ..., None] for mask in masks])
+    counts = lesion_scores.levels_in(
+        [source[annotated, ..., None] for source in sources],
+        fused[annotated, ..., None],
+        [mask[annotated, ..., None] for mask in masks],
+    )
     names = [f"part{i}" for i in range(len(parts))]
     of = lesion_scores.patient_scores(np.asarray(counts.sum(0)), names)
     values = ["", MEAN, *range(1, len(labels) + 1), OVER_BEST, OVER_MEAN]
-    return {title: {part: [of[of_part(measure, name, value)] for value in values]
-                    for part, name in zip(parts, names, strict=True) if of_part(measure, name) in of}
-            for measure, title in CONSPICUITY.items()}
+    return {
+        title: {
+            part: [of[of_part(measure, name, value)] for value in values]
+            for part, name in zip(parts, names, strict=True)
+            if of_part(measure, name) in of
+        }
+        for measure, title in CONSPICUITY.items()
+    }

@@ -5,6 +5,7 @@ holds each source, coded given the picture and the sources before it (`volume_co
 whole file is sealed (`archive_format`), and each source has a checksum. Archives of version 1 are read by `archive_v1`.
 See docs/guide/lossless.md.
 """
+
 from __future__ import annotations
 
 import pathlib
@@ -34,9 +35,15 @@ MEAN = "mean"  # what stands in the record for a model's fingerprint
 DAMAGED = (ValueError, KeyError, TypeError, IndexError, OverflowError, AttributeError, struct.error)
 
 
-def write(path: pathlib.Path, sources: Sequence[Series], trained: TrainedModel | None = None,
-          grey_levels: int = GREY_LEVELS, *, asked: Sequence[str | float] = ("auto",),
-          names: Sequence[str] = ()) -> None:
+def write(
+    path: pathlib.Path,
+    sources: Sequence[Series],
+    trained: TrainedModel | None = None,
+    grey_levels: int = GREY_LEVELS,
+    *,
+    asked: Sequence[str | float] = ("auto",),
+    names: Sequence[str] = (),
+) -> None:
     """Writes an archive.
 
     Args:
@@ -56,15 +63,21 @@ def write(path: pathlib.Path, sources: Sequence[Series], trained: TrainedModel |
     if trained is None:
         image, record, rule = _mean_image(sources, coded, grey_levels)
     else:
-        image, record, _ = fusing.fuse(trained, sources, Storage(np.dtype(np.uint8), 1 / MODEL_LEVELS),
-                                       asked=asked, names=names)
+        image, record, _ = fusing.fuse(
+            trained, sources, Storage(np.dtype(np.uint8), 1 / MODEL_LEVELS), asked=asked, names=names
+        )
     record = record | {"archive": 2}
     steps = sum(codec.slab_count(plane) for plane in planes)
     with _bar("archiving", steps) as progress:
-        pieces = [codec.encode(plane, _given(image, planes[:i], rule if i == len(planes) - 1 else None), progress)
-                  for i, plane in enumerate(planes)]
-    head = {"rule": rule and {"coefficients": rule.coefficients, "most": rule.most},
-            "facts": [c.facts for c in coded], "sha256": [checksum(source.stored) for source in sources]}
+        pieces = [
+            codec.encode(plane, _given(image, planes[:i], rule if i == len(planes) - 1 else None), progress)
+            for i, plane in enumerate(planes)
+        ]
+    head = {
+        "rule": rule and {"coefficients": rule.coefficients, "most": rule.most},
+        "facts": [c.facts for c in coded],
+        "sha256": [checksum(source.stored) for source in sources],
+    }
     block = archive_format.pack(Contents(head, [*pieces, *(c.beside for c in coded)]))
     extensions = [(nifti.COMMENT, provenance.text(record)), (nifti.PRIVATE, block)]
     content = archive_format.seal(nifti.series_bytes(path, image, extensions))
@@ -118,8 +131,9 @@ def decode(path: pathlib.Path, image: Series, record: Provenance, block: bytes) 
     return [source._replace(stored=voxels) for source, voxels in zip(sources, stored, strict=True)]
 
 
-def _mean_image(sources: Sequence[Series], coded: Sequence[values.Coded],
-                grey_levels: int) -> tuple[Series, Provenance, Rule | None]:
+def _mean_image(
+    sources: Sequence[Series], coded: Sequence[values.Coded], grey_levels: int
+) -> tuple[Series, Provenance, Rule | None]:
     """The weighted mean as a series on the first source's grid, its record, and the rule where levels follow it."""
     content = [c.plane.content for c in coded]
     direct = all(c.facts["form"] == "offset" and _is_plain(source) for c, source in zip(coded, sources, strict=True))
@@ -127,8 +141,13 @@ def _mean_image(sources: Sequence[Series], coded: Sequence[values.Coded],
     rule = mean_rule(levels, content, grey_levels)
     stored = picture(rule, levels, content)
     slope, count = 1 / rule.most, len(stored)
-    image = Series(stored, np.full(count, slope), np.zeros(count), sources[0].affine,
-                   nifti.adopt(sources[0].origin, stored.dtype, slope))
+    image = Series(
+        stored,
+        np.full(count, slope),
+        np.zeros(count),
+        sources[0].affine,
+        nifti.adopt(sources[0].origin, stored.dtype, slope),
+    )
     return image, provenance.make(image, list(sources), np.zeros(0), MEAN, "normal"), rule if direct else None
 
 

@@ -3,6 +3,7 @@
 MAGIC, SHA-256 of the whole file (gunzipped, these 32 bytes as zeros), length of a JSON head, the head, its pieces, END.
 Nothing in the file stands outside the seal: header, affine, record, picture and block.
 """
+
 from __future__ import annotations
 
 import gzip
@@ -31,6 +32,7 @@ LONGEST_HEADER, FURTHEST = 540, 2**30  # bytes; no header extension is longer
 
 class Contents(NamedTuple):
     """JSON-like head and byte strings."""
+
     head: dict[str, Any]
     pieces: list[bytes]
 
@@ -49,12 +51,12 @@ def unpack(block: bytes) -> Contents:
       ValueError, KeyError, TypeError, struct.error: damaged content.
     """
     start = len(MAGIC) + SEAL + LENGTH.size
-    length, = LENGTH.unpack_from(block, start - LENGTH.size)
-    head, place, pieces = json.loads(block[start:start + length]), start + length, []
+    (length,) = LENGTH.unpack_from(block, start - LENGTH.size)
+    head, place, pieces = json.loads(block[start : start + length]), start + length, []
     for size in head["sizes"]:
         if not 0 <= size <= len(block) - place:
             raise ValueError("a piece is cut off")
-        pieces.append(block[place:place + size])
+        pieces.append(block[place : place + size])
         place += size
     return Contents(head, pieces)
 
@@ -62,7 +64,7 @@ def unpack(block: bytes) -> Contents:
 def seal(content: bytes) -> bytes:
     """A file's content with the digest of the whole put in its place."""
     place = content.index(MAGIC) + len(MAGIC)
-    return content[:place] + _digest(content, place) + content[place + SEAL:]
+    return content[:place] + _digest(content, place) + content[place + SEAL :]
 
 
 def check_seal(path: pathlib.Path, content: bytes) -> bool:
@@ -74,7 +76,7 @@ def check_seal(path: pathlib.Path, content: bytes) -> bool:
     place = content.find(MAGIC) + len(MAGIC)
     if place < len(MAGIC):
         return False
-    if content[place:place + SEAL] != _digest(content, place):
+    if content[place : place + SEAL] != _digest(content, place):
         raise UserError(f"{path}: the archive is damaged, or was changed after it was written; fetch the file anew")
     return True
 
@@ -82,7 +84,7 @@ def check_seal(path: pathlib.Path, content: bytes) -> bool:
 def _digest(content: bytes, place: int) -> bytes:
     digest = hashlib.sha256(content[:place])
     digest.update(bytes(SEAL))
-    digest.update(memoryview(content)[place + SEAL:])
+    digest.update(memoryview(content)[place + SEAL :])
     return digest.digest()
 
 
@@ -104,8 +106,12 @@ def write(path: pathlib.Path, content: bytes, voxels: int) -> None:
         return
     start = len(content) - voxels
     head, picture = zlib.compressobj(6, zlib.DEFLATED, -15), zlib.compressobj(9, zlib.DEFLATED, -15, 9, zlib.Z_FILTERED)
-    pieces = [head.compress(content[:start]), head.flush(zlib.Z_FULL_FLUSH), picture.compress(content[start:]),
-              picture.flush()]
+    pieces = [
+        head.compress(content[:start]),
+        head.flush(zlib.Z_FULL_FLUSH),
+        picture.compress(content[start:]),
+        picture.flush(),
+    ]
     path.write_bytes(b"".join([GZIP_HEAD, *pieces, struct.pack("<II", zlib.crc32(content), len(content) % 2**32)]))
 
 
@@ -133,7 +139,7 @@ def _declared(head: bytes) -> int:
         if len(head) >= size and size in (int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big")):
             header = kind(head[:size], check=False)
             axes = min(7, max(0, int(header["dim"][0])))
-            voxels = math.prod(max(0, int(n)) for n in header["dim"][1:axes + 1])
+            voxels = math.prod(max(0, int(n)) for n in header["dim"][1 : axes + 1])
             offset = float(header["vox_offset"])
             return (int(offset) if 0 <= offset < FURTHEST else 0) + voxels * max(0, int(header["bitpix"])) // 8
     return 0

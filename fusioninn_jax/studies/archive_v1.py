@@ -4,6 +4,7 @@ Their picture has 12 bits; a header extension holds the latent in rounded steps,
 residual against what the model's inverse makes of the two, in float64 on the CPU. Where a prediction lies near the
 border between two integers the chosen one is stored too. The voxels have checksums; their record has none.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -50,14 +51,18 @@ def decode(path: pathlib.Path, image: Series, record: Provenance, content: bytes
         latent = np.moveaxis(block.arrays["latent"], 0, -1) * block.meta["step"]
         prediction = predictor(image, latent, np.asarray(block.meta["ranges"]))
         parts = [{name: block.arrays[f"{name}{i}"] for name in PARTS} for i in range(len(sources))]
-        stored = [_restore(parts[i], prediction[i], block.meta["levels"][i], source.stored.dtype)
-                  for i, source in enumerate(sources)]
+        stored = [
+            _restore(parts[i], prediction[i], block.meta["levels"][i], source.stored.dtype)
+            for i, source in enumerate(sources)
+        ]
     except DAMAGED as error:
         raise UserError(f"{path}: the archive in its header is damaged ({error}); fetch the file anew") from error
     for i, voxels in enumerate(stored):
         if checksum(voxels) != block.meta["sha256"][i]:
-            raise UserError(f"{path}: the checksum of series {i + 1} is not met: the file was changed, or this machine "
-                            "computes too differently; fetch it anew or decode it elsewhere")
+            raise UserError(
+                f"{path}: the checksum of series {i + 1} is not met: the file was changed, or this machine "
+                "computes too differently; fetch it anew or decode it elsewhere"
+            )
     return [source._replace(stored=voxels) for source, voxels in zip(sources, stored, strict=True)]
 
 

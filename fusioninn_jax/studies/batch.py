@@ -1,4 +1,5 @@
 """Many studies in one go: one bad study never stops the others, and the same command again does what is left."""
+
 from __future__ import annotations
 
 import pathlib
@@ -17,6 +18,7 @@ FUSED, FUSED_DICOM, LATENT = "fused.nii.gz", "fused", "latent.nii.gz"
 
 class Study(NamedTuple):
     """The folder of a study, relative to the root of the batch, and what matches each pattern in it."""
+
     folder: pathlib.Path
     found: list[list[pathlib.Path]]
 
@@ -51,8 +53,9 @@ def sources(study: Study, patterns: Sequence[str]) -> list[pathlib.Path]:
     return [found[0] for found in study.found]
 
 
-def run(studies: Sequence[Study], is_done: Callable[[Study], bool], process: Callable[[Study], None],
-        done: str = "fused") -> int:
+def run(
+    studies: Sequence[Study], is_done: Callable[[Study], bool], process: Callable[[Study], None], done: str = "fused"
+) -> int:
     """Processes the studies that are not done; prints what failed and a summary.
 
     Several processes deal them out; each says what failed of its own, and the first the summary of all.
@@ -66,7 +69,7 @@ def run(studies: Sequence[Study], is_done: Callable[[Study], bool], process: Cal
     Returns:
       the exit code: 1 where a study failed, else 0.
     """
-    own = studies[jax.process_index()::jax.process_count()]
+    own = studies[jax.process_index() :: jax.process_count()]
     left = [study for study in own if not is_done(study)]
     failed = 0
     bar = tqdm(left, unit=" studies", dynamic_ncols=True, disable=not processes.is_first())
@@ -79,8 +82,9 @@ def run(studies: Sequence[Study], is_done: Callable[[Study], bool], process: Cal
         except Exception as error:  # whatever one study does, the others go on
             failed += 1
             bar.write(f"failed: {study.folder}: {type(error).__name__} ({guarded.why(error)})")
-    finished, there, failed = (sum(of) for of in zip(*processes.gather([len(left) - failed, len(own) - len(left),
-                                                                       failed]), strict=True))
+    finished, there, failed = (
+        sum(of) for of in zip(*processes.gather([len(left) - failed, len(own) - len(left), failed]), strict=True)
+    )
     if processes.is_first():
         print(f"{finished} studies {done}, {there} were there already, {failed} failed")
     return 1 if failed else 0

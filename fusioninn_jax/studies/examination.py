@@ -1,4 +1,5 @@
 """A study fused, decomposed from the fused image alone and scored, slice by slice, cut to the box of its brain."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -44,6 +45,7 @@ class Examination:
       samples, seed: of the latent.
       conspicuity: how the tumour stands out, `annotation.conspicuity`.
     """
+
     labels: tuple[str, ...]
     sources: np.ndarray
     fused: np.ndarray
@@ -63,8 +65,16 @@ class Examination:
     conspicuity: dict[str, dict[str, list[float]]]
 
 
-def examine(trained: TrainedModel, sources: Sequence[Series], tumour: np.ndarray, labels: Sequence[str], *,
-            samples: int, seed: int, annotation_name: str = "") -> Examination:
+def examine(
+    trained: TrainedModel,
+    sources: Sequence[Series],
+    tumour: np.ndarray,
+    labels: Sequence[str],
+    *,
+    samples: int,
+    seed: int,
+    annotation_name: str = "",
+) -> Examination:
     """Fuses and decomposes a study and scores every slice.
 
     Args:
@@ -86,8 +96,9 @@ def examine(trained: TrainedModel, sources: Sequence[Series], tumour: np.ndarray
     box = brain_box(brain)
     with bar(len(brain) + len(range(*box[0].indices(len(brain)))), "fusing", "slices") as progress:
         with ThreadPoolExecutor(1) as pool:  # compiles while the other core fuses
-            work = pool.submit(_compiled, trained, labels, _chunked(brain[box].shape[0], brain.shape), box[1:],
-                               samples, seed)
+            work = pool.submit(
+                _compiled, trained, labels, _chunked(brain[box].shape[0], brain.shape), box[1:], samples, seed
+            )
             volume = fusing.fuse(trained, sources, files.FLOAT).volume
             progress.update(len(brain))
             low, high = np.moveaxis(np.asarray(volume.ranges)[box[0]], -1, 0).transpose(0, 2, 1)
@@ -100,11 +111,26 @@ def examine(trained: TrainedModel, sources: Sequence[Series], tumour: np.ndarray
     scored = slice_scores.is_scored(brain)[box[0]]
     scores = {title: np.where(scored, scores[title], np.nan) for title in slice_scores.titles(labels) if scores}
     return Examination(
-        tuple(labels), unit, fused, decomposed, deviation, low, high, brain[box], labels_of(tumour[box]), scores,
-        (box[0].start, box[1].start, box[2].start), brain.shape, sources[0].affine,
-        sources[0].origin["kind"] in ("nifti", "dicom"), samples, seed,
-        annotation.conspicuity(unit, fused, brain[box], annotation.tumour_parts(tumour[box], annotation_name),
-                               list(labels)))
+        tuple(labels),
+        unit,
+        fused,
+        decomposed,
+        deviation,
+        low,
+        high,
+        brain[box],
+        labels_of(tumour[box]),
+        scores,
+        (box[0].start, box[1].start, box[2].start),
+        brain.shape,
+        sources[0].affine,
+        sources[0].origin["kind"] in ("nifti", "dicom"),
+        samples,
+        seed,
+        annotation.conspicuity(
+            unit, fused, brain[box], annotation.tumour_parts(tumour[box], annotation_name), list(labels)
+        ),
+    )
 
 
 def brain_box(brain: np.ndarray) -> tuple[slice, slice, slice]:
@@ -135,16 +161,23 @@ def _chunked(count: int, shape: tuple[int, ...]) -> tuple[int, ...]:
     return (min(CHUNK, count), *shape[1:])
 
 
-def _compiled(trained: TrainedModel, labels: Sequence[str], size: tuple[int, ...], cut: tuple[slice, slice],
-              samples: int, seed: int) -> Work:
+def _compiled(
+    trained: TrainedModel,
+    labels: Sequence[str],
+    size: tuple[int, ...],
+    cut: tuple[slice, slice],
+    samples: int,
+    seed: int,
+) -> Work:
     """What is done to some whole slices, of one shape: decomposed, then cut to a box of y and x and scored there."""
     count, key = len(labels), jax.random.key(seed)
     ranges = np.tile(np.array([0, 1], np.float32), (size[0], count, 1))
 
     def decompose(fused: jax.Array, numbers: jax.Array) -> tuple[jax.Array, jax.Array]:
         volume = volumes.from_fused(fused, ranges, trained.model.multiple)
-        mean, deviation = volumes.decompose_samples(trained.model, trained.variables, volume, key=key, samples=samples,
-                                                    prior=trained.prior, numbers=numbers)
+        mean, deviation = volumes.decompose_samples(
+            trained.model, trained.variables, volume, key=key, samples=samples, prior=trained.prior, numbers=numbers
+        )
         return mean[:, :, *cut], deviation[:, :, *cut]
 
     small = (size[0], *(side.stop - side.start for side in cut))
@@ -152,20 +185,27 @@ def _compiled(trained: TrainedModel, labels: Sequence[str], size: tuple[int, ...
     flat, numbers = jax.ShapeDtypeStruct(size, np.float32), jax.ShapeDtypeStruct(size[:1], np.int32)
     decomposed = jax.jit(decompose).lower(flat, numbers).compile()
     mask = jax.ShapeDtypeStruct(image.shape, bool)
-    score = (slice_scores.make_score(labels).lower(stack, image, stack, mask).compile()
-             if min(small[1:]) >= slice_scores.SMALLEST else None)
+    score = (
+        slice_scores.make_score(labels).lower(stack, image, stack, mask).compile()
+        if min(small[1:]) >= slice_scores.SMALLEST
+        else None
+    )
 
     def run(sources: np.ndarray, fused: np.ndarray, brain: np.ndarray, numbers: np.ndarray) -> Parts:
         mean, deviation = decomposed(fused, numbers)
-        scores = {} if score is None else score(sources[..., None], fused[:, *cut, None], jnp.expand_dims(mean, -1),
-                                                brain[..., None])
+        scores = (
+            {}
+            if score is None
+            else score(sources[..., None], fused[:, *cut, None], jnp.expand_dims(mean, -1), brain[..., None])
+        )
         return np.asarray(mean), np.asarray(deviation), {title: np.asarray(value) for title, value in scores.items()}
 
     return run
 
 
-def _in_chunks(work: Future[Work], sources: np.ndarray, fused: np.ndarray, brain: np.ndarray,
-               done: Callable[[int], object]) -> Parts:
+def _in_chunks(
+    work: Future[Work], sources: np.ndarray, fused: np.ndarray, brain: np.ndarray, done: Callable[[int], object]
+) -> Parts:
     """Decomposed images, their deviation and the scores of every slice, some at a time, two at once."""
     run, count, size = work.result(), len(fused), min(CHUNK, len(fused))
 
@@ -179,5 +219,8 @@ def _in_chunks(work: Future[Work], sources: np.ndarray, fused: np.ndarray, brain
     with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
         parts = list(pool.map(one, range(0, count, size)))
     join = functools.partial(np.concatenate, axis=1)
-    return (join([part[0] for part in parts]), join([part[1] for part in parts]),
-            {title: np.concatenate([part[2][title] for part in parts]) for title in parts[0][2]})
+    return (
+        join([part[0] for part in parts]),
+        join([part[1] for part in parts]),
+        {title: np.concatenate([part[2][title] for part in parts]) for title in parts[0][2]},
+    )

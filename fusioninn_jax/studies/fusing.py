@@ -1,4 +1,5 @@
 """Series in, a fused image and its latent out, and back; on every device, slices shared out among them."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -27,6 +28,7 @@ from fusioninn_jax.volumes import FusedVolume
 
 class Fusion(NamedTuple):
     """What fusing a study gives: the image as it will be stored, its record, and the flow's exact output."""
+
     image: Series
     record: Provenance
     volume: FusedVolume
@@ -51,23 +53,35 @@ def _load(checkpoint: str | None) -> TrainedModel:
     if checkpoint is None or (pathlib.Path(checkpoint) / pretrained.WEIGHTS).exists():
         return _with_sound_weights(pretrained.load(checkpoint))
     from fusioninn_jax.training import checkpoint as checkpoints  # Orbax takes seconds to import
+
     trained = checkpoints.load(checkpoint)
     if trained.config.data.get("normalisation", "minmax") != "minmax":
-        print(f"{checkpoint}: trained on intensities scaled by {trained.config.data.normalisation}; here each slice is "
-              "scaled by its own minimum and maximum, from which it comes back whole", file=sys.stderr)
+        print(
+            f"{checkpoint}: trained on intensities scaled by {trained.config.data.normalisation}; here each slice is "
+            "scaled by its own minimum and maximum, from which it comes back whole",
+            file=sys.stderr,
+        )
     return _with_sound_weights(trained._replace(variables=jax.tree.map(np.asarray, trained.variables)))
 
 
 def _with_sound_weights(trained: TrainedModel) -> TrainedModel:
     """The model, provided that its weights are finite; else raises UserError."""
     if not all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(trained.variables)):
-        raise UserError("the weights of this model are not finite: its training failed, or its file is damaged; give "
-                        "another --checkpoint")
+        raise UserError(
+            "the weights of this model are not finite: its training failed, or its file is damaged; give "
+            "another --checkpoint"
+        )
     return trained
 
 
-def fuse(trained: TrainedModel, sources: Sequence[Series], storage: Storage, *,
-         asked: Sequence[str | float] = (background.AUTO,), names: Sequence[str] = ()) -> Fusion:
+def fuse(
+    trained: TrainedModel,
+    sources: Sequence[Series],
+    storage: Storage,
+    *,
+    asked: Sequence[str | float] = (background.AUTO,),
+    names: Sequence[str] = (),
+) -> Fusion:
     """Fuses series that lie on one grid; the image is rounded to `storage`, the volume is not.
 
     Args:
@@ -82,13 +96,17 @@ def fuse(trained: TrainedModel, sources: Sequence[Series], storage: Storage, *,
       UserError: another number of series than the model takes, or a background that cannot be told.
     """
     if trained.model.sources not in (None, len(sources)):
-        raise UserError(f"{len(sources)} series: the model of this checkpoint fuses {trained.model.sources}; give as "
-                        "many, or another --checkpoint")
+        raise UserError(
+            f"{len(sources)} series: the model of this checkpoint fuses {trained.model.sources}; give as "
+            "many, or another --checkpoint"
+        )
     names = names or [f"series {i}" for i, _ in enumerate(sources, 1)]
     grounds = study_background.find_all(sources, asked, names)
-    volume = _on_devices(_fuse(trained.model), trained.variables,
-                         *[background.darkened(source.values, found) for source, found
-                           in zip(sources, grounds, strict=True)])
+    volume = _on_devices(
+        _fuse(trained.model),
+        trained.variables,
+        *[background.darkened(source.values, found) for source, found in zip(sources, grounds, strict=True)],
+    )
     check_finite(np.asarray(volume.fused), "the fused image")
     image = _as_image(np.asarray(volume.fused), sources, storage)
     name = pretrained.fingerprint(trained.variables, trained.config)
@@ -102,8 +120,10 @@ def check_finite(volume: np.ndarray, what: str) -> None:
     bad = ~np.isfinite(volume).all((-2, -1))
     if bad.any():
         number = int(np.argmax(bad.reshape(-1, bad.shape[-1]).any(0))) + 1
-        raise UserError(f"slice {number} of {what} is not finite: the weights or settings of the model are damaged, or "
-                        "it was not trained; give another --checkpoint")
+        raise UserError(
+            f"slice {number} of {what} is not finite: the weights or settings of the model are damaged, or "
+            "it was not trained; give another --checkpoint"
+        )
 
 
 def _as_image(fused: np.ndarray, sources: Sequence[Series], storage: Storage) -> Series:
@@ -111,12 +131,19 @@ def _as_image(fused: np.ndarray, sources: Sequence[Series], storage: Storage) ->
     dtype, slope, intercept, takes_colour = storage
     first, chroma = sources[0], None
     if takes_colour and any(source.chroma for source in sources):
-        stored, chroma = images.of_fused(fused, colour.of_fused([source.chroma for source in sources],
-                                                                [source.values for source in sources]))
+        stored, chroma = images.of_fused(
+            fused, colour.of_fused([source.chroma for source in sources], [source.values for source in sources])
+        )
     else:
         stored = to_type((fused.astype(np.float64) - intercept) / slope, dtype)
-    return Series(stored, np.full(len(fused), slope), np.full(len(fused), intercept), first.affine,
-                  nifti.adopt(first.origin, dtype, slope, intercept), chroma=chroma)
+    return Series(
+        stored,
+        np.full(len(fused), slope),
+        np.full(len(fused), intercept),
+        first.affine,
+        nifti.adopt(first.origin, dtype, slope, intercept),
+        chroma=chroma,
+    )
 
 
 def latent_channels(fusion: Fusion) -> tuple[np.ndarray, bool]:
@@ -135,8 +162,9 @@ def _padded(image: Series, shape: tuple[int, ...]) -> np.ndarray:
     return np.pad(image.values, lack, mode="edge")
 
 
-def as_volume(trained: TrainedModel, image: Series, record: Provenance, latent: np.ndarray | None = None,
-              remainder: bool = False) -> FusedVolume:
+def as_volume(
+    trained: TrainedModel, image: Series, record: Provenance, latent: np.ndarray | None = None, remainder: bool = False
+) -> FusedVolume:
     """A FusedVolume from a fused image as stored and, where it was kept, what `latent_channels` made of it."""
     volume = volumes.from_fused(image.values, np.asarray(record["ranges"], np.float32), trained.model.multiple)
     if latent is not None and remainder:
@@ -153,16 +181,21 @@ def decompose(trained: TrainedModel, volume: FusedVolume, seed: int) -> np.ndarr
     return np.moveaxis(result, 1, 0)
 
 
-def decompose_samples(trained: TrainedModel, volume: FusedVolume, seed: int,
-                      samples: int) -> tuple[np.ndarray, np.ndarray]:
+def decompose_samples(
+    trained: TrainedModel, volume: FusedVolume, seed: int, samples: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Mean of `samples` decompositions and its standard error, each (m, Z, H, W), in the units of the sources.
 
     The error is what the calibration makes of the spread of the samples; without one it is that spread, which is
     smaller.
     """
     numbers, key = np.arange(len(volume.whole)), jax.random.key(seed)
-    mean, deviation = _on_devices(_samples(trained.model, trained.prior, samples), (trained.variables, key),
-                                  dataclasses.replace(volume, latent=None), numbers)
+    mean, deviation = _on_devices(
+        _samples(trained.model, trained.prior, samples),
+        (trained.variables, key),
+        dataclasses.replace(volume, latent=None),
+        numbers,
+    )
     check_finite(np.moveaxis(mean, 1, 0), "the decomposition")
     if trained.calibration is not None:
         low, high = np.moveaxis(np.asarray(volume.ranges, np.float32), -1, 0)[..., None, None]
@@ -174,16 +207,19 @@ def decompose_samples(trained: TrainedModel, volume: FusedVolume, seed: int,
 
 @functools.lru_cache(maxsize=8)
 def _fuse(model: FusionModel) -> Any:
-    return parallel.make_map(lambda variables, *sources: volumes.fuse_volume(model, variables, *sources),
-                             jax.local_devices())
+    return parallel.make_map(
+        lambda variables, *sources: volumes.fuse_volume(model, variables, *sources), jax.local_devices()
+    )
 
 
 @functools.lru_cache(maxsize=8)
 def _decompose(model: FusionModel, prior: str) -> Any:
     def decompose(constant: Any, volume: FusedVolume, numbers: jax.Array) -> jax.Array:
         variables, key = constant
-        return jnp.moveaxis(volumes.decompose_volume(model, variables, volume, key=key, prior=prior,
-                                                     numbers=numbers), 0, 1)
+        return jnp.moveaxis(
+            volumes.decompose_volume(model, variables, volume, key=key, prior=prior, numbers=numbers), 0, 1
+        )
+
     return parallel.make_map(decompose, jax.local_devices())
 
 
@@ -191,17 +227,21 @@ def _decompose(model: FusionModel, prior: str) -> Any:
 def _samples(model: FusionModel, prior: str, samples: int) -> Any:
     def decompose(constant: Any, volume: FusedVolume, numbers: jax.Array) -> Any:
         variables, key = constant
-        moments = volumes.decompose_samples(model, variables, volume, key=key, samples=samples, prior=prior,
-                                            numbers=numbers)
+        moments = volumes.decompose_samples(
+            model, variables, volume, key=key, samples=samples, prior=prior, numbers=numbers
+        )
         return jax.tree.map(lambda moment: jnp.moveaxis(moment, 0, 1), moments)
+
     return parallel.make_map(decompose, jax.local_devices())
 
 
 def _on_devices(function: Any, constant: Any, *batches: Any) -> Any:
     """A mapped function over (Z, ...) arrays; the last slice is repeated until the devices divide Z."""
     devices, count = len(jax.local_devices()), len(jax.tree.leaves(batches)[0])
+
     def fill(x: np.ndarray) -> np.ndarray:
         x = np.asarray(x)
         return np.concatenate([x, np.repeat(x[-1:], -count % devices, 0)]) if count % devices else x
+
     split = [parallel.split_batch(jax.tree.map(fill, batch), devices) for batch in batches]
     return jax.tree.map(lambda x: x[:count], parallel.merge_batch(function(constant, *split)))

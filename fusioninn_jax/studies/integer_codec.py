@@ -1,4 +1,5 @@
 """Reading blocks of integer arrays and named byte strings, as archives of version 1 hold them."""
+
 from __future__ import annotations
 
 import bz2
@@ -13,6 +14,7 @@ MAGIC = b"fusioninn_jax archive 1\n"
 
 class Block(NamedTuple):
     """A block: JSON-like `meta`, integer arrays and byte strings, each by name."""
+
     meta: dict[str, Any]
     arrays: dict[str, np.ndarray]
     strings: dict[str, bytes]
@@ -31,11 +33,11 @@ def unpack(content: bytes, largest: int) -> Block:
     if not content.startswith(MAGIC):
         raise ValueError("not an archive")
     start = len(MAGIC) + 8
-    length = int.from_bytes(content[start - 8:start], "little")
-    head = json.loads(content[start:start + length])
+    length = int.from_bytes(content[start - 8 : start], "little")
+    head = json.loads(content[start : start + length])
     place, arrays, strings = start + length, {}, {}
     for entry in head["table"]:
-        piece = content[place:place + entry["size"]]
+        piece = content[place : place + entry["size"]]
         place += entry["size"]
         if "shape" in entry:
             arrays[entry["name"]] = _unpack_array(piece, entry, largest)
@@ -51,7 +53,7 @@ def _unpack_array(content: bytes, entry: dict[str, Any], largest: int) -> np.nda
         raise ValueError("an array larger than its picture allows")
     folded, place = np.zeros(count, np.uint64), 0
     for i, size in enumerate(entry["planes"]):
-        plane = np.frombuffer(bz2.BZ2Decompressor().decompress(content[place:place + size], count + 1), np.uint8)
+        plane = np.frombuffer(bz2.BZ2Decompressor().decompress(content[place : place + size], count + 1), np.uint8)
         if len(plane) != count:
             raise ValueError("an array of another size than its shape")
         folded |= plane.astype(np.uint64) << np.uint64(8 * i)

@@ -4,6 +4,7 @@ A page must hold every slice of nine volumes in some megabytes, and open without
 browser may alter (some randomise what a canvas reads back). Browsers inflate natively, and a predictor in front of
 deflate does the rest.
 """
+
 from __future__ import annotations
 
 import base64
@@ -23,6 +24,7 @@ class Packed(NamedTuple):
         `difference` (from another volume's bytes).
       text: base64 of the deflated residuals, slice by slice, row by row.
     """
+
     coding: str
     text: str
 

@@ -1,4 +1,5 @@
 """An examined study as one HTML file without external resources: volumes, scores, the viewer of `templates/viewer`."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -38,6 +39,7 @@ class Panel:
       of: keys of the panels that this one is stored against, or made of.
       is_map: shown in colours.
     """
+
     key: str
     title: str
     meaning: str
@@ -80,32 +82,95 @@ def spread(length: int, count: int | None) -> np.ndarray:
 
 def panels(study: Examination, kept: np.ndarray, shrink: int = 1) -> list[Panel]:
     """Sources, fused image, decomposed images, their errors and deviations."""
+
     def grey(images: np.ndarray) -> np.ndarray:
         return packed_volume.to_bytes(coarse(images[kept], shrink), 1, GREY_LEVELS)
-    result = [Panel(f"source-{i}", label, f"{label} as in the file.", grey(study.sources[i - 1]), GREY_LEVELS,
-                    study.low[i - 1][kept], study.high[i - 1][kept], INTENSITY, _window(study, i - 1), f"source-{i}")
-              for i, label in enumerate(study.labels, 1)]
-    result.append(Panel("fused", "fused", "The fused image, 0 to 1; each slice was fused in the range of its own "
-                        "minimum and maximum.", grey(study.fused), GREY_LEVELS, 0, 1, "of range", (0, 1), "fused"))
+
+    result = [
+        Panel(
+            f"source-{i}",
+            label,
+            f"{label} as in the file.",
+            grey(study.sources[i - 1]),
+            GREY_LEVELS,
+            study.low[i - 1][kept],
+            study.high[i - 1][kept],
+            INTENSITY,
+            _window(study, i - 1),
+            f"source-{i}",
+        )
+        for i, label in enumerate(study.labels, 1)
+    ]
+    result.append(
+        Panel(
+            "fused",
+            "fused",
+            "The fused image, 0 to 1; each slice was fused in the range of its own minimum and maximum.",
+            grey(study.fused),
+            GREY_LEVELS,
+            0,
+            1,
+            "of range",
+            (0, 1),
+            "fused",
+        )
+    )
     for i, label in enumerate(study.labels, 1):
-        result.append(Panel(
-            f"decomposed-{i}", f"{label}, decomposed", f"{label} as it comes back from the fused image alone: the "
-            f"mean over {study.samples} draws of the latent.", grey(study.decomposed[i - 1]), GREY_LEVELS,
-            study.low[i - 1][kept], study.high[i - 1][kept], INTENSITY, _window(study, i - 1), f"source-{i}",
-            (f"source-{i}",)))
+        result.append(
+            Panel(
+                f"decomposed-{i}",
+                f"{label}, decomposed",
+                f"{label} as it comes back from the fused image alone: the "
+                f"mean over {study.samples} draws of the latent.",
+                grey(study.decomposed[i - 1]),
+                GREY_LEVELS,
+                study.low[i - 1][kept],
+                study.high[i - 1][kept],
+                INTENSITY,
+                _window(study, i - 1),
+                f"source-{i}",
+                (f"source-{i}",),
+            )
+        )
     for i, label in enumerate(study.labels, 1):
-        result.append(Panel(
-            f"error-{i}", f"{label}, |error|", f"Absolute difference between {label} and its decomposed image, in per "
-            "cent of the range of the slice, in steps of 0.4: where what comes back is wrong.", None, GREY_LEVELS, 0,
-            100, PERCENT, (0, ERROR_SPAN), "error", (f"source-{i}", f"decomposed-{i}"), True))
+        result.append(
+            Panel(
+                f"error-{i}",
+                f"{label}, |error|",
+                f"Absolute difference between {label} and its decomposed image, in per "
+                "cent of the range of the slice, in steps of 0.4: where what comes back is wrong.",
+                None,
+                GREY_LEVELS,
+                0,
+                100,
+                PERCENT,
+                (0, ERROR_SPAN),
+                "error",
+                (f"source-{i}", f"decomposed-{i}"),
+                True,
+            )
+        )
     for i, label in enumerate(study.labels, 1):
-        deviation = packed_volume.to_bytes(coarse(study.deviation[i - 1][kept], shrink), DEVIATION_SPAN / 100,
-                                           MAP_LEVELS)
-        result.append(Panel(
-            f"deviation-{i}", f"{label}, uncertainty", f"Standard deviation of {label} over the {study.samples} draws, "
-            f"in per cent of the range of the slice (cut off at {DEVIATION_SPAN:g}): where the fused image leaves open "
-            "what was there. It says nothing of errors that all draws share.", deviation, MAP_LEVELS, 0, DEVIATION_SPAN,
-            PERCENT, (0, DEVIATION_SPAN), "deviation", is_map=True))
+        deviation = packed_volume.to_bytes(
+            coarse(study.deviation[i - 1][kept], shrink), DEVIATION_SPAN / 100, MAP_LEVELS
+        )
+        result.append(
+            Panel(
+                f"deviation-{i}",
+                f"{label}, uncertainty",
+                f"Standard deviation of {label} over the {study.samples} draws, "
+                f"in per cent of the range of the slice (cut off at {DEVIATION_SPAN:g}): where the fused image leaves "
+                "open what was there. It says nothing of errors that all draws share.",
+                deviation,
+                MAP_LEVELS,
+                0,
+                DEVIATION_SPAN,
+                PERCENT,
+                (0, DEVIATION_SPAN),
+                "deviation",
+                is_map=True,
+            )
+        )
     return result
 
 
@@ -135,25 +200,42 @@ def _render(study: Examination, kept: np.ndarray, shrink: int) -> str:
     tumour = tumour[:, :height, :width]
     stored = {panel.key: panel.stored for panel in shown if panel.stored is not None}
     with ThreadPoolExecutor(2) as pool:
-        jobs = {panel.key: pool.submit(packed_volume.pack, stored[panel.key], stored[panel.of[0]] if panel.of else None,
-                                       smooth=not panel.is_map) for panel in shown if panel.stored is not None}
+        jobs = {
+            panel.key: pool.submit(
+                packed_volume.pack,
+                stored[panel.key],
+                stored[panel.of[0]] if panel.of else None,
+                smooth=not panel.is_map,
+            )
+            for panel in shown
+            if panel.stored is not None
+        }
         packed = {key: job.result() for key, job in jobs.items()}
     if study.tumour.any():
         packed["tumour"] = packed_volume.pack(tumour, smooth=False)
-    data = {**_geometry(study, kept, shrink, (height, width)), **_contents(study, tumour),
-            "volumes": [_described(panel, packed) for panel in shown]}
+    data = {
+        **_geometry(study, kept, shrink, (height, width)),
+        **_contents(study, tumour),
+        "volumes": [_described(panel, packed) for panel in shown],
+    }
     environment = jinja2.Environment(loader=jinja2.PackageLoader("fusioninn_jax"), autoescape=True)
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
     return environment.get_template("study.html").render(
-        data=data, voxels={key: volume.text for key, volume in packed.items()},
-        kept=_kept_in_words(study, kept, shrink), means=slice_scores.means(study.scores),
-        lesion=study.conspicuity)
+        data=data,
+        voxels={key: volume.text for key, volume in packed.items()},
+        kept=_kept_in_words(study, kept, shrink),
+        means=slice_scores.means(study.scores),
+        lesion=study.conspicuity,
+    )
 
 
 def _kept_in_words(study: Examination, kept: np.ndarray, shrink: int) -> str:
     whole, box = study.whole[0], len(study.fused)
-    words = "One image" if whole == 1 else (
-        f"Slices {study.corner[0] + 1} to {study.corner[0] + box} of {whole}, cut to the brain")
+    words = (
+        "One image"
+        if whole == 1
+        else (f"Slices {study.corner[0] + 1} to {study.corner[0] + box} of {whole}, cut to the brain")
+    )
     words += "." if len(kept) == box else f"; {len(kept)} of them, spread evenly."
     return words + ("" if shrink == 1 else f" Each pixel shown is the mean of {shrink}x{shrink}.")
 
@@ -163,10 +245,17 @@ def _geometry(study: Examination, kept: np.ndarray, shrink: int, size: tuple[int
     spacing = np.linalg.norm(study.affine[:3, :3], axis=0)[::-1]
     between = (kept[-1] - kept[0]) / (len(kept) - 1) if len(kept) > 1 else 1
     axes = [str(code) for code in nib.aff2axcodes(study.affine)][::-1] if study.geometry else None
-    return {"shape": [len(kept), *size], "spacing": [float(spacing[0] * between), *map(float, spacing[1:] * shrink)],
-            "axes": axes, "numbers": [int(z) + study.corner[0] + 1 for z in kept], "corner": list(study.corner),
-            "whole": list(study.whole), "shrink": shrink, "firstScored": study.corner[0] + 1,
-            "scored": len(study.fused)}
+    return {
+        "shape": [len(kept), *size],
+        "spacing": [float(spacing[0] * between), *map(float, spacing[1:] * shrink)],
+        "axes": axes,
+        "numbers": [int(z) + study.corner[0] + 1 for z in kept],
+        "corner": list(study.corner),
+        "whole": list(study.whole),
+        "shrink": shrink,
+        "firstScored": study.corner[0] + 1,
+        "scored": len(study.fused),
+    }
 
 
 def _contents(study: Examination, tumour: np.ndarray) -> dict[str, Any]:
@@ -175,13 +264,19 @@ def _contents(study: Examination, tumour: np.ndarray) -> dict[str, Any]:
     start = int(np.argmax((tumour > 0).sum((1, 2)))) if tumour.any() else len(tumour) // 2
     place = np.argwhere(tumour[start]).mean(0) if tumour.any() else np.array(tumour.shape[1:]) / 2
     magma = (matplotlib.colormaps["magma"](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
-    return {"labels": list(study.labels), "samples": study.samples, "seed": study.seed,
-            "start": [start, *[min(int(value), size - 1) for value, size in zip(place, tumour.shape[1:], strict=True)]],
-            "fused": len(study.labels), "colours": magma.tobytes().hex(),
-            "areaUnit": "mm²" if study.geometry else "pixels",
-            "tumour": {"labels": [int(k) for k in np.unique(study.tumour) if k], "areas": _numbers(areas, 6)}
-            if study.tumour.any() else None,
-            "scores": {name: _numbers(values, 4) for name, values in study.scores.items() if np.isfinite(values).any()}}
+    return {
+        "labels": list(study.labels),
+        "samples": study.samples,
+        "seed": study.seed,
+        "start": [start, *[min(int(value), size - 1) for value, size in zip(place, tumour.shape[1:], strict=True)]],
+        "fused": len(study.labels),
+        "colours": magma.tobytes().hex(),
+        "areaUnit": "mm²" if study.geometry else "pixels",
+        "tumour": {"labels": [int(k) for k in np.unique(study.tumour) if k], "areas": _numbers(areas, 6)}
+        if study.tumour.any()
+        else None,
+        "scores": {name: _numbers(values, 4) for name, values in study.scores.items() if np.isfinite(values).any()},
+    }
 
 
 def _numbers(values: np.ndarray | Sequence[float], digits: int) -> list[float | None]:
@@ -192,8 +287,18 @@ def _numbers(values: np.ndarray | Sequence[float], digits: int) -> list[float | 
 def _described(panel: Panel, packed: dict[str, Packed]) -> dict[str, Any]:
     """A panel without its voxels, for the page's code."""
     low, high = (_numbers(bound, 7) if isinstance(bound, np.ndarray) else bound for bound in (panel.low, panel.high))
-    return {"key": panel.key, "title": panel.title, "meaning": panel.meaning, "levels": panel.levels, "low": low,
-            "high": high, "unit": panel.unit, "window": _numbers(panel.window, 7), "group": panel.group,
-            "limits": _numbers([np.min(panel.low), np.max(panel.high)], 7), "of": list(panel.of),
-            "map": "colours" if panel.is_map else "grey",
-            "coding": packed[panel.key].coding if panel.key in packed else "error"}
+    return {
+        "key": panel.key,
+        "title": panel.title,
+        "meaning": panel.meaning,
+        "levels": panel.levels,
+        "low": low,
+        "high": high,
+        "unit": panel.unit,
+        "window": _numbers(panel.window, 7),
+        "group": panel.group,
+        "limits": _numbers([np.min(panel.low), np.max(panel.high)], 7),
+        "of": list(panel.of),
+        "map": "colours" if panel.is_map else "grey",
+        "coding": packed[panel.key].coding if panel.key in packed else "error",
+    }

@@ -1,4 +1,5 @@
 """The series of a study, read together: one grid for all."""
+
 from __future__ import annotations
 
 import argparse
@@ -36,18 +37,29 @@ def samples(text: str) -> int:
 
 def add_series_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of every command that reads the series of a study."""
-    parser.add_argument("sources", nargs="*", type=pathlib.Path, metavar="SERIES",
-                        help="NIfTI, PNG, TIFF, JPEG, BMP or .npy file, or folder of a DICOM series; of a colour "
-                        "image the luma is fused, and its colours come back")
+    parser.add_argument(
+        "sources",
+        nargs="*",
+        type=pathlib.Path,
+        metavar="SERIES",
+        help="NIfTI, PNG, TIFF, JPEG, BMP or .npy file, or folder of a DICOM series; of a colour "
+        "image the luma is fused, and its colours come back",
+    )
     parser.add_argument("--resample", action="store_true", help="bring the other series to the grid of the first")
     parser.add_argument("--checkpoint", help="folder of a training; default: the model that ships with the package")
-    parser.add_argument("--fill-value", type=float, metavar="VALUE", help="voxels of this value (nan: all that are not "
-                        "finite) are missing ones, and become background, the smallest of the other values")
+    parser.add_argument(
+        "--fill-value",
+        type=float,
+        metavar="VALUE",
+        help="voxels of this value (nan: all that are not "
+        "finite) are missing ones, and become background, the smallest of the other values",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace outputs that are there already")
 
 
-def read_sources(paths: Sequence[pathlib.Path], *, keep_phi: bool = False, resample: bool = False,
-                 fill_value: float | None = None) -> list[Series]:
+def read_sources(
+    paths: Sequence[pathlib.Path], *, keep_phi: bool = False, resample: bool = False, fill_value: float | None = None
+) -> list[Series]:
     """The series of a study, on one grid: checked, or brought to that of the first.
 
     Args:

@@ -1,4 +1,5 @@
 """One series on another's grid. The interpolation is SimpleITK's."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -25,13 +26,25 @@ def resample(moving: Series, fixed: Series) -> Series:
     if np.ptp(moving.slope) or np.ptp(moving.intercept):
         raise UserError("--resample: the slices of that series differ in rescale slope; convert it to NIfTI first")
     values = moving.stored * moving.slope[0] + moving.intercept[0]
-    moved = SimpleITK.GetArrayFromImage(SimpleITK.Resample(
-        _image(SimpleITK, values, moving.affine), _image(SimpleITK, np.zeros(fixed.stored.shape), fixed.affine),
-        SimpleITK.Transform(), SimpleITK.sitkLinear, 0.0, SimpleITK.sitkFloat64))
+    moved = SimpleITK.GetArrayFromImage(
+        SimpleITK.Resample(
+            _image(SimpleITK, values, moving.affine),
+            _image(SimpleITK, np.zeros(fixed.stored.shape), fixed.affine),
+            SimpleITK.Transform(),
+            SimpleITK.sitkLinear,
+            0.0,
+            SimpleITK.sitkFloat64,
+        )
+    )
     slope, intercept = moving.slope[0], moving.intercept[0]
     origin = nifti.adopt(fixed.origin, moving.stored.dtype, slope, intercept)
-    return Series(to_type((moved - intercept) / slope, moving.stored.dtype), np.full(len(moved), slope),
-                  np.full(len(moved), intercept), fixed.affine, origin)
+    return Series(
+        to_type((moved - intercept) / slope, moving.stored.dtype),
+        np.full(len(moved), slope),
+        np.full(len(moved), intercept),
+        fixed.affine,
+        origin,
+    )
 
 
 def _image(sitk: Any, voxels: np.ndarray, affine: np.ndarray) -> Any:

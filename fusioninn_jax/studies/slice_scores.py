@@ -1,4 +1,5 @@
 """Scores of a study slice by slice, inside the brain: the five fusion metrics, and the SSIM of what comes back."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -18,8 +19,11 @@ WORSE = "SSIM, the worse of the sources and fused"
 
 def titles(labels: Sequence[str]) -> list[str]:
     """The names of the scores of a study, in the order of the page: fusion metrics where there are two sources."""
-    return ([METRIC_TITLES[name] for name in TABLE1] if len(labels) == 2 else []) + [
-        f"SSIM, {label} and {what}" for what in ("fused", "decomposed") for label in labels] + [WORSE]
+    return (
+        ([METRIC_TITLES[name] for name in TABLE1] if len(labels) == 2 else [])
+        + [f"SSIM, {label} and {what}" for what in ("fused", "decomposed") for label in labels]
+        + [WORSE]
+    )
 
 
 def make_score(labels: Sequence[str]) -> jax.stages.Wrapped:
@@ -27,6 +31,7 @@ def make_score(labels: Sequence[str]) -> jax.stages.Wrapped:
 
     Its arguments: sources and decomposed (m, B, H, W, 1) in [0, 1], fused (B, H, W, 1), brain (B, H, W, 1) bool.
     """
+
     @jax.jit
     def score(sources: jax.Array, fused: jax.Array, decomposed: jax.Array, brain: jax.Array) -> dict[str, jax.Array]:
         result = {WORSE: metrics.fairness(*sources, fused, mask=brain)}

@@ -1,4 +1,5 @@
 """The backgrounds of a study's series: found before fusing, noted in the record, put back after decomposing."""
+
 from __future__ import annotations
 
 import sys
@@ -31,8 +32,9 @@ def find_all(sources: Sequence[Series], asked: Sequence[str | float], names: Seq
       UserError: another number of them than series, or one that cannot be told.
     """
     if len(asked) not in (1, len(sources)):
-        raise UserError(f"{background.OPTION}: {len(asked)} values for {len(sources)} series; give one for all, or one "
-                        "for each")
+        raise UserError(
+            f"{background.OPTION}: {len(asked)} values for {len(sources)} series; give one for all, or one for each"
+        )
     each = list(asked) * (len(sources) if len(asked) == 1 else 1)
     return [_find(source, of_one, name) for source, of_one, name in zip(sources, each, names, strict=True)]
 
@@ -44,8 +46,11 @@ def _find(source: Series, asked: str | float, name: str) -> Background | None:
     found = background.find(values, asked, name)
     if found is None or not found.is_moved:
         return None
-    print(f"{name}: normalised already: its background is {found.value:.6g}, with darker voxels inside; it is fused as "
-          "the darkest value, and comes back", file=sys.stderr)
+    print(
+        f"{name}: normalised already: its background is {found.value:.6g}, with darker voxels inside; it is fused as "
+        "the darkest value, and comes back",
+        file=sys.stderr,
+    )
     return found
 
 
@@ -62,15 +67,20 @@ def restored(record: Provenance, values: np.ndarray) -> list[np.ndarray]:
     Raises:
       UserError: a record whose backgrounds are none.
     """
-    return [background.restored(of_source, _noted(source)) for source, of_source
-            in zip(record["sources"], values, strict=True)]
+    return [
+        background.restored(of_source, _noted(source))
+        for source, of_source in zip(record["sources"], values, strict=True)
+    ]
 
 
 def _noted(source: dict[str, object]) -> Background | None:
     noted = source.get(KEY)
     if noted is None:
         return None
-    if not (isinstance(noted, list) and len(noted) == len(Background._fields)
-            and all(isinstance(value, int | float) and np.isfinite(value) for value in noted)):
+    if not (
+        isinstance(noted, list)
+        and len(noted) == len(Background._fields)
+        and all(isinstance(value, int | float) and np.isfinite(value) for value in noted)
+    ):
         raise UserError("the record of the fusion is damaged: its `background` is not as it is written; fuse anew")
     return Background(*map(float, noted))

@@ -4,6 +4,7 @@ One file to work with, offline: sources, fused image, what comes back from the f
 of the latent), its errors and the spread of the samples, in three planes, and the scores of every slice. It names
 neither files nor patients.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -41,6 +42,7 @@ class StudyPage:
       resample: bring the other series to the grid of the first.
       overwrite: replace what is there.
     """
+
     sources: tuple[pathlib.Path, ...]
     output: pathlib.Path
     labels: tuple[str, ...]
@@ -58,11 +60,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `report study`."""
     reading.add_series_arguments(parser)
     parser.add_argument("-o", "--output", required=True, type=pathlib.Path, help="the page, .html")
-    parser.add_argument("--mask", type=pathlib.Path, help="annotation of the tumour on the grid of the first series, "
-                        "a binary mask or BraTS' labels; it is outlined, and how conspicuous it is measured")
+    parser.add_argument(
+        "--mask",
+        type=pathlib.Path,
+        help="annotation of the tumour on the grid of the first series, "
+        "a binary mask or BraTS' labels; it is outlined, and how conspicuous it is measured",
+    )
     parser.add_argument("--labels", nargs="+", help="what the series are, e.g. T1-Gd T2-FLAIR; they go on the page")
-    parser.add_argument("--slices", type=int, help="slices on the page, spread evenly over the brain; default: all "
-                        f"that {page_content.LARGEST // 10**6} MB hold")
+    parser.add_argument(
+        "--slices",
+        type=int,
+        help="slices on the page, spread evenly over the brain; default: all "
+        f"that {page_content.LARGEST // 10**6} MB hold",
+    )
     parser.add_argument("--samples", type=reading.samples, default=8, help="draws of the latent to average; default: 8")
     parser.add_argument("--seed", type=reading.seed, default=0, help="of the latent; default: 0")
     parser.add_argument("--figure", type=pathlib.Path, help="also a figure of three slices, .png")
@@ -71,8 +81,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _wishes(args: argparse.Namespace) -> StudyPage:
     labels = args.labels or [f"source {i}" for i in range(1, len(args.sources) + 1)]
-    return StudyPage(tuple(args.sources), args.output, tuple(labels), args.mask, args.checkpoint, args.slices,
-                     args.samples, args.seed, args.figure, args.resample, args.overwrite)
+    return StudyPage(
+        tuple(args.sources),
+        args.output,
+        tuple(labels),
+        args.mask,
+        args.checkpoint,
+        args.slices,
+        args.samples,
+        args.seed,
+        args.figure,
+        args.resample,
+        args.overwrite,
+    )
 
 
 def write(wishes: StudyPage) -> pathlib.Path:
@@ -93,8 +114,15 @@ def write(wishes: StudyPage) -> pathlib.Path:
     if trained.model.decompose is None:
         raise UserError("report study: the model of this checkpoint cannot decompose; give a FusionINN --checkpoint")
     sources = reading.read_sources(wishes.sources, resample=wishes.resample)
-    study = examination.examine(trained, sources, _tumour(wishes, sources[0]), wishes.labels, samples=wishes.samples,
-                                seed=wishes.seed, annotation_name=wishes.mask.name if wishes.mask else "")
+    study = examination.examine(
+        trained,
+        sources,
+        _tumour(wishes, sources[0]),
+        wishes.labels,
+        samples=wishes.samples,
+        seed=wishes.seed,
+        annotation_name=wishes.mask.name if wishes.mask else "",
+    )
     with outputs.new_files(*names) as temporaries:
         temporaries[0].write_text(page_content.render(study, wishes.slices), encoding="utf-8")
         if wishes.figure:
@@ -124,10 +152,13 @@ def _columns(study: Examination) -> list[tuple[str, np.ndarray, float]]:
     """Title, (Z, Y, X) images and, for a map, the value of its brightest colour."""
     error = np.abs(study.decomposed - study.sources)
     labels = list(enumerate(study.labels))
-    return [*[(label, study.sources[i], 0.0) for i, label in labels], ("fused", study.fused, 0.0),
-            *[(f"{label}, decomposed", study.decomposed[i], 0.0) for i, label in labels],
-            *[(f"{label}, |error|", error[i], ERROR_SPAN) for i, label in labels],
-            *[(f"{label}, uncertainty", study.deviation[i], DEVIATION_SPAN) for i, label in labels]]
+    return [
+        *[(label, study.sources[i], 0.0) for i, label in labels],
+        ("fused", study.fused, 0.0),
+        *[(f"{label}, decomposed", study.decomposed[i], 0.0) for i, label in labels],
+        *[(f"{label}, |error|", error[i], ERROR_SPAN) for i, label in labels],
+        *[(f"{label}, uncertainty", study.deviation[i], DEVIATION_SPAN) for i, label in labels],
+    ]
 
 
 def figure(study: Examination) -> Figure:

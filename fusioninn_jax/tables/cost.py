@@ -1,4 +1,5 @@
 """What a system costs: parameters, arithmetic and time for one pair."""
+
 from __future__ import annotations
 
 import time

@@ -3,6 +3,7 @@
 Images are (H, W) in [0, 1], masks (H, W) with the tumour's labels above 0, or None. Where there is a mask the tumour
 is outlined in red, and a green box with its contents enlarged shows it.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -61,8 +62,9 @@ def tumour_box(mask: np.ndarray | None) -> tuple[int, int, int] | None:
     extent = max(np.ptp(rows), np.ptp(columns)) + 1
     side = int(min(max(BOX_MARGIN * extent, SMALLEST_BOX), *mask.shape))
     middle = ((rows.min() + rows.max()) // 2, (columns.min() + columns.max()) // 2)
-    row, column = (int(np.clip(centre - side // 2, 0, length - side))
-                   for centre, length in zip(middle, mask.shape, strict=True))
+    row, column = (
+        int(np.clip(centre - side // 2, 0, length - side)) for centre, length in zip(middle, mask.shape, strict=True)
+    )
     return row, column, side
 
 
@@ -81,7 +83,7 @@ def _draw(axis: Axes, panel: Panel, mask: np.ndarray | None) -> None:
     axis.contour(mask > 0, levels=[0.5], colors="red", linewidths=0.6)
     axis.add_patch(Rectangle((column - 0.5, row - 0.5), side, side, fill=False, edgecolor="lime", linewidth=0.8))
     zoom = axis.inset_axes((1 - ZOOM_SHARE, 0, ZOOM_SHARE, ZOOM_SHARE))
-    zoom.imshow(panel.image[row:row + side, column:column + side], cmap="gray", vmin=0, vmax=1)
+    zoom.imshow(panel.image[row : row + side, column : column + side], cmap="gray", vmin=0, vmax=1)
     zoom.set(xticks=[], yticks=[])
     for spine in zoom.spines.values():
         spine.set(edgecolor="lime", linewidth=0.8)
@@ -90,8 +92,9 @@ def _draw(axis: Axes, panel: Panel, mask: np.ndarray | None) -> None:
 def grid(rows: Sequence[Sequence[Panel]], masks: Sequence[np.ndarray | None]) -> Figure:
     """Panels in rows of equal length; a mask, or None, for each row."""
     count, length = len(rows), len(rows[0])
-    figure, axes = plt.subplots(count, length, figsize=(PANEL_INCHES * length, (PANEL_INCHES + 0.2) * count),
-                                squeeze=False)
+    figure, axes = plt.subplots(
+        count, length, figsize=(PANEL_INCHES * length, (PANEL_INCHES + 0.2) * count), squeeze=False
+    )
     for line, panels, mask in zip(axes, rows, masks, strict=True):
         for axis, panel in zip(line, panels, strict=True):
             _draw(axis, panel, mask)
@@ -106,12 +109,19 @@ def _with_sources(title: str, image: np.ndarray, sources: tuple[np.ndarray, ...]
 
 def _decomposed(modalities: Sequence[str], fusion: Fusion) -> list[Panel]:
     """Each decomposed source with its SSIM to the true one."""
-    return [Panel(f"{name}, decomposed", image, f"{_score(source, image):.3f}")
-            for name, source, image in zip(modalities, fusion.sources, fusion.decomposed, strict=True)]
+    return [
+        Panel(f"{name}, decomposed", image, f"{_score(source, image):.3f}")
+        for name, source, image in zip(modalities, fusion.sources, fusion.decomposed, strict=True)
+    ]
 
 
-def figure3(sources: tuple[np.ndarray, ...], fused: dict[str, np.ndarray], modalities: Sequence[str],
-            mask: np.ndarray | None = None, columns: int = 5) -> Figure:
+def figure3(
+    sources: tuple[np.ndarray, ...],
+    fused: dict[str, np.ndarray],
+    modalities: Sequence[str],
+    mask: np.ndarray | None = None,
+    columns: int = 5,
+) -> Figure:
     """Figure 3: the sources, then the image fused by each system, with its SSIM to each source.
 
     Args:
@@ -124,7 +134,7 @@ def figure3(sources: tuple[np.ndarray, ...], fused: dict[str, np.ndarray], modal
     panels = [Panel(name, image) for name, image in zip(modalities, sources, strict=True)]
     panels += [_with_sources(label, image, sources) for label, image in fused.items()]
     panels += [Panel("", None)] * (-len(panels) % columns)
-    rows = [panels[start:start + columns] for start in range(0, len(panels), columns)]
+    rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
     return grid(rows, [mask] * len(rows))
 
 
@@ -138,8 +148,10 @@ def figure4(results: dict[str, Fusion], modalities: Sequence[str], mask: np.ndar
     """
     first = next(iter(results.values()))
     left = [Panel("", None), *[Panel(name, image) for name, image in zip(modalities, first.sources, strict=True)]]
-    columns = [left] + [[_with_sources(setting, fusion.fused, fusion.sources), *_decomposed(modalities, fusion)]
-                        for setting, fusion in results.items()]
+    columns = [left] + [
+        [_with_sources(setting, fusion.fused, fusion.sources), *_decomposed(modalities, fusion)]
+        for setting, fusion in results.items()
+    ]
     rows = [list(row) for row in zip(*columns, strict=True)]
     return grid(rows, [mask] * len(rows))
 
@@ -152,9 +164,14 @@ def figure5(patients: Sequence[Fusion], modalities: Sequence[str], masks: Sequen
       modalities: names of the sources, "DWI-ADC" and "T2-FLAIR" in the paper.
       masks: a tumour for each patient, or None.
     """
-    rows = [[*[Panel(name, image) for name, image in zip(modalities, fusion.sources, strict=True)],
-             _with_sources("fused", fusion.fused, fusion.sources), *_decomposed(modalities, fusion)]
-            for fusion in patients]
+    rows = [
+        [
+            *[Panel(name, image) for name, image in zip(modalities, fusion.sources, strict=True)],
+            _with_sources("fused", fusion.fused, fusion.sources),
+            *_decomposed(modalities, fusion),
+        ]
+        for fusion in patients
+    ]
     return grid(rows, masks)
 
 
@@ -171,7 +188,7 @@ def save(figure: Figure, folder: pathlib.Path, stem: str) -> list[pathlib.Path]:
 
 def apply(trained: TrainedModel, stack: np.ndarray) -> Fusion:
     """What a system makes of one (H, W, M) pair; it decomposes with a fresh latent of its own prior."""
-    sources = [jnp.asarray(stack[None, ..., i:i + 1]) for i in range(stack.shape[-1])]
+    sources = [jnp.asarray(stack[None, ..., i : i + 1]) for i in range(stack.shape[-1])]
     fused, latent = jax.jit(trained.model.fuse)(trained.variables, *sources)
     decomposed: tuple[jax.Array, ...] = ()
     if latent is not None and trained.model.decompose is not None:
@@ -184,8 +201,9 @@ def apply(trained: TrainedModel, stack: np.ndarray) -> Fusion:
     return Fusion(tuple(map(plain, sources)), plain(fused), tuple(map(plain, decomposed)))
 
 
-def _clearest_slices(prepared: input_pipeline.Prepared, data: ml_collections.ConfigDict, split: str,
-                     count: int) -> list[dict[str, Any]]:
+def _clearest_slices(
+    prepared: input_pipeline.Prepared, data: ml_collections.ConfigDict, split: str, count: int
+) -> list[dict[str, Any]]:
     """The slice with the most tumour (without any mask: the most brain) of each of the first `count` subjects."""
     best: dict[str, tuple[tuple[int, int], dict[str, Any]]] = {}
     for batch in input_pipeline.evaluation_batches(prepared, data.data, split, batch_size=1, multiple=16):
@@ -217,26 +235,49 @@ def run(args: argparse.Namespace, overrides: list[str]) -> pathlib.Path:
     modalities = [MODALITIES.get(name, name) for name in prepared.modalities]
     pair, mask = examples[0]["sources"], _mask(examples[0])
     one_each = {system.name: system.trained for system in reversed(compared)}
-    results = {published.DISPLAY_NAMES.get(name, name): apply(one_each[name], pair)
-               for name in dict.fromkeys([*published.TABLE1, *one_each]) if name in one_each}
+    results = {
+        published.DISPLAY_NAMES.get(name, name): apply(one_each[name], pair)
+        for name in dict.fromkeys([*published.TABLE1, *one_each])
+        if name in one_each
+    }
     out = args.out or pathlib.Path("runs") / "figures"
     any_of = next(iter(results.values()))
-    save(figure3(any_of.sources, {label: fusion.fused for label, fusion in results.items()}, modalities, mask), out,
-         "figure3")
-    inverse = sorted((system.trained for system in compared if system.trained.model.decompose),
-                     key=lambda of: of.config.losses.lam)
+    save(
+        figure3(any_of.sources, {label: fusion.fused for label, fusion in results.items()}, modalities, mask),
+        out,
+        "figure3",
+    )
+    inverse = sorted(
+        (system.trained for system in compared if system.trained.model.decompose), key=lambda of: of.config.losses.lam
+    )
     if inverse:
-        save(figure4({f"λ = {trained.config.losses.lam:g}": apply(trained, pair) for trained in inverse}, modalities,
-                     mask), out, "figure4")
-        save(figure5([apply(inverse[0], example["sources"]) for example in examples], modalities,
-                     [_mask(example) for example in examples]), out, "figure5")
+        save(
+            figure4(
+                {f"λ = {trained.config.losses.lam:g}": apply(trained, pair) for trained in inverse}, modalities, mask
+            ),
+            out,
+            "figure4",
+        )
+        save(
+            figure5(
+                [apply(inverse[0], example["sources"]) for example in examples],
+                modalities,
+                [_mask(example) for example in examples],
+            ),
+            out,
+            "figure5",
+        )
     return out
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of `report figures`."""
-    parser.add_argument("--workdirs", nargs="+", required=True,
-                        help="of trainings: one of each system for Figure 3, FusionINN with several λ for Figure 4")
+    parser.add_argument(
+        "--workdirs",
+        nargs="+",
+        required=True,
+        help="of trainings: one of each system for Figure 3, FusionINN with several λ for Figure 4",
+    )
     parser.add_argument("--split", default="test")
     parser.add_argument("--dataset", help="name/config of a prepared dataset; of other modalities for Figure 5")
     parser.add_argument("--data-dir", help="where datasets are prepared; default: as in training")

@@ -1,4 +1,5 @@
 """Tables of strings as Markdown, LaTeX and HTML; numbers as CSV."""
+
 from __future__ import annotations
 
 import csv
@@ -10,9 +11,25 @@ import jinja2
 
 from fusioninn_jax.scoring.score_table import markdown_table, write_atomically
 
-_LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{",
-          "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "α": r"$\alpha$", "λ": r"$\lambda$",
-          "†": r"$^\dagger$", "*": r"$^*$", "×": r"$\times$", "—": "--", "≤": r"$\le$"}
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "_": r"\_",
+    "#": r"\#",
+    "$": r"\$",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "α": r"$\alpha$",
+    "λ": r"$\lambda$",
+    "†": r"$^\dagger$",
+    "*": r"$^*$",
+    "×": r"$\times$",
+    "—": "--",
+    "≤": r"$\le$",
+}
 
 
 class Table(NamedTuple):
@@ -43,8 +60,9 @@ def markdown(title: str, tables: list[Table]) -> str:
     parts = [f"# {title}\n"]
     for table in tables:
         cells = [[cell.replace("|", "\\|") for cell in row] for row in (table.header, *table.rows)]
-        parts.append(f"## {table.title}\n\n{markdown_table(cells[0], cells[1:])}\n" +
-                     (f"\n{table.note}\n" if table.note else ""))
+        parts.append(
+            f"## {table.title}\n\n{markdown_table(cells[0], cells[1:])}\n" + (f"\n{table.note}\n" if table.note else "")
+        )
     return "\n".join(parts)
 
 
@@ -58,9 +76,24 @@ def latex(tables: list[Table]) -> str:
     for table in tables:
         lines = [" & ".join(map(_escaped, row)) + r" \\" for row in (table.header, *table.rows)]
         caption = _escaped(f"{table.title}. {table.note}" if table.note else f"{table.title}.")
-        parts.append("\n".join([r"\begin{table}", rf"\caption{{{caption}}}", r"\centering",
-                                rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}", r"\toprule", lines[0],
-                                r"\midrule", *lines[1:], r"\bottomrule", r"\end{tabular}", r"\end{table}", ""]))
+        parts.append(
+            "\n".join(
+                [
+                    r"\begin{table}",
+                    rf"\caption{{{caption}}}",
+                    r"\centering",
+                    rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
+                    r"\toprule",
+                    lines[0],
+                    r"\midrule",
+                    *lines[1:],
+                    r"\bottomrule",
+                    r"\end{tabular}",
+                    r"\end{table}",
+                    "",
+                ]
+            )
+        )
     return "\n".join(parts)
 
 

@@ -1,4 +1,5 @@
 """Table 2, and the table of any other sweep: SSIM of fusion and decomposition, and the latent, run by run."""
+
 from __future__ import annotations
 
 import argparse
@@ -14,9 +15,11 @@ Summary = dict[str, Any]
 PARTS = ("oedema", "enhancing")
 LATENT = ("mean", "std", "excess_kurtosis", "autocorrelation")
 # score -> (what it is, source): the paper's columns, then ours with the fused image kept as a PNG
-SSIMS = {**{of_fused(i): ("fusion", i) for i in (1, 2)},
-         **{of_decomposed("ssim", i, "float"): ("decomposition", i) for i in (1, 2)},
-         **{of_decomposed("ssim", i, "8bit"): ("from 8 bits", i) for i in (1, 2)}}
+SSIMS = {
+    **{of_fused(i): ("fusion", i) for i in (1, 2)},
+    **{of_decomposed("ssim", i, "float"): ("decomposition", i) for i in (1, 2)},
+    **{of_decomposed("ssim", i, "8bit"): ("from 8 bits", i) for i in (1, 2)},
+}
 
 
 def _header(modalities: list[str], with_paper: bool) -> list[str]:
@@ -47,8 +50,9 @@ def _conspicuity(summary: Summary, part: str) -> str:
     return f"{of['mean']:.3f}, {over_mean['mean']:+.3f}, {of['worst']:.3f} {of['worst_subject']}"
 
 
-def tables(sections: dict[str, dict[str, str]], summaries: dict[str, Summary],
-           modalities: list[str]) -> list[render.Table]:
+def tables(
+    sections: dict[str, dict[str, str]], summaries: dict[str, Summary], modalities: list[str]
+) -> list[render.Table]:
     """Two tables a section: whole slices, with the paper's numbers where it has that row, and inside the brain.
 
     Args:
@@ -61,8 +65,9 @@ def tables(sections: dict[str, dict[str, str]], summaries: dict[str, Summary],
         theirs = published.TABLE2.get(section, {})
         for where, ending in (("whole slices", ""), ("inside the brain", BRAIN)):
             with_paper = bool(theirs) and not ending
-            lines = [_row(label, summaries[name], ending, theirs.get(label), with_paper)
-                     for label, name in rows.items()]
+            lines = [
+                _row(label, summaries[name], ending, theirs.get(label), with_paper) for label, name in rows.items()
+            ]
             found.append(render.Table(f"{section}, {where}", _header(modalities, with_paper), lines))
     return found
 
@@ -83,10 +88,12 @@ def run(args: argparse.Namespace, overrides: list[str]) -> pathlib.Path:
     for system in compared:
         rows, further = systems.scores(system, prepared, data, systems.scoring_of(args, "ssim"), out / "scores")
         summaries[system.label] = summarise(rows) | further
-    numbers = [{"run": run, "score": score, "worst": None, "worst_subject": None, **value}
-               for run, summary in summaries.items()
-               for of in (summary, summary.get("conspicuity") or {"overall": {}})
-               for score, value in of["overall"].items()]
+    numbers = [
+        {"run": run, "score": score, "worst": None, "worst_subject": None, **value}
+        for run, summary in summaries.items()
+        for of in (summary, summary.get("conspicuity") or {"overall": {}})
+        for score, value in of["overall"].items()
+    ]
     images = next(iter(summaries.values()))["images"]
     title = f"{name} on {data.data.dataset}, split {args.split}: {images} images"
     print(render.write(out, name, title, tables(sections, summaries, list(prepared.modalities)), numbers))

@@ -1,4 +1,5 @@
 """The systems of a table: trained where they are missing, loaded, and scored on one split, each score kept."""
+
 from __future__ import annotations
 
 import argparse
@@ -81,8 +82,9 @@ def _override(config: ml_collections.ConfigDict, overrides: Iterable[str]) -> No
             raise UserError(f"{argument}: {one_line(error)}") from error
 
 
-def train_missing(sweep: Any, names: Iterable[str], root: pathlib.Path, base: str,
-                  overrides: list[str]) -> dict[str, pathlib.Path]:
+def train_missing(
+    sweep: Any, names: Iterable[str], root: pathlib.Path, base: str, overrides: list[str]
+) -> dict[str, pathlib.Path]:
     """Trains those runs of a sweep that are not finished under `root`, each resuming where it stopped.
 
     Args:
@@ -121,11 +123,18 @@ def train_missing(sweep: Any, names: Iterable[str], root: pathlib.Path, base: st
 def _settings(config: dict[str, Any]) -> dict[str, Any]:
     """What makes a run that run: key -> value."""
     name = config["model"]["name"]
-    parts = {f"model.{name}": config["model"].get(name, {}), "losses": config["losses"],
-             "optimizer": config["optimizer"]}
+    parts = {
+        f"model.{name}": config["model"].get(name, {}),
+        "losses": config["losses"],
+        "optimizer": config["optimizer"],
+    }
     flat = {"model.name": name, "data.dataset": config["data"]["dataset"]}
-    flat |= {f"{part}.{key}": value for part, settings in parts.items() for key, value in settings.items()
-             if key != "permutations"}  # they follow from the others
+    flat |= {
+        f"{part}.{key}": value
+        for part, settings in parts.items()
+        for key, value in settings.items()
+        if key != "permutations"
+    }  # they follow from the others
     return flat if config["train"]["epochs"] else flat | {"train.steps": config["train"]["steps"]}
 
 
@@ -137,12 +146,15 @@ def _check_same_run(workdir: pathlib.Path, config: ml_collections.ConfigDict) ->
     saved = _settings(json.loads(file.read_text()))
     for key, ours in _settings(json.loads(train.settle(config).to_json())).items():
         if saved.get(key, ours) != ours:
-            raise UserError(f"{workdir}: holds a run with {key}={saved[key]!r}, {ours!r} is asked for; "
-                            "give another --root or that setting")
+            raise UserError(
+                f"{workdir}: holds a run with {key}={saved[key]!r}, {ours!r} is asked for; "
+                "give another --root or that setting"
+            )
 
 
-def load(workdirs: Iterable[pathlib.Path], training_free: Iterable[str],
-         labels: dict[pathlib.Path, str] | None = None) -> list[System]:
+def load(
+    workdirs: Iterable[pathlib.Path], training_free: Iterable[str], labels: dict[pathlib.Path, str] | None = None
+) -> list[System]:
     """Trained systems (their best checkpoints) and training-free ones.
 
     Args:
@@ -182,16 +194,22 @@ def data_config(systems: list[System], dataset: str | None, data_dir: str | None
     configs = [system.trained.config for system in systems if system.workdir]
     datasets = sorted({config.data.dataset for config in configs})
     if not dataset and len(datasets) != 1:
-        raise UserError(f"the systems were trained on {', '.join(datasets) or 'nothing'}; say with --dataset what to "
-                        "score them on")
+        raise UserError(
+            f"the systems were trained on {', '.join(datasets) or 'nothing'}; say with --dataset what to score them on"
+        )
     config = ml_collections.ConfigDict((configs or [settings.defaults()])[0])
     config.data.dataset = dataset or config.data.dataset
     config.data.data_dir = data_dir or config.data.data_dir
     return config
 
 
-def scores(system: System, prepared: input_pipeline.Prepared, data: ml_collections.ConfigDict,
-           scoring: Scoring, folder: pathlib.Path) -> tuple[list[score_table.Row], score_table.Further]:
+def scores(
+    system: System,
+    prepared: input_pipeline.Prepared,
+    data: ml_collections.ConfigDict,
+    scoring: Scoring,
+    folder: pathlib.Path,
+) -> tuple[list[score_table.Row], score_table.Further]:
     """Scores of every image of the split, and what is not of one image; taken from `folder` where they are there.
 
     Args:
@@ -201,10 +219,17 @@ def scores(system: System, prepared: input_pipeline.Prepared, data: ml_collectio
       scoring: what is scored.
       folder: keeps the scores, with what they are of: another checkpoint or split is scored anew.
     """
-    key = {"system": system.name, "workdir": str(system.workdir and os.path.realpath(system.workdir)),
-           "step": system.trained.step, "dataset": data.data.dataset, "normalisation": data.data.normalisation,
-           "split": scoring.split, "metrics": scoring.metrics, "limit": scoring.limit,
-           "slices": prepared.sizes.get(scoring.split)}
+    key = {
+        "system": system.name,
+        "workdir": str(system.workdir and os.path.realpath(system.workdir)),
+        "step": system.trained.step,
+        "dataset": data.data.dataset,
+        "normalisation": data.data.normalisation,
+        "split": scoring.split,
+        "metrics": scoring.metrics,
+        "limit": scoring.limit,
+        "slices": prepared.sizes.get(scoring.split),
+    }
     stem = "".join(character if character.isalnum() else "_" for character in system.label)
     table, record = folder / f"{stem}.csv", folder / f"{stem}.json"
     if table.exists() and record.exists():
@@ -220,8 +245,13 @@ def scores(system: System, prepared: input_pipeline.Prepared, data: ml_collectio
 
 def _read_rows(path: pathlib.Path) -> list[score_table.Row]:
     with path.open(newline="") as file:
-        return [{name: value if name in ("system", "subject") else int(value) if name == "slice_index" else float(value)
-                 for name, value in row.items()} for row in csv.DictReader(file)]
+        return [
+            {
+                name: value if name in ("system", "subject") else int(value) if name == "slice_index" else float(value)
+                for name, value in row.items()
+            }
+            for row in csv.DictReader(file)
+        ]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

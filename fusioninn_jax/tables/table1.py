@@ -1,4 +1,5 @@
 """Table 1: every system on the same images, beside the paper's numbers, its cost, and what differs for certain."""
+
 from __future__ import annotations
 
 import argparse
@@ -20,14 +21,25 @@ from fusioninn_jax.tables.systems import System
 BOUNDS = ("mean", "max", "laplacian_pyramid", "wavelet", "guided_filter", "ssim_limit")
 REFERENCE = "fusioninn"  # the others are compared with it
 LEVEL = 0.05
-COLUMNS = {"q_ssim": "Q_SSIM", "q_fmi": "Q_FMI", "q_ncie": "Q_NCIE", "q_xy_fusioninn": "Q_XY, 3x3",
-           "q_p_fusioninn": "Q_P, 11x11", "q_xy": "Q_XY", "q_p": "Q_P", of_fused(1): "SSIM with {0}",
-           of_fused(2): "SSIM with {1}", FAIRNESS: "the worse SSIM"}
+COLUMNS = {
+    "q_ssim": "Q_SSIM",
+    "q_fmi": "Q_FMI",
+    "q_ncie": "Q_NCIE",
+    "q_xy_fusioninn": "Q_XY, 3x3",
+    "q_p_fusioninn": "Q_P, 11x11",
+    "q_xy": "Q_XY",
+    "q_p": "Q_P",
+    of_fused(1): "SSIM with {0}",
+    of_fused(2): "SSIM with {1}",
+    FAIRNESS: "the worse SSIM",
+}
 OWN = (of_fused(1), of_fused(2), "q_xy", "q_p")
 LESION = {"oedema": "oedema", "enhancing": "enhancing tumour", "core": "core"}
 INSIDE = (of_fused(1), of_fused(2), FAIRNESS, "q_ssim", "q_fmi", "q_ncie", "q_xy", "q_p")
-SIGNS = (f"* differs from {published.DISPLAY_NAMES[REFERENCE]} (p < {LEVEL}), whole patients resampled; † differs only "
-         "if slices were independent, which those of one patient are not.")
+SIGNS = (
+    f"* differs from {published.DISPLAY_NAMES[REFERENCE]} (p < {LEVEL}), whole patients resampled; † differs only "
+    "if slices were independent, which those of one patient are not."
+)
 
 
 class Scored:
@@ -45,8 +57,10 @@ class Scored:
         images = list(self.rows)
         a, b = ([of.rows[image][score] for image in images] for of in (self, other))
         patients = [subject for subject, _ in images]
-        return (paired_bootstrap(a, b, seed=BOOTSTRAP_SEED, clusters=patients),
-                paired_bootstrap(a, b, seed=BOOTSTRAP_SEED))
+        return (
+            paired_bootstrap(a, b, seed=BOOTSTRAP_SEED, clusters=patients),
+            paired_bootstrap(a, b, seed=BOOTSTRAP_SEED),
+        )
 
     def compare_lesion(self, other: Scored, score: str) -> Comparison:
         """This minus other over the patients that have this part of the tumour."""
@@ -69,8 +83,10 @@ def _cell(scored: Scored, reference: Scored | None, score: str) -> str:
 
 def _order(found: list[Scored]) -> list[tuple[str, list[Scored]]]:
     """The rows: the paper's systems in its order, run or not, then all others."""
-    names = [*published.TABLE1, *dict.fromkeys(of.system.name for of in found if of.system.name not in
-                                               published.TABLE1)]
+    names = [
+        *published.TABLE1,
+        *dict.fromkeys(of.system.name for of in found if of.system.name not in published.TABLE1),
+    ]
     return [(name, [of for of in found if of.system.name == name]) for name in names]
 
 
@@ -86,18 +102,32 @@ def _published_table(found: list[Scored], reference: Scored | None) -> render.Ta
     rows = []
     for name, of_name in _order(found):
         theirs = [f"{value:.3f}" for value in published.TABLE1[name].values()] if name in published.TABLE1 else [""] * 5
-        lines = [(_label(scored.system), [_cell(scored, reference, score) for score in published.SCORES])
-                 for scored in of_name] or [(published.DISPLAY_NAMES[name], ["not run"] * len(published.SCORES))]
+        lines = [
+            (_label(scored.system), [_cell(scored, reference, score) for score in published.SCORES])
+            for scored in of_name
+        ] or [(published.DISPLAY_NAMES[name], ["not run"] * len(published.SCORES))]
         rows += [[label, *[cell for pair in zip(ours, theirs, strict=True) for cell in pair]] for label, ours in lines]
-    return render.Table("Fusion as the paper scores it, whole slices", header, rows,
-                        "Mean [bootstrap 95 % interval]; Q_XY and Q_P are of the image's centre, as published. "
-                        + SIGNS)
+    return render.Table(
+        "Fusion as the paper scores it, whole slices",
+        header,
+        rows,
+        "Mean [bootstrap 95 % interval]; Q_XY and Q_P are of the image's centre, as published. " + SIGNS,
+    )
 
 
-def _score_table(title: str, found: list[Scored], reference: Scored | None, scores: tuple[str, ...], ending: str,
-                 modalities: list[str]) -> render.Table:
-    rows = [[_label(scored.system), *[_cell(scored, reference, score + ending) for score in scores]]
-            for _, of_name in _order(found) for scored in of_name]
+def _score_table(
+    title: str,
+    found: list[Scored],
+    reference: Scored | None,
+    scores: tuple[str, ...],
+    ending: str,
+    modalities: list[str],
+) -> render.Table:
+    rows = [
+        [_label(scored.system), *[_cell(scored, reference, score + ending) for score in scores]]
+        for _, of_name in _order(found)
+        for scored in of_name
+    ]
     return render.Table(title, ["system", *[COLUMNS[score].format(*modalities) for score in scores]], rows, SIGNS)
 
 
@@ -109,23 +139,40 @@ def _lesion_table(found: list[Scored], reference: Scored | None, modalities: lis
 
     def cells(scored: Scored, part: str) -> list[str]:
         of, over_mean = (scored.lesion[of_part("auc", part, which)] for which in ("", OVER_MEAN))
-        differs = reference is not None and scored is not reference and _significant(
-            scored.compare_lesion(reference, of_part("auc", part)))
-        return [render.interval(of, 3) + ("*" if differs else ""), f"{over_mean['mean']:+.3f}",
-                f"{of['worst']:.3f} {of['worst_subject']}", render.interval(scored.lesion[of_part("cnr", part)], 2)]
+        differs = (
+            reference is not None
+            and scored is not reference
+            and _significant(scored.compare_lesion(reference, of_part("auc", part)))
+        )
+        return [
+            render.interval(of, 3) + ("*" if differs else ""),
+            f"{over_mean['mean']:+.3f}",
+            f"{of['worst']:.3f} {of['worst_subject']}",
+            render.interval(scored.lesion[of_part("cnr", part)], 2),
+        ]
 
     def of_source(source: int, part: str) -> list[str]:
         auc, cnr = (found[0].lesion[of_part(measure, part, source)] for measure in ("auc", "cnr"))
         return [render.interval(auc, 3), "", f"{auc['worst']:.3f} {auc['worst_subject']}", render.interval(cnr, 2)]
+
     header = ["system"]
     for part in measured:
         header += [f"{LESION[part]}: AUC", "over the plain mean", "worst patient", "contrast-to-noise"]
-    rows = [[modality, *[cell for part in measured for cell in of_source(i, part)]]
-            for i, modality in enumerate(modalities, 1)]
-    rows += [[_label(scored.system), *[cell for part in measured for cell in cells(scored, part)]]
-             for _, of_name in _order(found) for scored in of_name]
-    return render.Table("Conspicuity of the tumour against other brain, by patient", header, rows,
-                        f"Mean over patients [bootstrap 95 % interval], at 8 bits. {SIGNS}")
+    rows = [
+        [modality, *[cell for part in measured for cell in of_source(i, part)]]
+        for i, modality in enumerate(modalities, 1)
+    ]
+    rows += [
+        [_label(scored.system), *[cell for part in measured for cell in cells(scored, part)]]
+        for _, of_name in _order(found)
+        for scored in of_name
+    ]
+    return render.Table(
+        "Conspicuity of the tumour against other brain, by patient",
+        header,
+        rows,
+        f"Mean over patients [bootstrap 95 % interval], at 8 bits. {SIGNS}",
+    )
 
 
 def measure_cost(system: System, size: tuple[int, int]) -> dict[str, float | None]:
@@ -135,43 +182,73 @@ def measure_cost(system: System, size: tuple[int, int]) -> dict[str, float | Non
     def fuse(variables: Any, *sources: jax.Array) -> jax.Array:
         return system.trained.model.fuse(variables, *sources)[0]
 
-    return {"parameters": cost.parameters(system.trained.variables),
-            "gflops": cost.gflops(fuse, system.trained.variables, image, image),
-            "milliseconds": cost.milliseconds(fuse, system.trained.variables, image, image),
-            "training_seconds": system.training_seconds}
+    return {
+        "parameters": cost.parameters(system.trained.variables),
+        "gflops": cost.gflops(fuse, system.trained.variables, image, image),
+        "milliseconds": cost.milliseconds(fuse, system.trained.variables, image, image),
+        "training_seconds": system.training_seconds,
+    }
 
 
 def _cost_table(found: list[Scored], costs: dict[str, dict[str, float | None]], size: tuple[int, int]) -> render.Table:
     def line(scored: Scored) -> list[str]:
         of = costs[scored.system.label]
         seconds, step = of["training_seconds"], scored.system.trained.step
-        return [_label(scored.system), f"{of['parameters']:,}", f"{of['gflops']:.3g}", f"{of['milliseconds']:.3g}",
-                "—" if step < 0 else f"{step}", "—" if seconds is None else f"{seconds / 60:.1f} min"]
+        return [
+            _label(scored.system),
+            f"{of['parameters']:,}",
+            f"{of['gflops']:.3g}",
+            f"{of['milliseconds']:.3g}",
+            "—" if step < 0 else f"{step}",
+            "—" if seconds is None else f"{seconds / 60:.1f} min",
+        ]
+
     rows = [line(scored) for _, of_name in _order(found) for scored in of_name]
     device = jax.devices()[0]
-    return render.Table(f"Cost of fusing one pair of {size[0]}x{size[1]}",
-                        ["system", "parameters", "GFLOPs", "ms", "step", "training"], rows,
-                        f"On {jax.local_device_count()} {device.device_kind} device(s); GFLOPs as XLA counts them.")
+    return render.Table(
+        f"Cost of fusing one pair of {size[0]}x{size[1]}",
+        ["system", "parameters", "GFLOPs", "ms", "step", "training"],
+        rows,
+        f"On {jax.local_device_count()} {device.device_kind} device(s); GFLOPs as XLA counts them.",
+    )
 
 
-def _numbers(found: list[Scored], reference: Scored | None,
-             costs: dict[str, dict[str, float | None]]) -> list[dict[str, Any]]:
+def _numbers(
+    found: list[Scored], reference: Scored | None, costs: dict[str, dict[str, float | None]]
+) -> list[dict[str, Any]]:
     records = []
     for scored in found:
         for score, value in (scored.overall | scored.lesion).items():
             record: dict[str, Any] = {
-                "system": scored.system.label, "score": score, "worst": None, "worst_subject": None, **value,
-                "paper": published.TABLE1.get(scored.system.name, {}).get(score), "difference": None,
-                "difference_low": None, "difference_high": None, "p_patients": None, "p_slices": None}
+                "system": scored.system.label,
+                "score": score,
+                "worst": None,
+                "worst_subject": None,
+                **value,
+                "paper": published.TABLE1.get(scored.system.name, {}).get(score),
+                "difference": None,
+                "difference_low": None,
+                "difference_high": None,
+                "p_patients": None,
+                "p_slices": None,
+            }
             if reference is not None and scored is not reference and score in reference.overall:
                 patients, slices = scored.compare(reference, score)
-                record |= {"difference": patients.difference, "difference_low": patients.low,
-                           "difference_high": patients.high, "p_patients": patients.p_value,
-                           "p_slices": slices.p_value}
+                record |= {
+                    "difference": patients.difference,
+                    "difference_low": patients.low,
+                    "difference_high": patients.high,
+                    "p_patients": patients.p_value,
+                    "p_slices": slices.p_value,
+                }
             elif reference is not None and scored is not reference and score in reference.lesion:
                 patients = scored.compare_lesion(reference, score)
-                record |= {"difference": patients.difference, "difference_low": patients.low,
-                           "difference_high": patients.high, "p_patients": patients.p_value}
+                record |= {
+                    "difference": patients.difference,
+                    "difference_low": patients.low,
+                    "difference_high": patients.high,
+                    "p_patients": patients.p_value,
+                }
             records.append(record | costs[scored.system.label])
     return records
 
@@ -197,15 +274,19 @@ def run(args: argparse.Namespace, overrides: list[str]) -> pathlib.Path:
     out = args.out or (args.root or pathlib.Path("runs")) / "table1"
     scoring = systems.scoring_of(args, "table1")
     found = [Scored(system, *systems.scores(system, prepared, data, scoring, out / "scores")) for system in compared]
-    size = next(input_pipeline.evaluation_batches(prepared, data.data, args.split, batch_size=1, multiple=16,
-                                                  limit=1))["sources"].shape[1:3]
+    size = next(input_pipeline.evaluation_batches(prepared, data.data, args.split, batch_size=1, multiple=16, limit=1))[
+        "sources"
+    ].shape[1:3]
     costs = {system.label: measure_cost(system, size) for system in compared}
     reference = next((scored for scored in found if scored.system.name == REFERENCE), None)
     modalities = list(prepared.modalities)
-    tables = [_published_table(found, reference),
-              _score_table("The metrics of their own papers, whole slices", found, reference, OWN, "", modalities),
-              _score_table("Inside the brain", found, reference, INSIDE, BRAIN, modalities),
-              _lesion_table(found, reference, modalities), _cost_table(found, costs, size)]
+    tables = [
+        _published_table(found, reference),
+        _score_table("The metrics of their own papers, whole slices", found, reference, OWN, "", modalities),
+        _score_table("Inside the brain", found, reference, INSIDE, BRAIN, modalities),
+        _lesion_table(found, reference, modalities),
+        _cost_table(found, costs, size),
+    ]
     images, patients = len(found[0].rows), len({subject for subject, _ in found[0].rows})
     title = f"Table 1 on {data.data.dataset}, split {args.split}: {images} images of {patients} patients"
     print(render.write(out, "table1", title, [table for table in tables if table], _numbers(found, reference, costs)))

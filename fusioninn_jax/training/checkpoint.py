@@ -4,6 +4,7 @@ A checkpoint holds the state and a JSON record (`meta`): the step, the whole con
 were drawn, so that a model is rebuilt from its checkpoint and from nothing else, and checksums of every array and of
 the record itself, so that a damaged checkpoint is never taken for a good one.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -38,6 +39,7 @@ Folder = str | os.PathLike[str]
 
 class Restored(NamedTuple):
     """A state as saved, on this process (NumPy arrays), and whether it was evaluated before it was saved."""
+
     state: TrainState
     evaluated: Any
 
@@ -49,14 +51,24 @@ def make_manager(workdir: Folder, config: ml_collections.ConfigDict) -> ocp.Chec
     """
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # a save that fails is told below, in one line
     policies = ocp.checkpoint_managers
-    preserve = policies.AnyPreservationPolicy([
-        policies.LatestN(config.keep_last),
-        policies.BestN(get_metric_fn=lambda metrics: metrics[BEST_METRIC], reverse=True, n=config.keep_best,
-                       keep_checkpoints_without_metrics=False),
-    ])
-    options = ocp.CheckpointManagerOptions(preservation_policy=preserve, best_fn=lambda m: m[BEST_METRIC],
-                                           best_mode="min", cleanup_tmp_directories=True,
-                                           async_options=ocp.AsyncOptions(timeout_secs=TIMEOUT))
+    preserve = policies.AnyPreservationPolicy(
+        [
+            policies.LatestN(config.keep_last),
+            policies.BestN(
+                get_metric_fn=lambda metrics: metrics[BEST_METRIC],
+                reverse=True,
+                n=config.keep_best,
+                keep_checkpoints_without_metrics=False,
+            ),
+        ]
+    )
+    options = ocp.CheckpointManagerOptions(
+        preservation_policy=preserve,
+        best_fn=lambda m: m[BEST_METRIC],
+        best_mode="min",
+        cleanup_tmp_directories=True,
+        async_options=ocp.AsyncOptions(timeout_secs=TIMEOUT),
+    )
     return ocp.CheckpointManager(_folder(workdir), options=options)
 
 
@@ -86,8 +98,12 @@ def _steps(folder: epath.Path) -> list[int]:
     return sorted(int(name) for name in names if name.isascii() and name.isdigit())
 
 
-def save(manager: ocp.CheckpointManager, state: TrainState, config: ml_collections.ConfigDict,
-         validation_loss: float | None = None) -> None:
+def save(
+    manager: ocp.CheckpointManager,
+    state: TrainState,
+    config: ml_collections.ConfigDict,
+    validation_loss: float | None = None,
+) -> None:
     """Starts saving `state` under its step; all processes together.
 
     A step that is saved already stays, but an evaluated state replaces one that was not evaluated. A save that fails,
@@ -106,12 +122,20 @@ def save(manager: ocp.CheckpointManager, state: TrainState, config: ml_collectio
         if validation_loss is None or manager.metrics(step):
             return
         manager.delete(step)
-    meta = {"step": step, "config": json.loads(config.to_json()), "arrays": integrity.describe(host),
-            BEST_METRIC: validation_loss}
+    meta = {
+        "step": step,
+        "config": json.loads(config.to_json()),
+        "arrays": integrity.describe(host),
+        BEST_METRIC: validation_loss,
+    }
     try:
-        manager.save(step, args=ocp.args.Composite(state=ocp.args.StandardSave(_on_all_processes(host)),
-                                                   meta=ocp.args.JsonSave(integrity.seal(meta))),
-                     metrics=None if validation_loss is None else {BEST_METRIC: validation_loss})
+        manager.save(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(_on_all_processes(host)), meta=ocp.args.JsonSave(integrity.seal(meta))
+            ),
+            metrics=None if validation_loss is None else {BEST_METRIC: validation_loss},
+        )
     except Exception as error:  # Orbax and TensorStore raise many kinds
         _tell_failure(manager, error)
 
@@ -136,8 +160,11 @@ def _tell_failure(manager: ocp.CheckpointManager, error: Exception) -> None:
     manager.reload()
     kept = _steps(manager.directory)
     if jax.process_index() == 0:
-        print(f"warning: {manager.directory}: a checkpoint could not be written ({_short(error)}); training goes on, "
-              f"kept: {', '.join(map(str, kept)) or 'none'}", file=sys.stderr)
+        print(
+            f"warning: {manager.directory}: a checkpoint could not be written ({_short(error)}); training goes on, "
+            f"kept: {', '.join(map(str, kept)) or 'none'}",
+            file=sys.stderr,
+        )
         for path in manager.directory.glob("*.orbax-checkpoint-tmp*"):
             path.rmtree(missing_ok=True)
 
@@ -173,12 +200,17 @@ def restore_latest(workdir: Folder, state: TrainState, config: ml_collections.Co
             continue
         for bad, why in damaged.items():
             _set_aside(folder / str(bad))
-            print(f"warning: {folder / str(bad)}: damaged ({why}), renamed to {bad}{DAMAGED_ENDING}; going on from "
-                  f"step {step}", file=sys.stderr)
+            print(
+                f"warning: {folder / str(bad)}: damaged ({why}), renamed to {bad}{DAMAGED_ENDING}; going on from "
+                f"step {step}",
+                file=sys.stderr,
+            )
         return found
     if damaged:
-        raise UserError(f"{folder}: every checkpoint there is damaged ({', '.join(map(str, damaged))}; the newest: "
-                        f"{next(iter(damaged.values()))}); remove the folder to start anew")
+        raise UserError(
+            f"{folder}: every checkpoint there is damaged ({', '.join(map(str, damaged))}; the newest: "
+            f"{next(iter(damaged.values()))}); remove the folder to start anew"
+        )
     return None
 
 
@@ -203,12 +235,15 @@ def _read(folder: epath.Path, state: TrainState, config: ml_collections.ConfigDi
 def _reader() -> ocp.Checkpointer:
     """Reads checkpoints on this process without the others."""
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # what fails is told by the caller, in one line
-    alone = ocp.options.MultiprocessingOptions(primary_host=jax.process_index(),
-                                               active_processes={jax.process_index()})
-    return ocp.Checkpointer(ocp.CompositeCheckpointHandler(state=ocp.StandardCheckpointHandler(),
-                                                           meta=ocp.JsonCheckpointHandler(),
-                                                           metrics=ocp.JsonCheckpointHandler(filename="metrics")),
-                            multiprocessing_options=alone)
+    alone = ocp.options.MultiprocessingOptions(primary_host=jax.process_index(), active_processes={jax.process_index()})
+    return ocp.Checkpointer(
+        ocp.CompositeCheckpointHandler(
+            state=ocp.StandardCheckpointHandler(),
+            meta=ocp.JsonCheckpointHandler(),
+            metrics=ocp.JsonCheckpointHandler(filename="metrics"),
+        ),
+        multiprocessing_options=alone,
+    )
 
 
 def _read_meta(reader: ocp.Checkpointer, folder: epath.Path) -> dict[str, Any]:
@@ -237,8 +272,10 @@ def check_written(workdir: Folder, step: int) -> None:
     """Raises UserError where the newest checkpoint is not the one of `step`, the last."""
     newest = newest_step(workdir)
     if step and newest != step:
-        raise UserError(f"{_folder(workdir)}: the last checkpoint, of step {step}, could not be written; make room "
-                        f"there, then the same command goes on from step {newest or 0}")
+        raise UserError(
+            f"{_folder(workdir)}: the last checkpoint, of step {step}, could not be written; make room "
+            f"there, then the same command goes on from step {newest or 0}"
+        )
 
 
 def load(workdir: Folder, which: str = "best") -> TrainedModel:
@@ -266,8 +303,10 @@ def load(workdir: Folder, which: str = "best") -> TrainedModel:
         saved = reader.metadata(folder / str(step)).item_metadata["state"].tree
         read = _read_state(reader, folder / str(step), meta, saved)
     except Exception as error:
-        raise UserError(f"{folder / str(step)}: damaged ({_short(error)}); choose another by --checkpoint, or resume "
-                        "the training, which goes on from the one before") from error
+        raise UserError(
+            f"{folder / str(step)}: damaged ({_short(error)}); choose another by --checkpoint, or resume "
+            "the training, which goes on from the one before"
+        ) from error
     config = ml_collections.ConfigDict(meta["config"])
     model = models.get(config.model.name, config.model[config.model.name])
     return TrainedModel(model, TrainState(**read).evaluated, config, step)
@@ -277,8 +316,10 @@ def _choose(reader: ocp.Checkpointer, folder: epath.Path, which: str) -> tuple[i
     """The step of the `best` (by validation loss) or `last` checkpoint, and that loss (infinite: not evaluated)."""
     losses = {step: _validation_loss(reader, folder / str(step)) for step in _steps(folder)}
     if not losses:
-        raise UserError(f"{folder}: no checkpoint there; train first: "
-                        "`python -m fusioninn_jax.train --config=configs/phantom.py --workdir=...`")
+        raise UserError(
+            f"{folder}: no checkpoint there; train first: "
+            "`python -m fusioninn_jax.train --config=configs/phantom.py --workdir=...`"
+        )
     evaluated = [step for step, loss in losses.items() if loss < math.inf]
     step = min(evaluated, key=lambda step: losses[step]) if which == "best" and evaluated else max(losses)
     return step, losses[step]

@@ -1,4 +1,5 @@
 """What a checkpoint must be before it is used: undamaged, and of the run that asks for it."""
+
 from __future__ import annotations
 
 import json
@@ -20,16 +21,23 @@ class Damaged(Exception):
 
 def _name(path: tuple[Any, ...]) -> str:
     """A leaf's place, the same whether its containers are dataclasses, tuples, lists or dictionaries."""
+
     def part(key: Any) -> Any:
         return next(getattr(key, kind) for kind in ("name", "key", "idx") if hasattr(key, kind))
+
     return ".".join(str(part(key)) for key in path)
 
 
 def describe(tree: Any) -> Arrays:
     """{place: [shape, type, crc32 of the bytes]} of every array of a tree."""
-    return {_name(path): [list(np.shape(leaf)), str(np.asarray(leaf).dtype),
-                          zlib.crc32(np.ascontiguousarray(leaf).tobytes())]
-            for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
+    return {
+        _name(path): [
+            list(np.shape(leaf)),
+            str(np.asarray(leaf).dtype),
+            zlib.crc32(np.ascontiguousarray(leaf).tobytes()),
+        ]
+        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
+    }
 
 
 def check(tree: Any, arrays: Arrays) -> None:
@@ -65,16 +73,21 @@ def check_same_model(saved: dict[str, Any], wanted: dict[str, Any], where: Any) 
         settings |= {key: (of_saved.get(key), of_wanted.get(key)) for key in of_wanted if key != "backward"}
     for key, (theirs, ours) in settings.items():
         if theirs != ours:
-            raise UserError(f"{where}: the checkpoint there is of another architecture ({key} is {theirs!r}, this run "
-                            f"asks for {ours!r}); use another --workdir or that setting")
+            raise UserError(
+                f"{where}: the checkpoint there is of another architecture ({key} is {theirs!r}, this run "
+                f"asks for {ours!r}); use another --workdir or that setting"
+            )
 
 
 def check_same_shapes(arrays: Arrays, state: Any, where: Any) -> None:
     """Raises UserError at the first array that differs in shape or type, or is there on one side only."""
-    saved, wanted = ({name: f"{dtype} {tuple(shape)}" for name, (shape, dtype, _) in of.items()}
-                     for of in (arrays, describe(state)))
+    saved, wanted = (
+        {name: f"{dtype} {tuple(shape)}" for name, (shape, dtype, _) in of.items()} for of in (arrays, describe(state))
+    )
     for name in sorted(saved.keys() | wanted.keys()):
         if saved.get(name) != wanted.get(name):
-            raise UserError(f"{where}: the checkpoint there is of other --config.optimizer settings or data ({name} is "
-                            f"{saved.get(name, 'missing')}, this run needs {wanted.get(name, 'none')}); use another "
-                            "--workdir or those settings")
+            raise UserError(
+                f"{where}: the checkpoint there is of other --config.optimizer settings or data ({name} is "
+                f"{saved.get(name, 'missing')}, this run needs {wanted.get(name, 'none')}); use another "
+                "--workdir or those settings"
+            )

@@ -1,4 +1,5 @@
 """Pictures of results, as arrays."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -20,9 +21,11 @@ def panel(examples: dict[str, np.ndarray]) -> np.ndarray:
     Returns:
       (N · H, columns · W, 1) in [0, 1].
     """
+
     def columns(name: str) -> list[np.ndarray]:
         images = examples.get(name)
         return [] if images is None else [images[..., i] for i in range(images.shape[-1])]
+
     latents = [_stretched(image) for image in columns("latent")]
     row = [*columns("sources"), *columns("fused"), *latents, *columns("decomposed")]
     return np.clip(np.concatenate([np.concatenate(list(column)) for column in row], axis=1), 0, 1)[..., None]

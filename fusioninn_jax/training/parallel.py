@@ -4,6 +4,7 @@ The state is one copy to the caller (no leading device axis); a batch is split o
 and each process brings and gets the rows of its own devices. Loss, gradients and every batch statistic are those of
 the global batch, however many devices and processes share it.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -76,8 +77,10 @@ def initialise(model: FusionModel, key: jax.Array, stack: np.ndarray, devices: l
     by_rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(AXIS))
     everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     rows = jax.make_array_from_process_local_data(by_rows, stack)
+
     def init(key: jax.Array, rows: jax.Array) -> Variables:
         return model.init(key, *objective.split_sources(rows))
+
     return jax.tree.map(np.asarray, jax.jit(init, out_shardings=everywhere)(key, rows))
 
 
@@ -101,8 +104,7 @@ def _share(sums: characteristic.Sums) -> characteristic.Sums:
     return _added(sums)
 
 
-_share.defvjp(lambda sums: (_added(sums), None),
-              lambda _, g: (jax.tree.map(lambda x: x * jax.lax.axis_size(AXIS), g),))
+_share.defvjp(lambda sums: (_added(sums), None), lambda _, g: (jax.tree.map(lambda x: x * jax.lax.axis_size(AXIS), g),))
 
 
 def _example_keys(key: jax.Array, count: int) -> jax.Array:
@@ -111,8 +113,12 @@ def _example_keys(key: jax.Array, count: int) -> jax.Array:
     return jax.vmap(lambda i: jax.random.fold_in(key, first + i))(jnp.arange(count))
 
 
-def make_train_step(model: FusionModel, optimizer: optax.GradientTransformation,
-                    config: ml_collections.ConfigDict, devices: list[jax.Device]) -> Callable[..., Any]:
+def make_train_step(
+    model: FusionModel,
+    optimizer: optax.GradientTransformation,
+    config: ml_collections.ConfigDict,
+    devices: list[jax.Device],
+) -> Callable[..., Any]:
     """The training step, `(state, slices, key) -> (state, metrics)`.
 
     Args:
@@ -126,6 +132,7 @@ def make_train_step(model: FusionModel, optimizer: optax.GradientTransformation,
       and the seed's key;
       its metrics are scalars of the global batch.
     """
+
     def step(state: TrainState, slices: objective.Slices, key: jax.Array) -> tuple[TrainState, dict[str, jax.Array]]:
         step_key = jax.random.fold_in(key, state.step)
         keys = _example_keys(step_key, len(slices.sources))
@@ -134,8 +141,16 @@ def make_train_step(model: FusionModel, optimizer: optax.GradientTransformation,
 
         def loss(params: Any) -> tuple[jax.Array, tuple[dict[str, jax.Array], Any]]:
             parts, _, batch_stats = objective.loss_parts(
-                model, {**state.variables, "params": params}, slices, loss_keys, config.losses, train=True,
-                gather=_gather, share=_share, step_key=jax.random.fold_in(step_key, salts.STATISTICS))
+                model,
+                {**state.variables, "params": params},
+                slices,
+                loss_keys,
+                config.losses,
+                train=True,
+                gather=_gather,
+                share=_share,
+                step_key=jax.random.fold_in(step_key, salts.STATISTICS),
+            )
             per_image = objective.per_image_loss(model, parts, config.losses)
             metrics = {name: jnp.mean(value) for name, value in {"loss": per_image, **parts._asdict()}.items()}
             return metrics["loss"], (metrics, batch_stats)
@@ -147,12 +162,12 @@ def make_train_step(model: FusionModel, optimizer: optax.GradientTransformation,
         state = train_state.apply_gradients(state, gradients, batch_stats, optimizer, config.optimizer)
         return state, metrics
 
-    return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0, None), out_axes=None, devices=devices,
-                    donate_argnums=(0,))
+    return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0, None), out_axes=None, devices=devices, donate_argnums=(0,))
 
 
-def make_eval_step(model: FusionModel, config: ml_collections.ConfigDict, devices: list[jax.Device],
-                   *, with_images: bool = False) -> Callable[..., Any]:
+def make_eval_step(
+    model: FusionModel, config: ml_collections.ConfigDict, devices: list[jax.Device], *, with_images: bool = False
+) -> Callable[..., Any]:
     """The evaluation step, `(variables, slices, numbers, key) -> per-image results`.
 
     Batches and results are this process's, (D, B/D, ...).
@@ -168,12 +183,16 @@ def make_eval_step(model: FusionModel, config: ml_collections.ConfigDict, device
     def step(variables: Any, slices: objective.Slices, numbers: jax.Array, key: jax.Array) -> dict[str, jax.Array]:
         keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(numbers)
         sources = objective.split_sources(slices.sources)
-        parts, images, _ = objective.loss_parts(model, variables, slices, keys, config.losses, train=False,
-                                                gather=_gather, share=_share)
-        result = {"fusion": parts.fusion, "decomposition": parts.decomposition,
-                  "background": jnp.broadcast_to(parts.background, len(numbers)),
-                  "latent_loss": jnp.broadcast_to(parts.latent, len(numbers)),
-                  **objective.scores(sources, images, storage)}
+        parts, images, _ = objective.loss_parts(
+            model, variables, slices, keys, config.losses, train=False, gather=_gather, share=_share
+        )
+        result = {
+            "fusion": parts.fusion,
+            "decomposition": parts.decomposition,
+            "background": jnp.broadcast_to(parts.background, len(numbers)),
+            "latent_loss": jnp.broadcast_to(parts.latent, len(numbers)),
+            **objective.scores(sources, images, storage),
+        }
         if with_images:
             if "decomposed" in images:
                 images["decomposed"] = jnp.concatenate(images["decomposed"], -1)

@@ -1,4 +1,5 @@
 """One run in one folder: a lock that the kernel gives back however the run ends, SIGKILL included."""
+
 from __future__ import annotations
 
 import contextlib
@@ -33,8 +34,10 @@ def hold(folder: str | os.PathLike[str]) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         opened = contextlib.nullcontext() if remote else open(path, "a+")
     except OSError as error:
-        raise UserError(f"{folder}: cannot be written to ({error.strerror} at {error.filename}); choose another "
-                        "--workdir, or move what is in the way") from error
+        raise UserError(
+            f"{folder}: cannot be written to ({error.strerror} at {error.filename}); choose another "
+            "--workdir, or move what is in the way"
+        ) from error
     with opened as file:
         if file is None:
             yield
@@ -43,8 +46,10 @@ def hold(folder: str | os.PathLike[str]) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)
-            raise UserError(f"{folder}: another run is at work there ({file.read().strip() or 'just started'}); wait "
-                            "until it ends, or use another --workdir") from error
+            raise UserError(
+                f"{folder}: another run is at work there ({file.read().strip() or 'just started'}); wait "
+                "until it ends, or use another --workdir"
+            ) from error
         except OSError:  # a file system without locks
             yield
             return

@@ -1,4 +1,5 @@
 """What a training tells a person: what it works on, how it goes, what came of it and what comes next."""
+
 from __future__ import annotations
 
 import contextlib
@@ -16,14 +17,24 @@ from fusioninn_jax.score_names import BRAIN, of_decomposed, of_fused
 
 def of_devices(devices: Sequence[jax.Device]) -> str:
     """How many devices of what kind."""
-    kinds = sorted({f"{device.platform.upper()} ({device.device_kind})" if device.platform != "cpu" else "CPU"
-                    for device in devices})
+    kinds = sorted(
+        {
+            f"{device.platform.upper()} ({device.device_kind})" if device.platform != "cpu" else "CPU"
+            for device in devices
+        }
+    )
     cores = f" with {os.cpu_count()} cores" if kinds == ["CPU"] else ""
     return f"{counted(len(devices), 'device')}: {', '.join(kinds)}{cores}"
 
 
-def opening(devices: Sequence[jax.Device], prepared: Prepared, config: ml_collections.ConfigDict,
-            variables: Variables, step: int, workdir: str) -> list[str]:
+def opening(
+    devices: Sequence[jax.Device],
+    prepared: Prepared,
+    config: ml_collections.ConfigDict,
+    variables: Variables,
+    step: int,
+    workdir: str,
+) -> list[str]:
     """Devices, data, model and plan, a line each.
 
     Args:
@@ -45,15 +56,18 @@ def opening(devices: Sequence[jax.Device], prepared: Prepared, config: ml_collec
         f"model: {config.model.name}, {size:,} parameters",
         f"plan: {counted(config.train.steps, 'step')} of {counted(config.train.batch_size, 'slice')}, "
         f"{passes:.3g} times through the data; scores and a checkpoint every {counted(every, 'step')}, in {workdir}",
-        f"resuming at step {step} of {config.train.steps}" if step else "starting anew"]
+        f"resuming at step {step} of {config.train.steps}" if step else "starting anew",
+    ]
 
 
 def scores(step: int, means: dict[str, float], modalities: Sequence[str]) -> str:
     """One line for an evaluation: loss, and similarity inside the brain."""
     parts = [f"loss {means['loss']:.4f}"] if "loss" in means else []
     sources = range(1, len(modalities) + 1)
-    for title, names in (("fused", [of_fused(i) + BRAIN for i in sources]),
-                         ("decomposed", [_decomposed(means, i) for i in sources])):
+    for title, names in (
+        ("fused", [of_fused(i) + BRAIN for i in sources]),
+        ("decomposed", [_decomposed(means, i) for i in sources]),
+    ):
         if all(name in means for name in names):
             parts.append(f"{title} " + " / ".join(f"{means[name]:.3f}" for name in names))
     where = f" (SSIM inside the brain, {' / '.join(modalities)})" if len(parts) > 1 else ""
@@ -78,8 +92,10 @@ def compiling(say: Callable[[str], object]) -> Iterator[None]:
 def closing(workdir: str, prepared: Prepared, step: int, seconds: float) -> str:
     """Where the checkpoint lies and what comes next."""
     split = "test" if "test" in prepared.sizes else "validation"
-    return (f"trained to step {step} in {duration(seconds)}; checkpoints, log and TensorBoard files in {workdir}\n"
-            f"next: python -m fusioninn_jax.evaluate --workdir={workdir} --split={split}")
+    return (
+        f"trained to step {step} in {duration(seconds)}; checkpoints, log and TensorBoard files in {workdir}\n"
+        f"next: python -m fusioninn_jax.evaluate --workdir={workdir} --split={split}"
+    )
 
 
 def counted(number: int, what: str) -> str:

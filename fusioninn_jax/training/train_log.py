@@ -1,4 +1,5 @@
 """What a training run tells: TensorBoard, two files of JSON lines, the progress bar."""
+
 from __future__ import annotations
 
 import contextlib
@@ -58,8 +59,11 @@ def _keep_until(path: epath.Path, step: int) -> None:
 def _tell_restart(folder: epath.Path, step: int) -> None:
     """Has TensorBoard forget the steps after `step`, which a resumed run does again."""
     writer = event_file_writer.EventFileWriter(os.fspath(folder))
-    writer.add_event(event_pb2.Event(wall_time=time.time(), step=step + 1, session_log=event_pb2.SessionLog(
-        status=event_pb2.SessionLog.START)))
+    writer.add_event(
+        event_pb2.Event(
+            wall_time=time.time(), step=step + 1, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+        )
+    )
     writer.close()
 
 
@@ -79,8 +83,14 @@ class TrainLog:
       UserError: the folder cannot be written to at the start.
     """
 
-    def __init__(self, workdir: str, config: ml_collections.ConfigDict, modalities: tuple[str, ...],
-                 step: int, evaluated: bool = True) -> None:
+    def __init__(
+        self,
+        workdir: str,
+        config: ml_collections.ConfigDict,
+        modalities: tuple[str, ...],
+        step: int,
+        evaluated: bool = True,
+    ) -> None:
         self._active = processes.is_first()
         self._config, self._modalities = config, modalities
         self._since, self._told = time.monotonic(), False
@@ -99,8 +109,9 @@ class TrainLog:
             self._board = tensorboard.SummaryWriter(os.fspath(folder / "tensorboard"), auto_flush=False)
             self._board.text("config", f"```\n{config.to_json(indent=2)}\n```", step)
         except _write_errors() as error:
-            raise UserError(f"{folder}: cannot be written ({first_line(error)}); make room there, or choose another "
-                            "--workdir") from error
+            raise UserError(
+                f"{folder}: cannot be written ({first_line(error)}); make room there, or choose another --workdir"
+            ) from error
 
     def __enter__(self) -> TrainLog:
         return self
@@ -117,8 +128,10 @@ class TrainLog:
             yield
         except _write_errors() as error:
             if not self._told:
-                print(f"warning: the run's records cannot be written ({first_line(error)}); training goes on",
-                      file=sys.stderr)
+                print(
+                    f"warning: the run's records cannot be written ({first_line(error)}); training goes on",
+                    file=sys.stderr,
+                )
             self._told = True
 
     def _write(self, file: Any, record: dict[str, Any], *, now: bool) -> None:

@@ -1,4 +1,5 @@
 """What training carries from step to step, and the optimiser that moves it."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -68,8 +69,13 @@ def _plateau(config: ml_collections.ConfigDict) -> optax.GradientTransformationE
 def create(variables: Any, optimizer: optax.GradientTransformation, config: ml_collections.ConfigDict) -> TrainState:
     """The state before the first step."""
     params = variables["params"]
-    return TrainState(jnp.zeros((), jnp.int32), variables, optimizer.init(params), _plateau(config).init(params),
-                      jax.tree.map(jnp.copy, params) if config.ema else {})
+    return TrainState(
+        jnp.zeros((), jnp.int32),
+        variables,
+        optimizer.init(params),
+        _plateau(config).init(params),
+        jax.tree.map(jnp.copy, params) if config.ema else {},
+    )
 
 
 def _averaged(average: Any, params: Any, step: jax.Array, decay: float) -> Any:
@@ -78,8 +84,13 @@ def _averaged(average: Any, params: Any, step: jax.Array, decay: float) -> Any:
     return optax.incremental_update(params, average, share)
 
 
-def apply_gradients(state: TrainState, gradients: Any, batch_stats: Any,
-                    optimizer: optax.GradientTransformation, config: ml_collections.ConfigDict) -> TrainState:
+def apply_gradients(
+    state: TrainState,
+    gradients: Any,
+    batch_stats: Any,
+    optimizer: optax.GradientTransformation,
+    config: ml_collections.ConfigDict,
+) -> TrainState:
     """One optimiser step; `config`: `settings.OPTIMIZER`."""
     params = state.variables["params"]
     updates, opt_state = optimizer.update(gradients, state.opt_state, params)

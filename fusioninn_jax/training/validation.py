@@ -1,4 +1,5 @@
 """Running a model over a split, on all devices of all processes."""
+
 from __future__ import annotations
 
 import functools
@@ -28,8 +29,9 @@ class Results(NamedTuple):
 
 
 @functools.lru_cache(maxsize=8)
-def _eval_step(model: FusionModel, config: ml_collections.FrozenConfigDict, devices: tuple[jax.Device, ...],
-               with_images: bool) -> Any:
+def _eval_step(
+    model: FusionModel, config: ml_collections.FrozenConfigDict, devices: tuple[jax.Device, ...], with_images: bool
+) -> Any:
     return parallel.make_eval_step(model, config, list(devices), with_images=with_images)
 
 
@@ -39,9 +41,16 @@ def check_size(model: FusionModel, height: int, width: int, what: str, remedy: s
         raise UserError(f"{what} of {height}x{width} are smaller than the {WINDOW}x{WINDOW} window of SSIM; {remedy}")
 
 
-def run_over(model: FusionModel, variables: Any, prepared: input_pipeline.Prepared,
-             config: ml_collections.ConfigDict, devices: list[jax.Device], *, split: str,
-             with_images: bool = False) -> Iterator[tuple[input_pipeline.Batch, dict[str, np.ndarray]]]:
+def run_over(
+    model: FusionModel,
+    variables: Any,
+    prepared: input_pipeline.Prepared,
+    config: ml_collections.ConfigDict,
+    devices: list[jax.Device],
+    *,
+    split: str,
+    with_images: bool = False,
+) -> Iterator[tuple[input_pipeline.Batch, dict[str, np.ndarray]]]:
     """Yields (batch, per-image results) over a split, the last batch's filling (weight 0) included.
 
     Each process gets its own rows of every batch. The noise of a slice depends on the seed and the slice's number in
@@ -49,15 +58,22 @@ def run_over(model: FusionModel, variables: Any, prepared: input_pipeline.Prepar
     """
     step = _eval_step(model, ml_collections.FrozenConfigDict(config), tuple(devices), with_images)
     key = jax.random.fold_in(jax.random.key(config.seed), salts.VALIDATION)
-    batches = input_pipeline.evaluation_batches(prepared, config.data, split, multiple=model.multiple,
-                                                batch_size=config.train.eval_batch_size,
-                                                process_index=jax.process_index(), process_count=jax.process_count())
+    batches = input_pipeline.evaluation_batches(
+        prepared,
+        config.data,
+        split,
+        multiple=model.multiple,
+        batch_size=config.train.eval_batch_size,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
     own = len(parallel.own_devices(devices))
     for batch in batches:
         height, width = batch["sources"].shape[1:3]
         padded = f", padded to multiples of {model.multiple}," if model.multiple > 1 else ""
-        check_size(model, height, width, f"{config.data.dataset}: images of the split {split}{padded}",
-                   "leave such images out")
+        check_size(
+            model, height, width, f"{config.data.dataset}: images of the split {split}{padded}", "leave such images out"
+        )
         slices = objective.slices_of(batch)
         slices, numbers = parallel.split_batch((slices, batch["number"].astype(np.uint32)), own)
         yield batch, parallel.merge_batch(step(variables, slices, numbers, key))
@@ -71,9 +87,15 @@ def _whole_batches(batches: list[np.ndarray]) -> np.ndarray:
     return np.concatenate(list(multihost_utils.process_allgather(own)), axis=1)
 
 
-def validate(model: FusionModel, variables: Any, prepared: input_pipeline.Prepared, config: ml_collections.ConfigDict,
-             devices: list[jax.Device], split: str = "validation",
-             interrupted: Callable[[], bool] = lambda: False) -> Results | None:
+def validate(
+    model: FusionModel,
+    variables: Any,
+    prepared: input_pipeline.Prepared,
+    config: ml_collections.ConfigDict,
+    devices: list[jax.Device],
+    split: str = "validation",
+    interrupted: Callable[[], bool] = lambda: False,
+) -> Results | None:
     """Mean of every per-image value over a split; falls back on the training split where there is no such split.
 
     Args:

@@ -2,6 +2,7 @@
 
 The bytes do not depend on how many threads there are: the slabs are chosen by their content.
 """
+
 from __future__ import annotations
 
 import os
@@ -26,6 +27,7 @@ Progress = Callable[[], object]
 
 class Plane(NamedTuple):
     """Levels (Z, H, W) int32 from 0 to `top`; `content` uint8 flags, 0 where the level is `background`."""
+
     levels: np.ndarray
     content: np.ndarray
     top: int
@@ -34,6 +36,7 @@ class Plane(NamedTuple):
 
 class Given(NamedTuple):
     """What is known when a plane is coded: planes, and for the last source the rule that the first plane follows."""
+
     planes: Sequence[Plane]
     rule: rule.Rule | None = None
 
@@ -61,8 +64,10 @@ def encode(plane: Plane, given: Given, progress: Progress = lambda: None) -> byt
         streams = list(pool.map(code, spans, [f[0] for f in fitted]))
     tables = [numbers.pack(_differences(f[0])) for f in fitted]
     packed = numbers.pack_triangle(triangle)
-    entries = [ENTRY.pack(first, len(number), len(stream))
-               for (first, _), number, stream in zip(spans, tables, streams, strict=True)]
+    entries = [
+        ENTRY.pack(first, len(number), len(stream))
+        for (first, _), number, stream in zip(spans, tables, streams, strict=True)
+    ]
     head = HEAD.pack(plane.top, plane.background, len(spans), bool((plane.content == 0).any()))
     return b"".join([head, *entries, struct.pack("<I", len(packed)), packed, *tables, *streams])
 
@@ -92,8 +97,9 @@ def decode(data: bytes, shape: tuple[int, int, int], given: Given, progress: Pro
     return margined.plane()
 
 
-def _parse(data: bytes,
-           shape: tuple[int, int, int]) -> tuple[tuple[int, int, int, bool], list[int], bytes, list[bytes]]:
+def _parse(
+    data: bytes, shape: tuple[int, int, int]
+) -> tuple[tuple[int, int, int, bool], list[int], bytes, list[bytes]]:
     """(top, background, slabs, whether masked), first slices and their end, the triangle, tables and streams."""
     try:
         top, background, count, masked = HEAD.unpack_from(data)
@@ -150,10 +156,12 @@ class _Margined:
     """A plane and what is known, with margins; the slabs are views or copies of these."""
 
     def __init__(self, plane: Plane, given: Given) -> None:
-        chosen = [*given.planes[:1], *given.planes[1:][-(KNOWN_MOST - 1):]]
+        chosen = [*given.planes[:1], *given.planes[1:][-(KNOWN_MOST - 1) :]]
         self._shape, self._top, self._background = plane.levels.shape, plane.top, plane.background
         self._own = layout.padded(plane.levels)
-        self._own[BEFORE:len(self._own) - BEHIND, MARGIN:-MARGIN, MARGIN:-MARGIN][plane.content == 0] = plane.background
+        self._own[BEFORE : len(self._own) - BEHIND, MARGIN:-MARGIN, MARGIN:-MARGIN][plane.content == 0] = (
+            plane.background
+        )
         self._content = layout.padded(plane.content, np.uint8)
         self._masked = bool((plane.content == 0).any())
         self._known = [_filled(known, plane.top) for known in chosen]
@@ -170,17 +178,27 @@ class _Margined:
 
     def slab(self, first: int, last: int) -> kernel.Slab:
         """The slices first ... last - 1, copied; no slice of the plane before them is seen."""
+
         def flat(parts: list[np.ndarray], dtype: type) -> np.ndarray:
             return np.concatenate([layout.slab(part, first, last).ravel() for part in parts] or [np.zeros(0, dtype)])
+
         own, content = (layout.slab(part, first, last).copy() for part in (self._own, self._content))
         for part in (own, content):
-            part[:BEFORE] = part[len(part) - BEHIND:] = 0
+            part[:BEFORE] = part[len(part) - BEHIND :] = 0
         ruled = self._given.rule
         picture, partial = flat(self._ruled[:1], np.int32), flat(self._ruled[1:], np.int64)
         bounds = np.array([self._top, self._masked, ruled.coefficients[-1] if ruled else 0, rule.SHIFT], np.int64)
-        return kernel.Slab(np.array(own.shape, np.int64), own.ravel(), content.ravel(), flat(self._known, np.int32),
-                           flat(self._known_content, np.uint8), bounds, picture, partial,
-                           np.array([1, ruled.most if ruled else 0], np.int64))
+        return kernel.Slab(
+            np.array(own.shape, np.int64),
+            own.ravel(),
+            content.ravel(),
+            flat(self._known, np.int32),
+            flat(self._known_content, np.uint8),
+            bounds,
+            picture,
+            partial,
+            np.array([1, ruled.most if ruled else 0], np.int64),
+        )
 
     def fit(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray, float]:
         """As `fitting.fit`, for a slab."""
@@ -194,13 +212,17 @@ class _Margined:
         last = first + int(slab.shape[0]) - BEFORE - BEHIND
         for part, flat in ((self._own, slab.own), (self._content, slab.content)):
             inside = flat.reshape(slab.shape)[BEFORE:-BEHIND]
-            part[first + BEFORE:last + BEFORE] = inside
+            part[first + BEFORE : last + BEFORE] = inside
 
     def plane(self) -> Plane:
         """The plane, without margins."""
         own, content = (part[BEFORE:-BEHIND, MARGIN:-MARGIN, MARGIN:-MARGIN] for part in (self._own, self._content))
-        return Plane(np.where(content > 0, own, np.int32(self._background)), np.ascontiguousarray(content), self._top,
-                     self._background)
+        return Plane(
+            np.where(content > 0, own, np.int32(self._background)),
+            np.ascontiguousarray(content),
+            self._top,
+            self._background,
+        )
 
 
 def _filled(known: Plane, top: int) -> np.ndarray:
@@ -221,16 +243,23 @@ def _encode_slab(margined: _Margined, span: tuple[int, int], coefficients: np.nd
         room *= 4
 
 
-def _decode_slab(margined: _Margined, span: tuple[int, int], coefficients: np.ndarray, triangle: np.ndarray,
-                 data: bytes) -> None:
+def _decode_slab(
+    margined: _Margined, span: tuple[int, int], coefficients: np.ndarray, triangle: np.ndarray, data: bytes
+) -> None:
     slab = margined.slab(*span)
-    _run(slab, coefficients, triangle, margined.near(span[1] - span[0]),
-         new_coder(np.frombuffer(data, np.uint8).copy(), len(data), True))
+    _run(
+        slab,
+        coefficients,
+        triangle,
+        margined.near(span[1] - span[0]),
+        new_coder(np.frombuffer(data, np.uint8).copy(), len(data), True),
+    )
     margined.take(span[0], slab)
 
 
-def _run(slab: kernel.Slab, coefficients: np.ndarray, triangle: np.ndarray, near: layout.Neighbours,
-         coder: kernel.Coder) -> int:
+def _run(
+    slab: kernel.Slab, coefficients: np.ndarray, triangle: np.ndarray, near: layout.Neighbours, coder: kernel.Coder
+) -> int:
     area, inputs = int(np.prod(slab.shape[1:])), coefficients.shape[1] - 1
     fit = Fit(coefficients, fitting.groups(int(slab.shape[0])), np.ascontiguousarray(triangle.T, np.float64))
     return int(kernel.code_slab(slab, fit, near, new_adaptive(area, inputs, len(near.adapted)), new_learned(), coder))

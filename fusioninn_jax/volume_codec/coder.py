@@ -10,6 +10,7 @@ used: it moves by 1 / (uses + 1.5), uses up to a limit. Mixing is logistic (Maho
 models"): p = squash(sum of weight · stretch(p_i)), the weights moved along the gradient of the coding cost; a curve for
 each kind of decision corrects the result (adaptive probability map, same source).
 """
+
 from __future__ import annotations
 
 import decimal
@@ -44,6 +45,7 @@ STRETCH = (np.searchsorted(SQUASH, np.arange(4096) * 16 + 8) - TOP).clip(-TOP, T
 
 class Coder(NamedTuple):
     """`state` int64 (6,): the interval, the code read, place and size of the data, whether it decodes; `data` uint8."""
+
     state: np.ndarray
     data: np.ndarray
 
@@ -58,6 +60,7 @@ class Mixer(NamedTuple):
       stretched: int64 (inputs,), room for one decision.
       chosen: int64 (inputs,), the counters of this decision.
     """
+
     counters: np.ndarray
     weights: np.ndarray
     curves: np.ndarray
@@ -79,8 +82,13 @@ def new_coder(data: np.ndarray, size: int, decoding: bool) -> Coder:
 def new_mixer(counters: int, sets: int, inputs: int, kinds: int) -> Mixer:
     """A mixer that knows nothing: every input counts alike."""
     points = np.clip(np.arange(CURVE) * 128 - 1, 0, 2 * TOP)
-    return Mixer(np.full(counters, FRESH, np.int64), np.full((sets, inputs), 65536 * 3 // 10, np.int64),
-                 np.tile(SQUASH[points], (kinds, 1)), np.zeros(inputs, np.int64), np.zeros(inputs, np.int64))
+    return Mixer(
+        np.full(counters, FRESH, np.int64),
+        np.full((sets, inputs), 65536 * 3 // 10, np.int64),
+        np.tile(SQUASH[points], (kinds, 1)),
+        np.zeros(inputs, np.int64),
+        np.zeros(inputs, np.int64),
+    )
 
 
 @numba.njit(cache=True)

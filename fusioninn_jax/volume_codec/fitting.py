@@ -1,4 +1,5 @@
 """The coefficients that travel: weighted least squares by groups of slices, rounded (NumPy, when encoding alone)."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -19,13 +20,14 @@ CLASSES, LEAST = 20, 0.3  # of local contrast; part of the usual error below whi
 def groups(slices: int) -> np.ndarray:
     """The group of each slice of a slab, margins included."""
     group = np.zeros(slices, np.int64)
-    group[BEFORE + 1:] = 1
-    group[BEFORE + 2:] = 2 + np.arange(max(0, slices - BEFORE - 2)) // GROUP
+    group[BEFORE + 1 :] = 1
+    group[BEFORE + 2 :] = 2 + np.arange(max(0, slices - BEFORE - 2)) // GROUP
     return group
 
 
-def fit(own: np.ndarray, known: np.ndarray, content: np.ndarray, area: int,
-        near: Neighbours) -> tuple[np.ndarray, np.ndarray, float]:
+def fit(
+    own: np.ndarray, known: np.ndarray, content: np.ndarray, area: int, near: Neighbours
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Coefficients (groups, inputs + 1) for a slab; its sum of weighted products of differences, and of weights.
 
     Args:
@@ -48,19 +50,20 @@ def fit(own: np.ndarray, known: np.ndarray, content: np.ndarray, area: int,
 
 
 def _sample(places: np.ndarray) -> np.ndarray:
-    return places[::max(1, len(places) // SAMPLES)]
+    return places[:: max(1, len(places) // SAMPLES)]
 
 
 def _inputs(own: np.ndarray, known: np.ndarray, places: np.ndarray, near: Neighbours) -> np.ndarray:
     """(voxels, inputs + 1): neighbours and a constant."""
     inputs = np.full((len(places), len(near.own) + len(near.known) + 1), 64.0)
-    inputs[:, :len(near.own)] = own[places[:, None] + near.own]
-    inputs[:, len(near.own):-1] = known[places[:, None] + near.known]
+    inputs[:, : len(near.own)] = own[places[:, None] + near.own]
+    inputs[:, len(near.own) : -1] = known[places[:, None] + near.known]
     return inputs
 
 
-def _solve(inputs: list[np.ndarray], targets: list[np.ndarray], weights: list[np.ndarray],
-           counts: np.ndarray) -> np.ndarray:
+def _solve(
+    inputs: list[np.ndarray], targets: list[np.ndarray], weights: list[np.ndarray], counts: np.ndarray
+) -> np.ndarray:
     """(groups, inputs + 1) int64 coefficients; each group is pulled towards that of all full groups."""
     width = inputs[0].shape[1]
     squares, products = np.zeros((len(inputs), width, width)), np.zeros((len(inputs), width))
@@ -91,8 +94,14 @@ def _reweigh(inputs: np.ndarray, targets: np.ndarray, coefficients: np.ndarray) 
     return 1 / (usual * np.maximum(errors, LEAST * usual))
 
 
-def _products(known: np.ndarray, samples: list[np.ndarray], inputs: list[np.ndarray], coefficients: np.ndarray,
-              weights: list[np.ndarray], near: Neighbours) -> tuple[np.ndarray, float]:
+def _products(
+    known: np.ndarray,
+    samples: list[np.ndarray],
+    inputs: list[np.ndarray],
+    coefficients: np.ndarray,
+    weights: list[np.ndarray],
+    near: Neighbours,
+) -> tuple[np.ndarray, float]:
     """Weighted products of the adapted differences, summed over all groups but the first slice's."""
     count = len(near.adapted)
     own, inside = near.adapted[near.adapted < len(near.own)], near.adapted[near.adapted >= len(near.own)]
@@ -100,8 +109,8 @@ def _products(known: np.ndarray, samples: list[np.ndarray], inputs: list[np.ndar
     for i in range(min(1, len(samples) - 1), len(samples)):
         differences = inputs[i][:, near.adapted]
         prediction = inputs[i] @ (coefficients[i] / 2**COEFFICIENT_BITS)
-        differences[:, :len(own)] -= np.rint(prediction)[:, None]
-        differences[:, len(own):] -= known[samples[i][:, None] + near.reference[inside - len(near.own)]]
+        differences[:, : len(own)] -= np.rint(prediction)[:, None]
+        differences[:, len(own) :] -= known[samples[i][:, None] + near.reference[inside - len(near.own)]]
         total += differences.T @ (differences * weights[i][:, None])
         weight_sum += float(weights[i].sum())
     return total, weight_sum

@@ -12,6 +12,7 @@ decisions that it settles are not coded.
 The parts are known from the literature: blends of predictors (Meyer and Tischer, TMW, 1997), cancelled biases (Wu and
 Memon, CALIC, 1997), cascades of LMS as in lossless audio (MPEG-4 RLS-LMS), mixed contexts (Mahoney, 2005).
 """
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -50,6 +51,7 @@ class Slab(NamedTuple):
       picture, partial: int32 and int64, see `rule.Rule`; empty without a rule.
       limits: int64 (2,): the picture's least and largest level under the rule; beyond them it was cut.
     """
+
     shape: np.ndarray
     own: np.ndarray
     content: np.ndarray
@@ -65,8 +67,15 @@ class Slab(NamedTuple):
 def code_content(slab: Slab, place, row, area, learned: Learned, coder: Coder):  # type: ignore[no-untyped-def]
     """Codes whether a voxel is content."""
     m, size = slab.content, len(slab.own)
-    context = (m[place - 1] + 2 * m[place - row] + 4 * m[place - row - 1] + 8 * m[place - row + 1]
-               + 16 * m[place - area] + 32 * m[place - area + row] + 64 * m[place - area + 1])
+    context = (
+        m[place - 1]
+        + 2 * m[place - row]
+        + 4 * m[place - row - 1]
+        + 8 * m[place - row + 1]
+        + 16 * m[place - area]
+        + 32 * m[place - area + row]
+        + 64 * m[place - area + 1]
+    )
     planes = len(slab.known) // size
     there = 0
     for k in range(planes):
@@ -96,18 +105,34 @@ def possible(slab: Slab, place):  # type: ignore[no-untyped-def]
 @numba.njit(cache=True)
 def weigh_errors(errors, content, place, here, below, row, area):  # type: ignore[no-untyped-def]
     """The usual error in 1/16: around the voxel, in its slice alone, in the slice before alone."""
-    own = (3 * abs(errors[here - 1]) + 3 * abs(errors[here - row]) + 2 * abs(errors[here - row - 1])
-           + 2 * abs(errors[here - row + 1]) + abs(errors[here - 2]) + abs(errors[here - 2 * row]))
-    count = (3 * content[place - 1] + 3 * content[place - row] + 2 * content[place - row - 1]
-             + 2 * content[place - row + 1] + content[place - 2] + content[place - 2 * row])
+    own = (
+        3 * abs(errors[here - 1])
+        + 3 * abs(errors[here - row])
+        + 2 * abs(errors[here - row - 1])
+        + 2 * abs(errors[here - row + 1])
+        + abs(errors[here - 2])
+        + abs(errors[here - 2 * row])
+    )
+    count = (
+        3 * content[place - 1]
+        + 3 * content[place - row]
+        + 2 * content[place - row - 1]
+        + 2 * content[place - row + 1]
+        + content[place - 2]
+        + content[place - 2 * row]
+    )
     p = place - area
-    before = (2 * abs(errors[below]) + abs(errors[below + 1]) + abs(errors[below - 1]) + abs(errors[below + row])
-              + abs(errors[below - row]))
+    before = (
+        2 * abs(errors[below])
+        + abs(errors[below + 1])
+        + abs(errors[below - 1])
+        + abs(errors[below + row])
+        + abs(errors[below - row])
+    )
     count_before = 2 * content[p] + content[p + 1] + content[p - 1] + content[p + row] + content[p - row]
     together = 4 * count + 3 * count_before
     scale = (8 * own + 6 * before) // together if together > 0 else np.int64(64)
-    return (scale, 2 * own // count if count > 0 else scale,
-            2 * before // count_before if count_before > 0 else scale)
+    return (scale, 2 * own // count if count > 0 else scale, 2 * before // count_before if count_before > 0 else scale)
 
 
 @numba.njit(cache=True)
@@ -117,12 +142,20 @@ def activity(slab: Slab, place, row):  # type: ignore[no-untyped-def]
     for k in range(len(slab.known) // size):
         i = k * size + place
         v = slab.known[i]
-        busiest = max(busiest, abs(v - slab.known[i - 1]) + abs(v - slab.known[i + 1]) + abs(v - slab.known[i - row])
-                      + abs(v - slab.known[i + row]))
+        busiest = max(
+            busiest,
+            abs(v - slab.known[i - 1])
+            + abs(v - slab.known[i + 1])
+            + abs(v - slab.known[i - row])
+            + abs(v - slab.known[i + row]),
+        )
     if len(slab.known) == 0:
         corner = slab.own[place - row - 1]
-        busiest = (abs(slab.own[place - 1] - corner) + abs(slab.own[place - row] - corner)
-                   + abs(slab.own[place - row] - slab.own[place - row + 1]))
+        busiest = (
+            abs(slab.own[place - 1] - corner)
+            + abs(slab.own[place - row] - corner)
+            + abs(slab.own[place - row] - slab.own[place - row + 1])
+        )
     return min(COARSE - 1, logarithm(busiest * 4) // 3)
 
 
@@ -130,9 +163,16 @@ def activity(slab: Slab, place, row):  # type: ignore[no-untyped-def]
 def texture(own, place, row, area, level):  # type: ignore[no-untyped-def]
     """Which neighbours lie above a level, as 8 bits."""
     left, up = own[place - 1], own[place - row]
-    return ((left > level) + 2 * (up > level) + 4 * (own[place - row - 1] > level) + 8 * (own[place - row + 1] > level)
-            + 16 * (own[place - area] > level) + 32 * (own[place - 2] > level) + 64 * (own[place - 2 * row] > level)
-            + 128 * (2 * left - own[place - 2] > level))
+    return (
+        (left > level)
+        + 2 * (up > level)
+        + 4 * (own[place - row - 1] > level)
+        + 8 * (own[place - row + 1] > level)
+        + 16 * (own[place - area] > level)
+        + 32 * (own[place - 2] > level)
+        + 64 * (own[place - 2 * row] > level)
+        + 128 * (2 * left - own[place - 2] > level)
+    )
 
 
 @numba.njit(cache=True, forceinline=True)
@@ -172,8 +212,21 @@ def learn_from(level, a: Adaptive, first, last, squares, error_squares, scale, h
 
 
 @numba.njit(cache=True, forceinline=True)
-def code_content_level(slab: Slab, fit: Fit, near: Neighbours, a: Adaptive, learned: Learned, contexts, coder: Coder,
-                       place, z, here, below, row, area):  # type: ignore[no-untyped-def]
+def code_content_level(
+    slab: Slab,
+    fit: Fit,
+    near: Neighbours,
+    a: Adaptive,
+    learned: Learned,
+    contexts,
+    coder: Coder,
+    place,
+    z,
+    here,
+    below,
+    row,
+    area,
+):  # type: ignore[no-untyped-def]
     """Codes the level of a voxel that is content."""
     first, last, squares, error_squares = predict(slab, fit, near, a, place, z, here, below, row)
     scale, scale_here, scale_before = weigh_errors(a.errors, slab.content, place, here, below, row, area)
@@ -196,8 +249,9 @@ def code_content_level(slab: Slab, fit: Fit, near: Neighbours, a: Adaptive, lear
     contexts[4] = ((middle & 63) >> 3 if level < 28 else 0) * SCALES + level
     contexts[5] = pattern * COARSE + (level >> 2)
     contexts[6] = (signed_part(shift, scale, 9) + 9) * COARSE + activity(slab, place, row)
-    s = Surroundings(middle, lowest, highest, level, room((highest << SUB) - middle, scale),
-                     room(middle - (lowest << SUB), scale))
+    s = Surroundings(
+        middle, lowest, highest, level, room((highest << SUB) - middle, scale), room(middle - (lowest << SUB), scale)
+    )
     value = code_level(np.int64(slab.own[place]), s, contexts, learned, coder)
     slab.own[place] = value
     learn_from(value, a, first, last, squares, error_squares, scale, here, z > BEFORE)

@@ -3,6 +3,7 @@
 A plane (Z, H, W) stands in an array (Z + 3, H + 6, W + 6): two slices before it, one behind, three voxels around.
 Neighbours are differences of flat indices in it.
 """
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -15,13 +16,56 @@ BEFORE, BEHIND = 2, 1  # slices
 KNOWN_MOST = 3  # planes that a prediction looks at: the picture and the last two sources
 
 # (slices, rows, columns) from the voxel; what is decoded before it
-OWN = ((0, 0, -1), (0, 0, -2), (0, 0, -3), (0, -1, 0), (0, -1, -1), (0, -1, 1), (0, -2, 0), (0, -1, -2), (0, -1, 2),
-       (0, -2, -1), (0, -2, 1), (0, -3, 0), *((-1, row, column) for row in (-1, 0, 1) for column in (-1, 0, 1)),
-       (-1, -2, 0), (-1, 2, 0), (-1, 0, -2), (-1, 0, 2), (-2, 0, 0), (-2, 0, 1), (-2, 1, 0), (-2, -1, 0), (-2, 0, -1))
+OWN = (
+    (0, 0, -1),
+    (0, 0, -2),
+    (0, 0, -3),
+    (0, -1, 0),
+    (0, -1, -1),
+    (0, -1, 1),
+    (0, -2, 0),
+    (0, -1, -2),
+    (0, -1, 2),
+    (0, -2, -1),
+    (0, -2, 1),
+    (0, -3, 0),
+    *((-1, row, column) for row in (-1, 0, 1) for column in (-1, 0, 1)),
+    (-1, -2, 0),
+    (-1, 2, 0),
+    (-1, 0, -2),
+    (-1, 0, 2),
+    (-2, 0, 0),
+    (-2, 0, 1),
+    (-2, 1, 0),
+    (-2, -1, 0),
+    (-2, 0, -1),
+)
 # of planes that are known wholly; the first is the voxel itself
-KNOWN = ((0, 0, 0), (0, -1, -1), (0, -1, 0), (0, -1, 1), (0, 0, -1), (0, 0, 1), (0, 1, -1), (0, 1, 0), (0, 1, 1),
-         (-1, 0, 0), (-1, 0, 1), (-1, 1, 0), (-1, -1, 0), (-1, 0, -1), (1, 0, 0), (1, 0, 1), (1, 1, 0), (1, -1, 0),
-         (1, 0, -1), (0, 0, 2), (0, 0, -2), (0, 2, 0), (0, -2, 0))
+KNOWN = (
+    (0, 0, 0),
+    (0, -1, -1),
+    (0, -1, 0),
+    (0, -1, 1),
+    (0, 0, -1),
+    (0, 0, 1),
+    (0, 1, -1),
+    (0, 1, 0),
+    (0, 1, 1),
+    (-1, 0, 0),
+    (-1, 0, 1),
+    (-1, 1, 0),
+    (-1, -1, 0),
+    (-1, 0, -1),
+    (1, 0, 0),
+    (1, 0, 1),
+    (1, 1, 0),
+    (1, -1, 0),
+    (1, 0, -1),
+    (0, 0, 2),
+    (0, 0, -2),
+    (0, 2, 0),
+    (0, -2, 0),
+)
 OWN_ADAPTED, KNOWN_ADAPTED = 18, (0, 2, 4, 5, 7, 9)  # those whose weights follow the voxels
 
 
@@ -33,6 +77,7 @@ class Neighbours(NamedTuple):
       reference: what is subtracted from each of `known` where weights adapt: the voxel, for itself the slice before.
       adapted: places in own + known whose weights adapt.
     """
+
     own: np.ndarray
     known: np.ndarray
     reference: np.ndarray
@@ -46,7 +91,7 @@ def padded(plane: np.ndarray, dtype: type = np.int32) -> np.ndarray:
 
 def slab(margined: np.ndarray, first: int, last: int) -> np.ndarray:
     """Slices first ... last - 1 of a plane with margins, with the margins' worth of slices around them."""
-    return margined[first:last + BEFORE + BEHIND]
+    return margined[first : last + BEFORE + BEHIND]
 
 
 def neighbours(shape: tuple[int, ...], planes: int) -> Neighbours:
@@ -57,8 +102,12 @@ def neighbours(shape: tuple[int, ...], planes: int) -> Neighbours:
     known = np.concatenate([inside + k * size for k in range(planes)] or [np.zeros(0, np.int64)])
     reference = [np.where(inside == 0, -step[0], 0) + k * size for k in range(planes)]
     adapted = [*range(OWN_ADAPTED), *(len(own) + k * len(KNOWN) + i for k in range(planes) for i in KNOWN_ADAPTED)]
-    return Neighbours(own.astype(np.int64), known.astype(np.int64),
-                      np.concatenate(reference or [np.zeros(0)]).astype(np.int64), np.array(adapted, np.int64))
+    return Neighbours(
+        own.astype(np.int64),
+        known.astype(np.int64),
+        np.concatenate(reference or [np.zeros(0)]).astype(np.int64),
+        np.array(adapted, np.int64),
+    )
 
 
 @numba.njit(cache=True)

@@ -1,4 +1,5 @@
 """The numbers that travel beside a stream, as bytes: int64 in byte planes, deflated."""
+
 from __future__ import annotations
 
 import zlib

@@ -2,6 +2,7 @@
 
 Predictions and errors are in 1/64 of a level (SUB bits after the point), coefficients in 2⁻¹⁴, weights in 2⁻¹⁶.
 """
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -23,6 +24,7 @@ BIASES, BIAS_USES = 2048, 255  # contexts; errors before the older ones fade
 class Fit(NamedTuple):
     """What travels: coefficients (groups, inputs + 1), the group of each slice; the decorrelation of the
     adapted, transposed, integers in float64."""
+
     coefficients: np.ndarray
     group: np.ndarray
     decorrelation: np.ndarray
@@ -40,6 +42,7 @@ class Adaptive(NamedTuple):
       guesses: (EXPERTS,), the predictions of one voxel.
       biases: (2, contexts, 2), sums of errors and their number.
     """
+
     misses: np.ndarray
     errors: np.ndarray
     raw: np.ndarray
@@ -55,11 +58,23 @@ class Adaptive(NamedTuple):
 
 def new_adaptive(area: int, inputs: int, adapted: int) -> Adaptive:
     """Nothing learned yet."""
+
     def zeros(*shape: int) -> np.ndarray:
         return np.zeros(shape, np.int64)
-    return Adaptive(zeros(2 * area, EXPERTS), zeros(2 * area), zeros(2 * area), zeros(2, adapted), zeros(2, FEEDBACK),
-                    zeros(inputs), np.zeros(adapted), zeros(adapted), zeros(FEEDBACK), zeros(EXPERTS),
-                    zeros(2, BIASES, 2))
+
+    return Adaptive(
+        zeros(2 * area, EXPERTS),
+        zeros(2 * area),
+        zeros(2 * area),
+        zeros(2, adapted),
+        zeros(2, FEEDBACK),
+        zeros(inputs),
+        np.zeros(adapted),
+        zeros(adapted),
+        zeros(FEEDBACK),
+        zeros(EXPERTS),
+        zeros(2, BIASES, 2),
+    )
 
 
 @numba.njit(cache=True, forceinline=True)
@@ -118,9 +133,18 @@ def blend(a: Adaptive, first, last, here, below, row, center):  # type: ignore[n
     """The mean of some predictions, weighted by one over the square of their errors beside the voxel."""
     total, weight_sum, misses = np.int64(0), np.int64(0), a.misses
     for k in range(first, last):
-        sum_ = (2 * misses[here - 1, k] + 2 * misses[here - row, k] + misses[here - row - 1, k]
-                + misses[here - row + 1, k] + misses[here - 2, k] + misses[here - 2 * row, k] + 2 * misses[below, k]
-                + misses[below + 1, k] + misses[below + row, k] + 16)
+        sum_ = (
+            2 * misses[here - 1, k]
+            + 2 * misses[here - row, k]
+            + misses[here - row - 1, k]
+            + misses[here - row + 1, k]
+            + misses[here - 2, k]
+            + misses[here - 2 * row, k]
+            + 2 * misses[below, k]
+            + misses[below + 1, k]
+            + misses[below + row, k]
+            + 16
+        )
         weight = (1 << 40) // (sum_ * sum_) + 1
         total += weight * (a.guesses[k] - center)
         weight_sum += weight

@@ -1,4 +1,5 @@
 """Coding a voxel's level about its prediction: up or down, steps, the rest within a step (numba, integers alone)."""
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -31,6 +32,7 @@ LOG = _quarter_octaves()
 
 class Learned(NamedTuple):
     """Counters of the background, of the bits within a step, and what steps learn."""
+
     mask: np.ndarray
     low: np.ndarray
     mixer: Mixer
@@ -44,6 +46,7 @@ class Surroundings(NamedTuple):
       level: of the usual error beside the voxel, among SCALES.
       up, down: how far the bounds lie, 0 to 7.
     """
+
     prediction: int
     lowest: int
     highest: int
@@ -54,8 +57,11 @@ class Surroundings(NamedTuple):
 
 def new_learned() -> Learned:
     """Nothing learned yet."""
-    return Learned(np.full(1 << 11, FRESH, np.int64), np.full(ESCAPES + 64, FRESH, np.int64),
-                   new_mixer(sum(SIZES) * NODES, SETS * NODES, INPUTS, NODES * KINDS))
+    return Learned(
+        np.full(1 << 11, FRESH, np.int64),
+        np.full(ESCAPES + 64, FRESH, np.int64),
+        new_mixer(sum(SIZES) * NODES, SETS * NODES, INPUTS, NODES * KINDS),
+    )
 
 
 @numba.njit(cache=True, forceinline=True)
@@ -105,8 +111,7 @@ def code_level(value, s: Surroundings, contexts, learned: Learned, coder: Coder)
 
 
 @numba.njit(cache=True)
-def code_steps(steps, most, behind, level, weights, kind, contexts, learned: Learned,
-               coder: Coder):  # type: ignore[no-untyped-def]
+def code_steps(steps, most, behind, level, weights, kind, contexts, learned: Learned, coder: Coder):  # type: ignore[no-untyped-def]
     """Codes how many whole steps the voxel lies off, at most `most`."""
     i = 0
     while i < min(most, STEPS):

@@ -2,6 +2,7 @@
 
 picture = clip((sum of coefficient · level + half) >> shift, 1, most) where any source is content, 0 elsewhere.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ PERCENTILE = 99.8  # of a source's content: brighter is white
 
 class Rule(NamedTuple):
     """The coefficient of each source, in 2⁻²⁴ grey levels a level, and the number of grey levels beside 0."""
+
     coefficients: tuple[int, ...]
     most: int
 
@@ -30,7 +32,7 @@ def mean_rule(levels: Sequence[np.ndarray], content: Sequence[np.ndarray], most:
     coefficients = []
     for values, flags in zip(levels, content, strict=True):
         chosen = values[flags > 0]
-        white = np.percentile(chosen[::max(1, len(chosen) // 200000)], PERCENTILE) if len(chosen) else 1
+        white = np.percentile(chosen[:: max(1, len(chosen) // 200000)], PERCENTILE) if len(chosen) else 1
         coefficients.append(max(1, round((most << SHIFT) / (len(levels) * max(1.0, float(white))))))
     return Rule(tuple(coefficients), most)
 

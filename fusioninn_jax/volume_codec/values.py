@@ -6,6 +6,7 @@
 | `ranks` | its place among the values that occur | scaled integers, floats of few values |
 | `split` | its leading bits, the others kept beside | all else; floats by their bits, in the order of their values |
 """
+
 from __future__ import annotations
 
 import zlib
@@ -25,6 +26,7 @@ TYPES = ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8")
 
 class Coded(NamedTuple):
     """A plane, JSON-like facts, and the bytes that go with it."""
+
     plane: Plane
     facts: dict[str, Any]
     beside: bytes
@@ -77,7 +79,7 @@ def from_plane(plane: Plane, facts: dict[str, Any], beside: bytes, dtype: np.dty
 def _background(ordered: np.ndarray) -> int | None:
     """The most frequent value, where it is frequent."""
     flat = ordered.ravel()
-    values, counts = np.unique(flat[::max(1, flat.size // SAMPLE)], return_counts=True)
+    values, counts = np.unique(flat[:: max(1, flat.size // SAMPLE)], return_counts=True)
     found = values[counts.argmax()]
     return int(found) if np.count_nonzero(flat == found) >= max(2, RARE * flat.size) else None
 
@@ -85,8 +87,10 @@ def _background(ordered: np.ndarray) -> int | None:
 def _pack_low(ordered: np.ndarray, shift: int) -> bytes:
     """The lowest bits of values, in byte planes, each deflated; lengths first."""
     low = ordered & np.int64((1 << shift) - 1)
-    planes = [zlib.compress(((low >> np.int64(8 * i)) & np.int64(255)).astype(np.uint8).tobytes(), 1)
-              for i in range(-(-shift // 8))]
+    planes = [
+        zlib.compress(((low >> np.int64(8 * i)) & np.int64(255)).astype(np.uint8).tobytes(), 1)
+        for i in range(-(-shift // 8))
+    ]
     return b"".join([*(len(plane).to_bytes(8, "little") for plane in planes), *planes])
 
 
@@ -94,8 +98,8 @@ def _unpack_low(data: bytes, shift: int, count: int) -> np.ndarray:
     planes = -(-shift // 8)
     low, place = np.zeros(count, np.int64), 8 * planes
     for i in range(planes):
-        size = int.from_bytes(data[8 * i:8 * i + 8], "little")
-        plane = np.frombuffer(numbers.inflate(data[place:place + size], count), np.uint8)
+        size = int.from_bytes(data[8 * i : 8 * i + 8], "little")
+        plane = np.frombuffer(numbers.inflate(data[place : place + size], count), np.uint8)
         low |= plane.astype(np.int64) << np.int64(8 * i)
         place += size
     return low

@@ -1,4 +1,5 @@
 """Every bijection, once, with the shape of a batch that it takes; the tests run over this table."""
+
 import os
 from typing import Any, NamedTuple
 
@@ -64,8 +65,15 @@ def block():
 
 def flow(backward):
     """What a user would build for images."""
-    return bj.chain(bj.actnorm(), bj.coupling(dense, dense_init), bj.permutation((1, 0)), bj.squeeze(),
-                    bj.scan(block(), 2, backward=backward), bj.unsqueeze(), backward=backward)
+    return bj.chain(
+        bj.actnorm(),
+        bj.coupling(dense, dense_init),
+        bj.permutation((1, 0)),
+        bj.squeeze(),
+        bj.scan(block(), 2, backward=backward),
+        bj.unsqueeze(),
+        backward=backward,
+    )
 
 
 TABLE: dict[str, Case] = {
@@ -102,8 +110,9 @@ TABLE: dict[str, Case] = {
     "mean_difference": Case(bj.mean_difference(), (2, 3, 2, 2)),
     "mean_difference_of_five": Case(bj.mean_difference(position=2), (3, 5)),
     "on_channels": Case(bj.on_channels(bj.coupling(dense, dense_init), (4, 0, 1)), (2, 3, 5)),
-    "on_channels_pyramid": Case(bj.on_channels(bj.chain(bj.haar(), bj.coupling(*CONV), bj.unhaar()), (0, 2)),
-                                (2, 4, 6, 3)),
+    "on_channels_pyramid": Case(
+        bj.on_channels(bj.chain(bj.haar(), bj.coupling(*CONV), bj.unhaar()), (0, 2)), (2, 4, 6, 3)
+    ),
     "on_channels_conditional": Case(bj.on_channels(bj.coupling(dense, dense_init), (2, 0)), (2, 3), (2, 2)),
     "rescale": Case(bj.rescale(-4.0, 0.5), (2, 3, 2)),
     "convolution1x1": Case(bj.convolution1x1(), (2, 3, 2, 4)),
@@ -111,8 +120,15 @@ TABLE: dict[str, Case] = {
     "identity": Case(bj.identity(), (2, 3)),
     "reshape": Case(bj.reshape((2, 6), (3, 4)), (2, 2, 6)),
     "split": Case(bj.split(bj.chain(bj.actnorm(), bj.squeeze()), (4, 2, 3)), (2, 4, 2, 3)),
-    "multi_scale": Case(bj.chain(bj.squeeze(), bj.split(bj.chain(bj.coupling(mlp), bj.squeeze(), bj.split(
-        bj.orthogonal(), (1, 1, 8), split=3)), (2, 2, 4))), (2, 4, 4, 1)),
+    "multi_scale": Case(
+        bj.chain(
+            bj.squeeze(),
+            bj.split(
+                bj.chain(bj.coupling(mlp), bj.squeeze(), bj.split(bj.orthogonal(), (1, 1, 8), split=3)), (2, 2, 4)
+            ),
+        ),
+        (2, 4, 4, 1),
+    ),
     "scan": Case(bj.scan(block(), 3), (3, 4)),
     "scan_rebuilt": Case(bj.scan(block(), 3, backward="rebuilt"), (3, 4), (3, 2), rebuilt=True),
     "scan_without_params": Case(bj.scan(bj.permutation((1, 2, 0)), 2, backward="rebuilt"), (2, 3), rebuilt=True),
@@ -126,11 +142,36 @@ TABLE: dict[str, Case] = {
 
 
 # One for each way through the code, for tests that compile much; FUSIONINN_ALL_TESTS=1 takes every member.
-REPRESENTATIVE = [name for name in TABLE if os.environ.get("FUSIONINN_ALL_TESTS") or name in (
-    "actnorm", "coupling_conv", "coupling_mask", "coupling_checkerboard", "coupling_odds", "coupling_spline",
-    "coupling_conv_conditional", "half_coupling_swapped", "permutation_wide", "unhaar", "logit_tails",
-    "mean_difference_of_five", "on_channels_conditional", "convolution1x1", "orthogonal", "reshape", "multi_scale",
-    "scan_rebuilt", "scan_inverted", "chain_conditional", "chain_rebuilt", "chain_inverted")]
+REPRESENTATIVE = [
+    name
+    for name in TABLE
+    if os.environ.get("FUSIONINN_ALL_TESTS")
+    or name
+    in (
+        "actnorm",
+        "coupling_conv",
+        "coupling_mask",
+        "coupling_checkerboard",
+        "coupling_odds",
+        "coupling_spline",
+        "coupling_conv_conditional",
+        "half_coupling_swapped",
+        "permutation_wide",
+        "unhaar",
+        "logit_tails",
+        "mean_difference_of_five",
+        "on_channels_conditional",
+        "convolution1x1",
+        "orthogonal",
+        "reshape",
+        "multi_scale",
+        "scan_rebuilt",
+        "scan_inverted",
+        "chain_conditional",
+        "chain_rebuilt",
+        "chain_inverted",
+    )
+]
 
 
 def batch(shape, dtype=jnp.float32):
@@ -145,5 +186,9 @@ def prepared(case, dtype=jnp.float32) -> tuple[bj.Bijection, Any, jax.Array, Any
     """The bijection, params moved off their special start, a batch and a condition."""
     x, condition = batch(case.shape, dtype), condition_of(case, dtype)
     params = jax.jit(case.bijection.init)(jax.random.key(2), x, condition)
-    return case.bijection, jax.tree.map(lambda p: p + 0.1 * jnp.cos(jnp.arange(p.size, dtype=p.dtype).reshape(p.shape)),
-                                        params), x, condition
+    return (
+        case.bijection,
+        jax.tree.map(lambda p: p + 0.1 * jnp.cos(jnp.arange(p.size, dtype=p.dtype).reshape(p.shape)), params),
+        x,
+        condition,
+    )

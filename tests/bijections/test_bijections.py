@@ -1,4 +1,5 @@
 """Every bijection from one table: round trip, log-det, inverse log-det, jit, vmap, precisions, what stays untouched."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,8 +18,9 @@ def case_fixture(request):
     return TABLE[request.param]
 
 
-@pytest.mark.parametrize("dtype,tolerance", [(jnp.float32, tolerances.ROUND_TRIP_F32),
-                                             (jnp.float64, tolerances.ROUND_TRIP_F64)])
+@pytest.mark.parametrize(
+    "dtype,tolerance", [(jnp.float32, tolerances.ROUND_TRIP_F32), (jnp.float64, tolerances.ROUND_TRIP_F64)]
+)
 def test_round_trip(case, dtype, tolerance):
     with jax.enable_x64(dtype == jnp.float64):
         bijection, params, x, condition = prepared(case, dtype)
@@ -44,8 +46,10 @@ def test_log_det_is_that_of_the_jacobian(case):
         def both(row):
             def flat(row):
                 return bijection.forward(params, row.reshape(1, *x.shape[1:]), one)[0].ravel()
-            return (jax.jacrev if case.rebuilt else jax.jacfwd)(flat)(row.ravel()), \
-                bijection.forward(params, row[None], one)[1][0]
+
+            return (jax.jacrev if case.rebuilt else jax.jacfwd)(flat)(row.ravel()), bijection.forward(
+                params, row[None], one
+            )[1][0]
 
         for row in x[:2]:
             jacobian, log_det = both(row)
@@ -69,11 +73,15 @@ def test_actnorm_of_a_constant_channel_is_finite():
 
 def test_coupling_is_the_equation_of_the_paper():
     u = batch((2, 3, 3, 2))
+
     def conditioner(params, half, channels):
         return jnp.concatenate([params * half, half**2], -1)
+
     y, log_det = bj.coupling_forward({"subnet1": 0.3, "subnet2": -0.7}, u, conditioner)
+
     def clamped(s):
         return 2 * 0.636 * np.arctan(s)
+
     u1, u2 = u[..., :1], u[..., 1:]
     v1 = u1 * np.exp(clamped(-0.7 * u2)) + u2**2
     v2 = u2 * np.exp(clamped(0.3 * v1)) + v1**2
@@ -83,8 +91,10 @@ def test_coupling_is_the_equation_of_the_paper():
 
 def test_a_conditioner_of_one_half_leaves_the_other_exactly():
     """Where the first conditioner is inert, only the second half moves."""
+
     def second_only(params, half, channels):
         return params * jnp.ones((*half.shape[:-1], 2 * channels))
+
     x = batch((2, 4, 4, 2))
     y, _ = bj.coupling_forward({"subnet1": 0.5, "subnet2": 0.0}, x, second_only)
     np.testing.assert_array_equal(y[..., :1], x[..., :1])
@@ -97,7 +107,7 @@ def test_squeeze_orders_the_pixels_of_each_channel_in_turn():
 
 
 def test_permutation_moves_channel_perm_i_to_i():
-    y, _ = bj.permutation_forward((2, 0, 1), jnp.array([[10., 11., 12.]]))
+    y, _ = bj.permutation_forward((2, 0, 1), jnp.array([[10.0, 11.0, 12.0]]))
     np.testing.assert_array_equal(y, [[12, 10, 11]])
 
 
@@ -118,16 +128,22 @@ def test_a_saturating_value_comes_back_in_float32():
     np.testing.assert_allclose(bj.logit_forward(x, shrinkage=0.01)[0], y, atol=1e-4)
 
 
-@pytest.mark.parametrize("call,match", [
-    (lambda: bj.squeeze_forward(jnp.zeros((1, 5, 4, 2))), "even height and width; got 5x4"),
-    (lambda: bj.squeeze_forward(jnp.zeros((1, 4))), r"\(B, H, W, C\)"),
-    (lambda: bj.squeeze_inverse(jnp.zeros((1, 2, 2, 6))), "4C"),
-    (lambda: bj.coupling_forward({"subnet1": 0, "subnet2": 0}, jnp.zeros((2, 1)), mlp), "at least 2 channels"),
-    (lambda: bj.coupling_forward({"subnet1": 0, "subnet2": 0}, jnp.zeros((2, 4)), lambda p, u, c: u), "conditioner"),
-    (lambda: bj.permutation_forward((0, 0), jnp.zeros((1, 2))), "not a permutation"),
-    (lambda: bj.permutation_forward((0, 1, 2), jnp.zeros((1, 2))), "not a permutation"),
-    (lambda: bj.logit(shrinkage=0.5), "shrinkage"),
-])
+@pytest.mark.parametrize(
+    "call,match",
+    [
+        (lambda: bj.squeeze_forward(jnp.zeros((1, 5, 4, 2))), "even height and width; got 5x4"),
+        (lambda: bj.squeeze_forward(jnp.zeros((1, 4))), r"\(B, H, W, C\)"),
+        (lambda: bj.squeeze_inverse(jnp.zeros((1, 2, 2, 6))), "4C"),
+        (lambda: bj.coupling_forward({"subnet1": 0, "subnet2": 0}, jnp.zeros((2, 1)), mlp), "at least 2 channels"),
+        (
+            lambda: bj.coupling_forward({"subnet1": 0, "subnet2": 0}, jnp.zeros((2, 4)), lambda p, u, c: u),
+            "conditioner",
+        ),
+        (lambda: bj.permutation_forward((0, 0), jnp.zeros((1, 2))), "not a permutation"),
+        (lambda: bj.permutation_forward((0, 1, 2), jnp.zeros((1, 2))), "not a permutation"),
+        (lambda: bj.logit(shrinkage=0.5), "shrinkage"),
+    ],
+)
 def test_bad_input_is_named(call, match):
     with pytest.raises(ValueError, match=match):
         call()
@@ -155,8 +171,10 @@ def test_the_arc_tangent_of_the_clamp():
 @pytest.mark.parametrize("channels", [784, 3072])
 def test_a_wide_permutation_is_a_gather_and_so_is_its_gradient(channels):
     order = np.random.default_rng(0).permutation(channels)
+
     def loss(x):
         return jnp.sin(bj.permutation_forward(order, x)[0]).sum()
+
     text = jax.jit(jax.grad(loss)).lower(jnp.zeros((2, channels))).as_text()
     assert "gather" in text and "scatter" not in text and text.count("\n") < 200
 
@@ -164,8 +182,10 @@ def test_a_wide_permutation_is_a_gather_and_so_is_its_gradient(channels):
 def test_a_chain_names_what_does_not_fit():
     with pytest.raises(ValueError, match="2 bijections takes as many params; got 1"):
         bj.chain(bj.squeeze(), bj.haar()).forward([{}], jnp.zeros((1, 4, 4, 1)))
+
     def forward(params, x):
         return x, jnp.zeros(x.shape)
+
     careless = bj.Bijection(lambda key, x: {}, forward, forward)
     with pytest.raises(ValueError, match=r"member 1 of a chain gave a log_det of shape \(3, 2\).*\(3,\)"):
         bj.chain(bj.identity(), careless).forward([{}, {}], jnp.zeros((3, 2)))
@@ -183,8 +203,10 @@ def test_a_chain_names_what_does_not_fit():
 def test_members_that_know_no_condition_may_stand_where_there_is_none(backward):
     def forward(params, x):
         return x * 2, jnp.full(len(x), x[0].size * jnp.log(2.0))
+
     def inverse(params, y):
         return y / 2, jnp.full(len(y), -y[0].size * jnp.log(2.0))
+
     plain = bj.Bijection(lambda key, x: {}, forward, inverse)
     flow, x = bj.chain(bj.actnorm(), plain, backward=backward), batch((5, 3))
     params = flow.init(jax.random.key(0), x)
@@ -203,20 +225,24 @@ def test_an_inverted_actnorm_normalises_where_it_stands():
 def test_scan_compiles_the_same_at_any_depth():
     block = bj.chain(bj.actnorm(), bj.coupling(dense, dense_init))
     x = batch((3, 4))
+
     def equations(count, backward):
         flow = bj.scan(block, count, backward=backward)
         params = jax.eval_shape(flow.init, jax.random.key(0), x)
         return str(jax.make_jaxpr(jax.grad(lambda p: flow.forward(p, x)[0].sum()))(params)).count(" = ")
+
     for backward in ("stored", "rebuilt"):
         assert equations(2, backward) == equations(40, backward)
 
 
 def test_what_scan_keeps_does_not_grow_with_depth():
     block, x = bj.chain(bj.actnorm(), bj.coupling(dense, dense_init)), batch((64, 8))
+
     def kept(count, backward):
         flow = bj.scan(block, count, backward=backward)
         params = flow.init(jax.random.key(0), x)
         _, pull = jax.vjp(flow.forward, params, x)
         return sum(leaf.size for leaf in jax.tree.leaves(pull)) - sum(leaf.size for leaf in jax.tree.leaves(params))
+
     assert kept(9, "rebuilt") == kept(1, "rebuilt") == x.size
     assert kept(9, "stored") > 5 * kept(1, "stored")

@@ -1,4 +1,5 @@
 """The constant-memory backward pass of a chain against plain autodiff, both directions, under every transformation."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,8 +35,8 @@ def loss_of(bijection):
     def loss(params, x, y):
         forward, log_det = bijection.forward(params, x)
         back, inverse_log_det = bijection.inverse(params, y)
-        return (jnp.sin(forward).mean() + jnp.cos(back).mean()
-                + 1e-3 * (log_det.mean() + (inverse_log_det**2).mean()))
+        return jnp.sin(forward).mean() + jnp.cos(back).mean() + 1e-3 * (log_det.mean() + (inverse_log_det**2).mean())
+
     return loss
 
 
@@ -50,15 +51,18 @@ def relative(a, b):
     return np.linalg.norm(a - b) / np.linalg.norm(b)
 
 
-@pytest.mark.parametrize("dtype,tolerance", [(jnp.float64, tolerances.REBUILT_F64),
-                                             (jnp.float32, tolerances.REBUILT_F32)])
+@pytest.mark.parametrize(
+    "dtype,tolerance", [(jnp.float64, tolerances.REBUILT_F64), (jnp.float32, tolerances.REBUILT_F32)]
+)
 def test_rebuilt_gradients_are_those_of_autodiff(dtype, tolerance):
     blocks = 16 if dtype == jnp.float64 else 6  # the code that tests compile, unoptimised, rounds ten times as coarsely
     with jax.enable_x64(dtype == jnp.float64):
         _, x, y = inputs(dtype)
         params = jax.jit(deep(blocks, "stored").init)(jax.random.key(0), x)
-        stored, rebuilt = (jax.jit(jax.value_and_grad(loss_of(deep(blocks, backward)), argnums=(0, 1, 2)))(params, x, y)
-                           for backward in ("stored", "rebuilt"))
+        stored, rebuilt = (
+            jax.jit(jax.value_and_grad(loss_of(deep(blocks, backward)), argnums=(0, 1, 2)))(params, x, y)
+            for backward in ("stored", "rebuilt")
+        )
         np.testing.assert_allclose(rebuilt[0], stored[0], rtol=tolerance)
         for ours, theirs in zip(rebuilt[1], stored[1], strict=True):  # of params, and of both directions' inputs
             assert relative(ours, theirs) < tolerance
@@ -83,8 +87,10 @@ def test_rebuilt_gradients_under_vmap_and_pmap():
     halves = [half.reshape(2, 2, *half.shape[1:]) for half in (x, y)]
     stored = jax.jit(jax.grad(loss_of(deep(1, "stored"))))
     expected = [stored(params, a, b) for a, b in zip(*halves, strict=True)]
-    mapped = [jax.jit(jax.vmap(gradient, (None, 0, 0)))(params, *halves),
-              jax.pmap(gradient, in_axes=(None, 0, 0), devices=jax.devices()[:2])(params, *halves)]
+    mapped = [
+        jax.jit(jax.vmap(gradient, (None, 0, 0)))(params, *halves),
+        jax.pmap(gradient, in_axes=(None, 0, 0), devices=jax.devices()[:2])(params, *halves),
+    ]
     for of_both in mapped:
         for i, of_one in enumerate(expected):
             assert relative(jax.tree.map(lambda leaf, i=i: leaf[i], of_both), of_one) < tolerances.REBUILT_F32
@@ -92,8 +98,10 @@ def test_rebuilt_gradients_under_vmap_and_pmap():
 
 def test_rebuilt_gradients_with_bfloat16_conditioners():
     params, x, y = inputs(jnp.float32)
-    stored, rebuilt = (jax.jit(jax.grad(loss_of(deep(1, backward, bfloat16_dense))))(params, x, y)
-                       for backward in ("stored", "rebuilt"))
+    stored, rebuilt = (
+        jax.jit(jax.grad(loss_of(deep(1, backward, bfloat16_dense))))(params, x, y)
+        for backward in ("stored", "rebuilt")
+    )
     assert relative(rebuilt, stored) < tolerances.BFLOAT16
 
 

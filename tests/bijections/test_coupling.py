@@ -1,4 +1,5 @@
 """Splits and transformers: what moves, what stays, what the values are, what is refused."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,10 +11,17 @@ from tests import tolerances
 from tests.bijections.members import CHECKERBOARD, SPLINE, batch, mlp, spline
 
 
-@pytest.mark.parametrize("split,shape,moves", [
-    (None, (2, 5), [0, 1]), (1, (2, 5), [0]), (0.6, (2, 5), [0, 1, 2]), ((3, 1), (2, 5), [1, 3]), ([2], (2, 5), [2]),
-    (np.array([False, True, False, True, True]), (2, 3, 5), [1, 3, 4]),
-])
+@pytest.mark.parametrize(
+    "split,shape,moves",
+    [
+        (None, (2, 5), [0, 1]),
+        (1, (2, 5), [0]),
+        (0.6, (2, 5), [0, 1, 2]),
+        ((3, 1), (2, 5), [1, 3]),
+        ([2], (2, 5), [2]),
+        (np.array([False, True, False, True, True]), (2, 3, 5), [1, 3, 4]),
+    ],
+)
 @pytest.mark.parametrize("swap", [False, True])
 def test_a_one_sided_coupling_leaves_the_rest_exactly(split, shape, moves, swap):
     x = batch(shape)
@@ -46,10 +54,22 @@ def test_a_two_sided_coupling_is_two_one_sided_ones():
     np.testing.assert_allclose(log_det, log_det1 + log_det2, rtol=1e-6)
 
 
-@pytest.mark.parametrize("split,match", [
-    (0, "empty"), (4, "empty"), (9, "empty"), (0.0, "empty"), (1.0, "empty"), ((4,), "below 4"), ((-1,), "below 4"),
-    ([True] * 4, "empty"), ([True, False], r"\(4,\)"), (np.ones((2, 2), bool), r"\(3, 4\)"), ((0.5, 0.5), "below 4"),
-])
+@pytest.mark.parametrize(
+    "split,match",
+    [
+        (0, "empty"),
+        (4, "empty"),
+        (9, "empty"),
+        (0.0, "empty"),
+        (1.0, "empty"),
+        ((4,), "below 4"),
+        ((-1,), "below 4"),
+        ([True] * 4, "empty"),
+        ([True, False], r"\(4,\)"),
+        (np.ones((2, 2), bool), r"\(3, 4\)"),
+        ((0.5, 0.5), "below 4"),
+    ],
+)
 def test_splits_that_do_not_fit_are_named(split, match):
     with pytest.raises(ValueError, match=match):
         parts_of(split, (2, 3, 4))
@@ -59,8 +79,11 @@ def raw_of(parts, shape, size):
     return [size * jax.random.normal(key, shape) for key in jax.random.split(jax.random.key(3), parts)]
 
 
-@pytest.mark.parametrize("transformer", [bj.affine(), bj.affine(None), bj.additive(), bj.odds(-1, 2), SPLINE],
-                         ids=["affine", "unclamped", "additive", "odds", "spline"])
+@pytest.mark.parametrize(
+    "transformer",
+    [bj.affine(), bj.affine(None), bj.additive(), bj.odds(-1, 2), SPLINE],
+    ids=["affine", "unclamped", "additive", "odds", "spline"],
+)
 def test_a_transformer_is_monotone_and_starts_as_the_identity(transformer):
     with jax.enable_x64(True):
         u = jnp.linspace(-5, 5, 2001)
@@ -118,10 +141,12 @@ def test_a_condition_changes_the_result_and_its_gradient_is_that_of_differences(
         for backward in ("stored", "rebuilt"):
             flow = bj.chain(bj.coupling(mlp), bj.permutation((2, 0, 3, 1)), bj.coupling(mlp), backward=backward)
             params = flow.init(jax.random.key(0), x, condition)
+
             def value(condition, flow=flow, params=params):
                 y, log_det = flow.forward(params, x, condition)
                 back, _ = flow.inverse(params, x, condition)
                 return jnp.sin(y).sum() + (log_det**2).sum() + jnp.cos(back).sum()
+
             gradient, step = jax.grad(value)(condition), 1e-6
             bump = jnp.zeros_like(condition).at[1, 0].set(step)
             slope = (value(condition + bump) - value(condition - bump)) / (2 * step)
@@ -132,14 +157,18 @@ def test_a_condition_changes_the_result_and_its_gradient_is_that_of_differences(
 def test_a_condition_of_labels_under_rebuilt():
     def by_label(params, u, channels, condition):
         return mlp({}, u, channels) * params[condition["label"]][:, None]
+
     def by_label_init(key, u, channels, condition):
         return jnp.array([0.3, 0.7])
+
     x, condition = batch((4, 4)), {"label": jnp.array([0, 1, 1, 0])}
     found = []
     for backward in ("stored", "rebuilt"):
         flow = bj.scan(bj.coupling(by_label, by_label_init), 2, backward=backward)
         params = flow.init(jax.random.key(0), x, condition)
+
         def value(params, flow=flow):
             return jnp.sin(flow.forward(params, x, condition)[0]).sum()
+
         found.append(jax.grad(value)(params))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4), *found)

@@ -1,4 +1,5 @@
 """Densities integrate to one, draws have them, and ten lines of training find a distribution."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,9 +11,15 @@ from fusioninn_jax import bijections as bj
 from tests.bijections.members import TABLE, dense, dense_init, prepared
 
 
-@pytest.mark.parametrize("base,theirs", [(bj.normal(), scipy.stats.norm()), (bj.logistic(), scipy.stats.logistic()),
-                                         (bj.uniform(-2.0, 3.0), scipy.stats.uniform(-2, 5))],
-                         ids=["normal", "logistic", "uniform"])
+@pytest.mark.parametrize(
+    "base,theirs",
+    [
+        (bj.normal(), scipy.stats.norm()),
+        (bj.logistic(), scipy.stats.logistic()),
+        (bj.uniform(-2.0, 3.0), scipy.stats.uniform(-2, 5)),
+    ],
+    ids=["normal", "logistic", "uniform"],
+)
 def test_bases_are_scipys(base, theirs):
     y = np.random.default_rng(0).normal(0, 2, (50, 3)).astype(np.float32)
     np.testing.assert_allclose(base.log_prob(y), theirs.logpdf(y).sum(1), rtol=1e-5)
@@ -32,7 +39,7 @@ def test_a_density_integrates_to_one_for_every_condition():
     params = flow.init(jax.random.key(0), grid[:2], jnp.zeros((2, 1)))
     for value in (-1.0, 2.0):
         log_prob = bj.flow_log_prob(flow, params, grid, jnp.full((len(grid), 1), value))
-        assert abs(float(jnp.exp(log_prob).sum()) * (side[1] - side[0])**2 - 1) < 0.01
+        assert abs(float(jnp.exp(log_prob).sum()) * (side[1] - side[0]) ** 2 - 1) < 0.01
 
 
 @pytest.mark.parametrize("name", ["coupling_vectors", "chain_conditional", "multi_scale", "scan_rebuilt"])
@@ -48,6 +55,7 @@ def test_draws_come_with_their_density(name):
 def test_a_base_of_ones_own():
     def log_prob(y):
         return jax.scipy.stats.cauchy.logpdf(y).sum(-1)
+
     base = bj.Base(log_prob, jax.random.cauchy)
     draws, density = bj.sample_and_log_prob(bj.identity(), {}, (5, 2), key=jax.random.key(0), base=base)
     np.testing.assert_allclose(density, scipy.stats.cauchy.logpdf(draws).sum(1), rtol=1e-5)
@@ -68,6 +76,7 @@ def test_training_by_maximum_likelihood_finds_a_normal():
             loss, gradient = jax.value_and_grad(lambda p: -bj.flow_log_prob(flow, p, x).mean())(params)
             updates, state = optimizer.update(gradient, state)
             return (optax.apply_updates(params, updates), state), loss
+
         return jax.lax.scan(step, (params, optimizer.init(params)), length=300)[1]
 
     entropy = 0.5 * np.log(np.linalg.det(2 * np.pi * np.e * np.cov(np.asarray(x).T)))

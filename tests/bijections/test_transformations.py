@@ -1,4 +1,5 @@
 """Every member under every transformation of JAX: what docs/bijections.md promises."""
+
 import functools
 import pickle
 
@@ -38,6 +39,7 @@ def loss_of(case):
     def loss(params, x, condition):
         y, log_det = case.bijection.forward(params, x, condition)
         return jnp.sin(y).sum().astype(log_det.dtype) + log_det.sum()
+
     return loss
 
 
@@ -55,8 +57,12 @@ def test_gradients_by_every_route(member):
     def every(*inputs):
         def scanned(*inputs):
             return jax.lax.scan(lambda total, _: (total + loss(*inputs), None), jnp.zeros(()), jnp.arange(2))[0]
-        result = {"grad": gradient(*inputs), "checkpoint": jax.grad(jax.checkpoint(loss), (0, 1))(*inputs),
-                  "scan": jax.grad(scanned, 1)(*inputs)}
+
+        result = {
+            "grad": gradient(*inputs),
+            "checkpoint": jax.grad(jax.checkpoint(loss), (0, 1))(*inputs),
+            "scan": jax.grad(scanned, 1)(*inputs),
+        }
         if not member.rebuilt:
             result["jvp"] = jax.jvp(loss, inputs, tangents)[1]
             result["hessian"] = jax.jvp(jax.grad(loss, 1), inputs, tangents)[1]
@@ -120,7 +126,7 @@ def test_shard_map_and_named_sharding(member):
 
 def test_export_with_an_open_batch_and_donation(member):
     bijection, params, x, condition = prepared(member)
-    b, = export.symbolic_shape("b")
+    (b,) = export.symbolic_shape("b")
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((b, *leaf.shape[1:]), leaf.dtype), (x, condition))
     expected = jax.jit(bijection.forward)(params, x, condition)
     exported = export.export(jax.jit(functools.partial(bijection.forward, params)))(*shapes)

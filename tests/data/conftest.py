@@ -1,4 +1,5 @@
 """What the tests of several builders read."""
+
 import pytest
 
 from tests.data import synthetic

@@ -1,4 +1,5 @@
 """Tiny synthetic patients and images, written as the real collections are; nothing here comes from a person."""
+
 from __future__ import annotations
 
 import json
@@ -38,16 +39,32 @@ def save(path: pathlib.Path, voxels: np.ndarray, affine: np.ndarray = LPS_AFFINE
     return path
 
 
-def brats(folder: pathlib.Path, name: str, *, seed: int = 0, kinds: Sequence[str] = ("t1ce", "flair", "seg"),
-          separator: str = "_", labels: Sequence[int] = (1, 2, 4)) -> dict[str, pathlib.Path]:
+def brats(
+    folder: pathlib.Path,
+    name: str,
+    *,
+    seed: int = 0,
+    kinds: Sequence[str] = ("t1ce", "flair", "seg"),
+    separator: str = "_",
+    labels: Sequence[int] = (1, 2, 4),
+) -> dict[str, pathlib.Path]:
     """One subject in BraTS naming; each modality has voxels of its own. Returns its files by kind."""
-    return {kind: save(folder / name / f"{name}{separator}{kind}.nii.gz",
-                       annotation(labels) if kind == "seg" else volume(100 * seed + i))
-            for i, kind in enumerate(kinds)}
+    return {
+        kind: save(
+            folder / name / f"{name}{separator}{kind}.nii.gz",
+            annotation(labels) if kind == "seg" else volume(100 * seed + i),
+        )
+        for i, kind in enumerate(kinds)
+    }
 
 
-def msd(folder: pathlib.Path, number: int, *, channels: Sequence[str] = ("FLAIR", "T1w", "t1gd", "T2w"),
-        labels: Mapping[str, str] | None = None) -> None:
+def msd(
+    folder: pathlib.Path,
+    number: int,
+    *,
+    channels: Sequence[str] = ("FLAIR", "T1w", "t1gd", "T2w"),
+    labels: Mapping[str, str] | None = None,
+) -> None:
     """One subject of MSD Task01 and its dataset.json; channel c has the voxels of `volume(10 * number + c)`."""
     voxels = np.stack([volume(10 * number + channel) for channel in range(4)], axis=-1)
     save(folder / "imagesTr" / f"BRATS_{number:03d}.nii.gz", voxels)

@@ -1,4 +1,5 @@
 """data.prepare brats on volumes that are normalised already: nothing of the brain is lost, the background is 0."""
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -49,9 +50,14 @@ def test_noise_round_the_head_asks_for_the_option(source, tmp_path):
     np.testing.assert_allclose(sources[..., 1], (noise - noise.min())[:, :, 2].T, atol=1e-6)
 
 
-@pytest.mark.parametrize("option, message", [
-    ("--background=dark", "give auto, minimum or a number"), ("--background=0,0,0", "one for all modalities"),
-    ("--background=-77", "no voxel is -77")])
+@pytest.mark.parametrize(
+    "option, message",
+    [
+        ("--background=dark", "give auto, minimum or a number"),
+        ("--background=0,0,0", "one for all modalities"),
+        ("--background=-77", "no voxel is -77"),
+    ],
+)
 def test_bad_options(source, tmp_path, option, message):
     with pytest.raises(UserError, match=message):
         prepare.main(["brats", f"--source={source}", f"--data_dir={tmp_path}/out", option])

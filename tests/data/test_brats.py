@@ -1,4 +1,5 @@
 """data.prepare brats on synthetic patients: voxels, labels, choice of slices, splits, determinism."""
+
 import hashlib
 import os
 import pathlib
@@ -51,8 +52,9 @@ def test_examples_hold_the_voxels_and_labels_without_loss(three, tmp_path):
         seed = int(name[1]) - 1
         assert example["sources"].dtype == np.float32 and example["sources"].shape == (20, 24, 2)
         for channel in (0, 1):  # t1ce was written with 100 * seed, flair with 100 * seed + 1
-            np.testing.assert_array_equal(example["sources"][..., channel],
-                                          _slice(synthetic.volume(100 * seed + channel), index))
+            np.testing.assert_array_equal(
+                example["sources"][..., channel], _slice(synthetic.volume(100 * seed + channel), index)
+            )
         np.testing.assert_array_equal(example["mask"][..., 0], _slice(synthetic.annotation(), index))
         np.testing.assert_array_equal(example["spacing"], [1, 1])
         assert example["chroma"].shape == (0, 0, 2)
@@ -109,6 +111,7 @@ def test_choice_of_slices(three, tmp_path):
     def kept(*options):
         _, examples = _run(three, tmp_path / "out", "--overwrite", *options)
         return {index for name, index in _all(examples) if name == "p1"}
+
     assert kept() == {2, 3}
     assert kept("--required_labels=2") == {1, 2, 3}
     assert kept("--required_labels=") == {0, 1, 2, 3, 4}, "slice 5 is empty"
@@ -141,8 +144,9 @@ def ten(tmp_path):
 def test_patients_are_never_on_two_sides(ten, tmp_path):
     by_seed = []
     for seed in range(3):
-        builder, examples = _run(ten, tmp_path / "out", "--val_fraction=0.3", "--test_fraction=0.2", f"--seed={seed}",
-                                 name=f"s{seed}")
+        builder, examples = _run(
+            ten, tmp_path / "out", "--val_fraction=0.3", "--test_fraction=0.2", f"--seed={seed}", name=f"s{seed}"
+        )
         subjects = _subjects(examples)
         assert {split: len(names) for split, names in subjects.items()} == {"train": 5, "validation": 3, "test": 2}
         assert sum(map(len, subjects.values())) == len(set().union(*subjects.values())) == 10
@@ -176,6 +180,7 @@ def test_examples_depend_on_the_seed_alone_not_on_the_listing(ten, tmp_path, mon
     def digests(name):
         files = sorted((tmp_path / "out" / "brats" / name / "1.0.0").glob("*.tfrecord*"))
         return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+
     _run(ten, tmp_path / "out", name="a")
     walk = os.walk
     monkeypatch.setattr(os, "walk", lambda top, **kw: reversed([(f, d[::-1], n[::-1]) for f, d, n in walk(top, **kw)]))
@@ -195,8 +200,10 @@ def test_hidden_doubles_links_and_strange_files_are_passed_over(three, tmp_path,
     (three / "HGG" / "up").symlink_to(three)
     builder, _ = _run(three, tmp_path / "out")
     assert builder.info.metadata["counts"]["subjects_found"] == 3
-    assert ("image files passed over: 1\n  stroke/sub-1_dwi.nii.gz: its name is of no known naming\n"
-            in capsys.readouterr().out)
+    assert (
+        "image files passed over: 1\n  stroke/sub-1_dwi.nii.gz: its name is of no known naming\n"
+        in capsys.readouterr().out
+    )
 
 
 def test_the_authors_hdf5(tmp_path):

@@ -1,4 +1,5 @@
 """data.prepare image_pairs on noise: pairing, colour, splits and bad folders."""
+
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -76,8 +77,12 @@ def test_the_split_depends_on_the_seed(folders, tmp_path):
     drawn = []
     for seed in range(4):
         name = f"--name=s{seed}"
-        assert prepare.main(_arguments(folders, tmp_path, name, f"--seed={seed}", "--val_fraction=.25",
-                                       "--test_fraction=.25")) == 0
+        assert (
+            prepare.main(
+                _arguments(folders, tmp_path, name, f"--seed={seed}", "--val_fraction=.25", "--test_fraction=.25")
+            )
+            == 0
+        )
         _, examples = _load(tmp_path, f"s{seed}")
         assert {split: len(part) for split, part in examples.items()} == {"train": 4, "validation": 2, "test": 2}
         drawn.append(tuple(sorted(example["subject"] for example in examples["validation"])))
@@ -181,14 +186,27 @@ def test_copies_stay_on_one_side_and_are_told(folders, tmp_path, capsys):
 
 def test_evaluate_gives_the_colour_back(tmp_path):
     from fusioninn_jax import evaluate
+
     for i in range(4):
         grey = np.linspace(60, 190, 16 * 20).reshape(16, 20).astype(np.uint8)
         colour = np.stack([grey, grey // 2 + 40, 200 - grey], -1)
         _save(tmp_path / "mri", f"{i}.png", np.roll(grey, i, 0))
         _save(tmp_path / "pet", f"{i}.png", np.roll(colour, i, 1) if i else np.repeat(grey[..., None], 3, -1))
     assert prepare.main(_arguments((tmp_path / "mri", tmp_path / "pet"), tmp_path, "--name=x")) == 0
-    assert evaluate.main(["--model=mean", "--dataset=image_pairs/x", f"--data-dir={tmp_path}/out", "--split=train",
-                          f"--out={tmp_path}/o", f"--save-fused={tmp_path}/f", "--metrics=ssim"]) == 0
+    assert (
+        evaluate.main(
+            [
+                "--model=mean",
+                "--dataset=image_pairs/x",
+                f"--data-dir={tmp_path}/out",
+                "--split=train",
+                f"--out={tmp_path}/o",
+                f"--save-fused={tmp_path}/f",
+                "--metrics=ssim",
+            ]
+        )
+        == 0
+    )
     saved = {path.stem: Image.open(path) for path in (tmp_path / "f" / "mean").iterdir()}
     assert saved
     for name, image in saved.items():

@@ -1,4 +1,5 @@
 """data.brats.naming and layouts: whose a file is, told from its name; what is not used is listed with a reason."""
+
 import pathlib
 
 import nibabel as nib
@@ -52,8 +53,9 @@ def test_a_contrast_named_none_is_no_contrast(tmp_path):
 
 
 def test_labels_are_those_of_the_generation_that_the_images_are_named_for(tmp_path):
-    _put(tmp_path, "A-t1c.nii", "A-t2f.nii", "A-seg.nii", "B_t1n.nii", "B_t2f.nii", "B_seg.nii", "C_t1c.nii",
-         "C_t2w.nii")
+    _put(
+        tmp_path, "A-t1c.nii", "A-t2f.nii", "A-seg.nii", "B_t1n.nii", "B_t2f.nii", "B_seg.nii", "C_t1c.nii", "C_t2w.nii"
+    )
     generations = {s.name: s.generation for s in layouts.find_subjects(tmp_path).subjects}
     assert generations == {"A": "brats2023", "B": "brats2023", "C": "brats2018"}
     _put(tmp_path, "A_flair.nii")

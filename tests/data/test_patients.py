@@ -1,4 +1,5 @@
 """data.brats.patients: a patient's visits and copies stay on one side of every split."""
+
 import numpy as np
 import openpyxl
 import pytest
@@ -9,15 +10,33 @@ from tests.data import synthetic
 from tests.data.test_brats import _run, _subjects
 
 
-@pytest.mark.parametrize("name, patient", [
-    ("BraTS-GLI-00005-100", "BraTS-GLI-00005"), ("BraTS-MET-00002-000", "BraTS-MET-00002"),
-    ("BraTS-GoAT-00012", "BraTS-GoAT-00012"), ("BraTS20_Training_001", "BraTS20_Training_001"),
-    ("BraTS2021_00495", "BraTS2021_00495"), ("Brats18_TCIA02_377_1", "BraTS_TCIA02_377"),
-    ("BraTS19_TCIA02_377_1", "BraTS_TCIA02_377"), ("UPENN-GBM-00001_21", "UPENN-GBM-00001"),
-    ("UCSF-PDGM-0409_FU001d", "UCSF-PDGM-0409"), ("UCSF-PDGM-0004", "UCSF-PDGM-0004"), ("sub-01_ses-02", "sub-01"),
-    ("sub-01_ses-02_run-1", "sub-01"), ("Patient-001_week-000-1", "Patient-001"), ("BRATS_001", "BRATS_001"),
-    ("PatientID_0003_Timepoint_1", "PatientID_0003"), ("P7_20190501", "P7"), ("P7_pre", "P7"), ("P7-baseline", "P7"),
-    ("alice_visit2", "alice"), ("glioma_study_1", "glioma_study_1"), ("case_t2", "case_t2"), ("p1", "p1")])
+@pytest.mark.parametrize(
+    "name, patient",
+    [
+        ("BraTS-GLI-00005-100", "BraTS-GLI-00005"),
+        ("BraTS-MET-00002-000", "BraTS-MET-00002"),
+        ("BraTS-GoAT-00012", "BraTS-GoAT-00012"),
+        ("BraTS20_Training_001", "BraTS20_Training_001"),
+        ("BraTS2021_00495", "BraTS2021_00495"),
+        ("Brats18_TCIA02_377_1", "BraTS_TCIA02_377"),
+        ("BraTS19_TCIA02_377_1", "BraTS_TCIA02_377"),
+        ("UPENN-GBM-00001_21", "UPENN-GBM-00001"),
+        ("UCSF-PDGM-0409_FU001d", "UCSF-PDGM-0409"),
+        ("UCSF-PDGM-0004", "UCSF-PDGM-0004"),
+        ("sub-01_ses-02", "sub-01"),
+        ("sub-01_ses-02_run-1", "sub-01"),
+        ("Patient-001_week-000-1", "Patient-001"),
+        ("BRATS_001", "BRATS_001"),
+        ("PatientID_0003_Timepoint_1", "PatientID_0003"),
+        ("P7_20190501", "P7"),
+        ("P7_pre", "P7"),
+        ("P7-baseline", "P7"),
+        ("alice_visit2", "alice"),
+        ("glioma_study_1", "glioma_study_1"),
+        ("case_t2", "case_t2"),
+        ("p1", "p1"),
+    ],
+)
 def test_who_a_name_speaks_of(name, patient):
     assert patients.from_name(name) == patient
 
@@ -25,8 +44,11 @@ def test_who_a_name_speaks_of(name, patient):
 def test_a_pattern_instead():
     found = patients.identify(["site1x7a", "site1x7b", "site2x7a"], pattern=r"(site\d+x\d+)")
     assert found.of == {"site1x7a": "site1x7", "site1x7b": "site1x7", "site2x7a": "site2x7"}
-    for pattern, message in (("(", "not a regular expression"), ("site", "has no group"),
-                             ("(site1)", "match the subject")):
+    for pattern, message in (
+        ("(", "not a regular expression"),
+        ("site", "has no group"),
+        ("(site1)", "match the subject"),
+    ):
         with pytest.raises(UserError, match=message):
             patients.identify(["site1x7a", "site2x7a"], pattern=pattern)
 
@@ -81,8 +103,14 @@ def _excel(path, rows):
 def test_the_name_mapping_of_a_data_set(tmp_path, write):
     for seed, name in enumerate(("Brats17_A_1", "BraTS20_Training_007", "BraTS20_Training_008", "X", "Y")):
         synthetic.brats(tmp_path / "in", name, seed=seed)
-    write(tmp_path / "in" / "name_mapping", [("Grade", "2017", "2020"), ("HGG", "Brats17_A_1", "BraTS20_Training_007"),
-                                              ("HGG", "NA", "BraTS20_Training_008")])
+    write(
+        tmp_path / "in" / "name_mapping",
+        [
+            ("Grade", "2017", "2020"),
+            ("HGG", "Brats17_A_1", "BraTS20_Training_007"),
+            ("HGG", "NA", "BraTS20_Training_008"),
+        ],
+    )
     builder, examples = _run(tmp_path / "in", tmp_path / "out", "--test_subjects=Brats17_A_1")
     assert _subjects(examples)["test"] == {"Brats17_A_1", "BraTS20_Training_007"}
     assert "name mapping" in builder.info.metadata["copies"][0]

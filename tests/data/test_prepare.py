@@ -1,4 +1,5 @@
 """data.prepare: what a user can get wrong, each one line and nothing left behind; preparing twice."""
+
 import json
 import pathlib
 import socket
@@ -76,10 +77,16 @@ def _half_label(folder):
     synthetic.save(folder / "p2_seg.nii.gz", synthetic.annotation().astype(np.float32) / 2)
 
 
-BAD = [(_truncate, "p2_t1ce.nii.gz: truncated or corrupt"), (_shape, "p2_flair.nii.gz: shape .* differs from"),
-       (_affine, "p2_flair.nii.gz: its affine puts"), (_annotation_affine, "p2_seg.nii.gz: its affine puts"),
-       (_nan, "p2_flair.nii.gz: 1 NaN or infinite voxels"), (_four, "p2_flair.nii.gz: 4-D file"),
-       (_label, "p2_seg.nii.gz: holds label 3"), (_half_label, "p2_seg.nii.gz: holds label 0.5")]
+BAD = [
+    (_truncate, "p2_t1ce.nii.gz: truncated or corrupt"),
+    (_shape, "p2_flair.nii.gz: shape .* differs from"),
+    (_affine, "p2_flair.nii.gz: its affine puts"),
+    (_annotation_affine, "p2_seg.nii.gz: its affine puts"),
+    (_nan, "p2_flair.nii.gz: 1 NaN or infinite voxels"),
+    (_four, "p2_flair.nii.gz: 4-D file"),
+    (_label, "p2_seg.nii.gz: holds label 3"),
+    (_half_label, "p2_seg.nii.gz: holds label 0.5"),
+]
 
 
 @pytest.mark.parametrize("spoil, message", BAD, ids=[spoil.__name__[1:] for spoil, _ in BAD])
@@ -114,19 +121,30 @@ def test_the_same_file_packed_and_unpacked(source, tmp_path):
     fails(source, tmp_path, "p1 has this file twice, also as p1_flair.nii")
 
 
-@pytest.mark.parametrize("option, message", [
-    ("--modalities=t1gd,flare", "unknown 'flare'; did you mean 'flair'"),
-    ("--modalities=t1gd", "give two or more"), ("--modalities=t1ce,t1gd", "give two or more different"),
-    ("--required_labels=1,9", "required_labels: unknown 9; known are 1 "), ("--required_labels=a", "--required_labels"),
-    ("--required_labels=3", "none of 18 slices passes required_labels=3"),
-    ("--min_brain_fraction=2", "min_brain_fraction=2: not in"), ("--split_by=patients", "choose patient or slice"),
-    ("--seed=-1", "seed=-1: negative"), ("--val_fraction=1.5", "val_fraction=1.5: not in"),
-    ("--val_fraction=0.9", "leaves 'train' empty"),
-    ("--test_subjects=p11", "test_subjects: no subject named 'p11'; did you mean 'p1'"),
-    ("--validation_subjects=zebra", "validation_subjects: no subject named 'zebra'; there are 3: p1, p2, p3"),
-    ("--test_subjects=p1,p1", "a subject is named twice"),
-    ("--test_subjects=p1,p2,p3", "leaves 'train' empty"), ("--name=a/b", "--name=a/b: not a name for a folder"),
-    ("--name=..", "not a name"), ("--name=default", None), ("--no_such_option", "unrecognized arguments")])
+@pytest.mark.parametrize(
+    "option, message",
+    [
+        ("--modalities=t1gd,flare", "unknown 'flare'; did you mean 'flair'"),
+        ("--modalities=t1gd", "give two or more"),
+        ("--modalities=t1ce,t1gd", "give two or more different"),
+        ("--required_labels=1,9", "required_labels: unknown 9; known are 1 "),
+        ("--required_labels=a", "--required_labels"),
+        ("--required_labels=3", "none of 18 slices passes required_labels=3"),
+        ("--min_brain_fraction=2", "min_brain_fraction=2: not in"),
+        ("--split_by=patients", "choose patient or slice"),
+        ("--seed=-1", "seed=-1: negative"),
+        ("--val_fraction=1.5", "val_fraction=1.5: not in"),
+        ("--val_fraction=0.9", "leaves 'train' empty"),
+        ("--test_subjects=p11", "test_subjects: no subject named 'p11'; did you mean 'p1'"),
+        ("--validation_subjects=zebra", "validation_subjects: no subject named 'zebra'; there are 3: p1, p2, p3"),
+        ("--test_subjects=p1,p1", "a subject is named twice"),
+        ("--test_subjects=p1,p2,p3", "leaves 'train' empty"),
+        ("--name=a/b", "--name=a/b: not a name for a folder"),
+        ("--name=..", "not a name"),
+        ("--name=default", None),
+        ("--no_such_option", "unrecognized arguments"),
+    ],
+)
 def test_options(source, tmp_path, option, message):
     if message is None:  # the name of TFDS's own default config, with its settings
         assert prepare.main(["brats", f"--source={source}", f"--data_dir={tmp_path}/out", option]) == 0
@@ -152,11 +170,18 @@ def test_one_subject_leaves_nothing_to_train_on(tmp_path):
     fails(tmp_path / "in", tmp_path, "of 1, 1 would go to validation .*'train' empty")
 
 
-@pytest.mark.parametrize("channels, labels, message", [
-    (("T1w", "FLAIR", "t1gd", "T2w"), None, "channels are T1w, FLAIR, t1gd, T2w where FLAIR, T1w, t1gd, T2w"),
-    (("FLAIR", "T1w", "T2w"), None, "channels are FLAIR, T1w, T2w where"),
-    (("FLAIR", "T1w", "t1gd", "T2w"), {"0": "background", "1": "non-enhancing tumor", "2": "edema",
-                                      "3": "enhancing tumour"}, "labels are .*'2': 'edema'.* where .*expected")])
+@pytest.mark.parametrize(
+    "channels, labels, message",
+    [
+        (("T1w", "FLAIR", "t1gd", "T2w"), None, "channels are T1w, FLAIR, t1gd, T2w where FLAIR, T1w, t1gd, T2w"),
+        (("FLAIR", "T1w", "T2w"), None, "channels are FLAIR, T1w, T2w where"),
+        (
+            ("FLAIR", "T1w", "t1gd", "T2w"),
+            {"0": "background", "1": "non-enhancing tumor", "2": "edema", "3": "enhancing tumour"},
+            "labels are .*'2': 'edema'.* where .*expected",
+        ),
+    ],
+)
 def test_msd_json_that_names_other_channels_or_labels(tmp_path, channels, labels, message):
     synthetic.msd(tmp_path / "in", 1, channels=channels, labels=labels)
     fails(tmp_path / "in", tmp_path, "dataset.json: " + message, "--skip_bad")
@@ -201,6 +226,7 @@ def test_pediatric_annotations_are_refused(tmp_path):
 def test_preparing_twice(source, tmp_path, capsys):
     def run(*options):
         return prepare.main(["brats", f"--source={source}", f"--data_dir={tmp_path}/out", *options])
+
     final = tmp_path / "out" / "brats" / "t1gd_flair" / "1.0.0"
     assert run() == 0
     assert "already prepared" not in capsys.readouterr().out
@@ -244,16 +270,23 @@ def test_a_data_dir_that_cannot_be_written(source, tmp_path):
 
 
 def _command(*arguments):
-    return subprocess.run([sys.executable, "-m", "data.prepare", *arguments], cwd=ROOT, capture_output=True, text=True,
-                          timeout=120)
+    return subprocess.run(
+        [sys.executable, "-m", "data.prepare", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
 
 
 def test_the_builders_load_as_tfds_build_loads_them(tmp_path):
     """From elsewhere, by the folder's own name: `tfds build` does not know the repository."""
-    code = "; ".join(["import sys", f"sys.path.insert(0, {str(ROOT / 'data')!r})", "import tensorflow_datasets as tfds",
-                      "load = tfds.core.community.builder_cls_from_module",
-                      "names = ['brats', 'image_pairs']",
-                      "print([load(f'{name}.{name}_dataset_builder').name for name in names])"])
+    code = "; ".join(
+        [
+            "import sys",
+            f"sys.path.insert(0, {str(ROOT / 'data')!r})",
+            "import tensorflow_datasets as tfds",
+            "load = tfds.core.community.builder_cls_from_module",
+            "names = ['brats', 'image_pairs']",
+            "print([load(f'{name}.{name}_dataset_builder').name for name in names])",
+        ]
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == "['brats', 'image_pairs']", done.stderr
 
@@ -272,9 +305,11 @@ def test_the_command_prints_a_summary_and_what_to_do_next(source, tmp_path):
     lines = done.stdout.splitlines()
     assert lines[0] == "slices: 4 train (2 subjects), 2 validation (1 subjects)"
     assert lines[-2].startswith(f"prepared: {tmp_path}/out/brats/t1gd_flair/1.0.0 (")
-    assert lines[-1] == ("next: python -m fusioninn_jax.train --config=configs/brats.py "
-                         f"--config.data.dataset=brats/t1gd_flair --config.data.data_dir={tmp_path}/out "
-                         "--workdir=runs/t1gd_flair")
+    assert lines[-1] == (
+        "next: python -m fusioninn_jax.train --config=configs/brats.py "
+        f"--config.data.dataset=brats/t1gd_flair --config.data.data_dir={tmp_path}/out "
+        "--workdir=runs/t1gd_flair"
+    )
 
 
 def test_the_phantom_is_prepared_by_the_same_command(tmp_path, capsys):

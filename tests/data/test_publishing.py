@@ -1,4 +1,5 @@
 """Where a prepared dataset appears: in a bucket as on a disk, whole or not at all, of two runs one."""
+
 import os
 
 import pytest
@@ -17,8 +18,9 @@ def builders_fixture(bucket, monkeypatch):
     """TFDS reads the stand-in bucket's folder."""
     real = tfds.builder_from_directory
     for module in (tfds, input_pipeline.tfds):
-        monkeypatch.setattr(module, "builder_from_directory",
-                            lambda folder: real(os.fspath(folder).replace("gs://bucket", str(bucket))))
+        monkeypatch.setattr(
+            module, "builder_from_directory", lambda folder: real(os.fspath(folder).replace("gs://bucket", str(bucket)))
+        )
     return bucket
 
 
@@ -99,8 +101,10 @@ def test_a_second_run_does_not_replace_the_first_one_s(source, tmp_path, monkeyp
 def test_what_killed_runs_left_is_removed_and_others_are_not(source, tmp_path):
     out = tmp_path / "out"
     host = publishing.socket.gethostname()
-    dead, alive, far = (out / f".preparing-brats-x-{name}" for name in
-                        (f"{host}-999999999-ab", f"{host}-{os.getpid()}-cd", "elsewhere-999999999-ef"))
+    dead, alive, far = (
+        out / f".preparing-brats-x-{name}"
+        for name in (f"{host}-999999999-ab", f"{host}-{os.getpid()}-cd", "elsewhere-999999999-ef")
+    )
     for folder in (dead, alive, far):
         folder.mkdir(parents=True)
         (folder / "half").write_text("x")

@@ -1,4 +1,5 @@
 """data.splits: the seeded draw."""
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st

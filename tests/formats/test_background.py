@@ -1,4 +1,5 @@
 """formats.background: the value of the border tells the background; what is darker stays, and comes back."""
+
 import numpy as np
 import pytest
 
@@ -9,7 +10,7 @@ from fusioninn_jax.runtime.errors import UserError
 def head(seed=0, shape=(6, 40, 36)):
     """(raw volume (Z, H, W) with a smooth ellipse of tissue in a background of 0, mask of the tissue)."""
     z, y, x = np.meshgrid(*[np.linspace(-1, 1, size) for size in shape], indexing="ij")
-    inside = (y / 0.8)**2 + (x / 0.7)**2 < 1
+    inside = (y / 0.8) ** 2 + (x / 0.7) ** 2 < 1
     tissue = 400 + 300 * np.sin(3 * x + z) * np.cos(4 * y) + np.random.default_rng(seed).normal(0, 20, shape)
     return np.where(inside, np.maximum(tissue, 1), 0).astype(np.float32), inside
 
@@ -35,8 +36,10 @@ def test_a_background_amid_the_brain_is_found_moved_and_restored(value):
 
 
 KINDS = {
-    "raw": (lambda raw, inside: raw, 0.0), "an offset": (lambda raw, inside: raw + 5, 5.0),
-    "CT": (lambda raw, inside: raw - 1024, -1024.0), "between -1 and 1": (lambda raw, inside: raw / 400 - 1, -1.0),
+    "raw": (lambda raw, inside: raw, 0.0),
+    "an offset": (lambda raw, inside: raw + 5, 5.0),
+    "CT": (lambda raw, inside: raw - 1024, -1024.0),
+    "between -1 and 1": (lambda raw, inside: raw / 400 - 1, -1.0),
     "z-scored with its background": (lambda raw, inside: (raw - raw.mean()) / raw.std(), None),
 }
 
@@ -64,9 +67,15 @@ def test_undershoot_of_resampling_moves_nothing():
     assert not background.find(ringing).is_moved
 
 
-@pytest.mark.parametrize("volume", [np.random.default_rng(0).normal(size=(4, 20, 20)), np.zeros((2, 8, 8)),
-                                    np.random.default_rng(0).integers(1, 900, (4, 16, 16))],
-                         ids=["noise", "constant", "whole numbers"])
+@pytest.mark.parametrize(
+    "volume",
+    [
+        np.random.default_rng(0).normal(size=(4, 20, 20)),
+        np.zeros((2, 8, 8)),
+        np.random.default_rng(0).integers(1, 900, (4, 16, 16)),
+    ],
+    ids=["noise", "constant", "whole numbers"],
+)
 def test_without_a_background_none_is_found(volume):
     assert background.find(volume.astype(np.float32)) is None
 

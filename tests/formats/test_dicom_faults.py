@@ -1,4 +1,5 @@
 """DICOM series as archives and scanners really hand them over: nothing vanishes and nothing is invented in silence."""
+
 import pathlib
 import zlib
 
@@ -36,6 +37,7 @@ def of_slice(folder, z):
 def move(places):
     def change(image, z):
         image.ImagePositionPatient = [f"{x:.10g}" for x in places[z]]
+
     return change
 
 
@@ -57,7 +59,7 @@ def test_files_without_preamble_are_read(tmp_path, where, capsys):
     for path in folder.iterdir():
         content = path.read_bytes()
         meta_end = 144 + int.from_bytes(content[140:144], "little")
-        path.write_bytes(content[{"preamble": 128, "preamble and DICM": 132, "meta too": meta_end}[where]:])
+        path.write_bytes(content[{"preamble": 128, "preamble and DICM": 132, "meta too": meta_end}[where] :])
     np.testing.assert_array_equal(files.read(folder).stored, VOXELS)
     assert capsys.readouterr().err == ""
 
@@ -162,6 +164,7 @@ def test_pixel_spacing_by_its_other_names(tmp_path, capsys):
         def change(image, z):
             setattr(image, keyword, image.PixelSpacing)
             del image.PixelSpacing
+
         return change
 
     whole = files.read(series(tmp_path / "whole"))
@@ -171,8 +174,10 @@ def test_pixel_spacing_by_its_other_names(tmp_path, capsys):
         assert said in capsys.readouterr().err
     files.read(series(tmp_path / "none", lambda image, z: delattr(image, "PixelSpacing")))
     assert "its pixel spacing is unknown; 1 mm is taken" in capsys.readouterr().err
-    refused(series(tmp_path / "some", lambda image, z: z == 3 and delattr(image, "PixelSpacing")),
-            "lacks the pixel spacing that others have")
+    refused(
+        series(tmp_path / "some", lambda image, z: z == 3 and delattr(image, "PixelSpacing")),
+        "lacks the pixel spacing that others have",
+    )
     refused(series(tmp_path / "zero", lambda image, z: setattr(image, "PixelSpacing", [0, 1])), "pixel spacing of 0 mm")
 
 
@@ -183,10 +188,16 @@ def test_rounded_positions_lie_on_the_even_grid_that_fits_them(tmp_path, step, d
     assert got.affine[2, 2] == pytest.approx(step, rel=0.05)
 
 
-@pytest.mark.parametrize("place, message", [
-    (lambda z: 30 + 2.5 * z + 0.6 * (z == 3), "mm apart"), (lambda z: 30 + z**1.2, "mm apart"),
-    (lambda z: 30 + 2.5 * z * (z != 3), "at one place"), (lambda z: 30 + 2.5 * (z + (z > 2)), "1 slices are missing"),
-    (lambda z: 30 + 2.5 * (z + 3 * (z > 4)), "3 slices are missing, the first after slice 5")])
+@pytest.mark.parametrize(
+    "place, message",
+    [
+        (lambda z: 30 + 2.5 * z + 0.6 * (z == 3), "mm apart"),
+        (lambda z: 30 + z**1.2, "mm apart"),
+        (lambda z: 30 + 2.5 * z * (z != 3), "at one place"),
+        (lambda z: 30 + 2.5 * (z + (z > 2)), "1 slices are missing"),
+        (lambda z: 30 + 2.5 * (z + 3 * (z > 4)), "3 slices are missing, the first after slice 5"),
+    ],
+)
 def test_uneven_positions_are_refused(tmp_path, place, message):
     refused(series(tmp_path / "s", along(place)), message)
 
@@ -222,28 +233,57 @@ def test_gantry_tilt_is_in_the_sform_and_in_no_qform(tmp_path, degrees):
     assert nib.load(tmp_path / "q.nii").header["qform_code"] == 1
 
 
-@pytest.mark.parametrize("keyword, value, what", [
-    ("SeriesInstanceUID", "1.9", "series"), ("StudyInstanceUID", "1.9", "studies"), ("PatientID", "X", "patients"),
-    ("FrameOfReferenceUID", "1.9", "frames of reference"), ("Modality", "CT", "modalities"), ("EchoTime", 9, "echoes")])
+@pytest.mark.parametrize(
+    "keyword, value, what",
+    [
+        ("SeriesInstanceUID", "1.9", "series"),
+        ("StudyInstanceUID", "1.9", "studies"),
+        ("PatientID", "X", "patients"),
+        ("FrameOfReferenceUID", "1.9", "frames of reference"),
+        ("Modality", "CT", "modalities"),
+        ("EchoTime", 9, "echoes"),
+    ],
+)
 def test_mixed_series_are_refused(tmp_path, keyword, value, what):
     refused(series(tmp_path / "s", lambda image, z: z == 3 and setattr(image, keyword, value)), f"holds 2 {what}")
 
 
 @pytest.mark.parametrize("direction", [[1, 0, 0, 1, 0, 0], [2, 0, 0, 0, 1, 0], [0, 0, 0, 0, 0, 0]])
 def test_a_direction_that_is_none(tmp_path, direction):
-    refused(series(tmp_path / "s", lambda image, z: setattr(image, "ImageOrientationPatient", direction)),
-            "not two perpendicular unit vectors")
+    refused(
+        series(tmp_path / "s", lambda image, z: setattr(image, "ImageOrientationPatient", direction)),
+        "not two perpendicular unit vectors",
+    )
 
 
 def raw(image, tag, vr, value):
     image._dict[Tag(tag)] = RawDataElement(Tag(tag), vr, len(value), value, 0, False, True)
 
 
-@pytest.mark.parametrize("tag, vr", [
-    (0x00280004, "CS"), (0x00200013, "IS"), (0x00201002, "IS"), (0x00281053, "DS"), (0x00281052, "DS"),
-    (0x00280008, "IS"), (0x00200032, "DS"), (0x00200037, "DS"), (0x00280030, "DS"), (0x00180050, "DS"),
-    (0x00280002, "CS"), (0x00280010, "CS"), (0x00280100, "LO"), (0x00080060, "CS"), (0x0020000D, "UI"),
-    (0x00080018, "UI"), (0x00080016, "UI"), (0x00200052, "UI"), (0x00280103, "SH")])
+@pytest.mark.parametrize(
+    "tag, vr",
+    [
+        (0x00280004, "CS"),
+        (0x00200013, "IS"),
+        (0x00201002, "IS"),
+        (0x00281053, "DS"),
+        (0x00281052, "DS"),
+        (0x00280008, "IS"),
+        (0x00200032, "DS"),
+        (0x00200037, "DS"),
+        (0x00280030, "DS"),
+        (0x00180050, "DS"),
+        (0x00280002, "CS"),
+        (0x00280010, "CS"),
+        (0x00280100, "LO"),
+        (0x00080060, "CS"),
+        (0x0020000D, "UI"),
+        (0x00080018, "UI"),
+        (0x00080016, "UI"),
+        (0x00200052, "UI"),
+        (0x00280103, "SH"),
+    ],
+)
 def test_header_text_gets_into_no_message_and_no_output(tmp_path, tag, vr, capsys, recwarn, caplog):
     folder = series(tmp_path / "s", lambda image, z: raw(image, tag, vr, SECRET.encode()))
     out = tmp_path / "out"

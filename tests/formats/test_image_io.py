@@ -1,4 +1,5 @@
 """fusioninn_jax.formats.image_io: geometry, intensities and every kind of bad file."""
+
 import gzip
 
 import h5py
@@ -78,7 +79,7 @@ def _broken(kind, path):
     whole = path.read_bytes()
     raw = bytearray(gzip.decompress(whole))
     if kind == "truncated gzip":
-        path.write_bytes(whole[:len(whole) // 2])
+        path.write_bytes(whole[: len(whole) // 2])
     elif kind == "wrong checksum":
         path.write_bytes(whole[:-8] + bytes(4) + whole[-4:])
     elif kind == "truncated voxels":
@@ -94,10 +95,18 @@ def _broken(kind, path):
         path.unlink()
 
 
-@pytest.mark.parametrize("kind, message", [
-    ("truncated gzip", "truncated or corrupt"), ("wrong checksum", "truncated or corrupt"),
-    ("truncated voxels", "truncated"), ("not NIfTI", "not a readable NIfTI"), ("empty", "not a readable NIfTI"),
-    ("bad header", "not a readable NIfTI"), ("missing", "no such file")])
+@pytest.mark.parametrize(
+    "kind, message",
+    [
+        ("truncated gzip", "truncated or corrupt"),
+        ("wrong checksum", "truncated or corrupt"),
+        ("truncated voxels", "truncated"),
+        ("not NIfTI", "not a readable NIfTI"),
+        ("empty", "not a readable NIfTI"),
+        ("bad header", "not a readable NIfTI"),
+        ("missing", "no such file"),
+    ],
+)
 def test_a_broken_volume_is_one_line(tmp_path, kind, message):
     path = _oriented(tmp_path, "LPS")
     _broken(kind, path)
@@ -106,13 +115,17 @@ def test_a_broken_volume_is_one_line(tmp_path, kind, message):
     assert str(caught.value).startswith(str(path)) and "\n" not in str(caught.value) and ";" in str(caught.value)
 
 
-@pytest.mark.parametrize("voxels, affine, message", [
-    (np.full((3, 3, 3), np.nan, np.float32), np.eye(4), "27 NaN or infinite"),
-    (np.full((3, 3, 3), np.inf, np.float32), np.eye(4), "27 NaN or infinite"),
-    (np.zeros((3, 3, 3, 2), np.int16), np.eye(4), "4-D file"),
-    (np.zeros((3, 3), np.int16), np.eye(4), None),
-    (np.zeros((3, 3, 3), np.complex64), np.eye(4), "voxels of type complex64"),
-    (np.zeros((3, 3, 3), np.int16), np.diag([1, 1, 0, 1]), "affine cannot be inverted")])
+@pytest.mark.parametrize(
+    "voxels, affine, message",
+    [
+        (np.full((3, 3, 3), np.nan, np.float32), np.eye(4), "27 NaN or infinite"),
+        (np.full((3, 3, 3), np.inf, np.float32), np.eye(4), "27 NaN or infinite"),
+        (np.zeros((3, 3, 3, 2), np.int16), np.eye(4), "4-D file"),
+        (np.zeros((3, 3), np.int16), np.eye(4), None),
+        (np.zeros((3, 3, 3), np.complex64), np.eye(4), "voxels of type complex64"),
+        (np.zeros((3, 3, 3), np.int16), np.diag([1, 1, 0, 1]), "affine cannot be inverted"),
+    ],
+)
 def test_unusable_voxels_and_headers(tmp_path, voxels, affine, message):
     image = nib.Nifti1Image(voxels, None)
     image.header.set_sform(affine, code=1)
@@ -175,8 +188,14 @@ def test_bad_images_are_one_line(tmp_path):
     (tmp_path / "text.tif").write_text("hello")
     tifffile.imwrite(tmp_path / "pages.tif", np.zeros((3, 8, 8), np.uint8), photometric="minisblack")
     tifffile.imwrite(tmp_path / "nan.tif", np.full((8, 8), np.nan, np.float32))
-    for name, message in {"cut.png": "cannot be read", "jpeg.png": "it is JPEG", "text.tif": "cannot be read",
-                          "pages.tif": "3 pages", "nan.tif": "NaN", "none.png": "no such file"}.items():
+    for name, message in {
+        "cut.png": "cannot be read",
+        "jpeg.png": "it is JPEG",
+        "text.tif": "cannot be read",
+        "pages.tif": "3 pages",
+        "nan.tif": "NaN",
+        "none.png": "no such file",
+    }.items():
         with pytest.raises(UserError, match=message) as caught:
             image_io.read_image(tmp_path / name)
         assert str(caught.value).startswith(str(tmp_path / name)) and "\n" not in str(caught.value)

@@ -1,4 +1,5 @@
 """Values that cannot be computed with, fill values, what a header may keep, and bombs: NIfTI, arrays and pictures."""
+
 import gzip
 import io
 import json
@@ -40,10 +41,20 @@ def noise(dtype="f4", depth=3):
     return (np.random.default_rng(0).random((6, 5, depth)) * 900).astype(dtype)
 
 
-@pytest.mark.parametrize("name, dtype, value", [
-    ("a.nii", "f8", 1e300), ("a.nii", "f8", -1e39), ("a.nii.gz", "f4", np.inf), ("a.nii", "f4", np.nan),
-    ("a.nii", "f4", 3.3e38), ("a.npy", "f8", 1e200), ("a.npy", "f4", -np.inf), ("a.npy", "f4", 2e38),
-    ("a.nii", "f4", -3.4e38)])
+@pytest.mark.parametrize(
+    "name, dtype, value",
+    [
+        ("a.nii", "f8", 1e300),
+        ("a.nii", "f8", -1e39),
+        ("a.nii.gz", "f4", np.inf),
+        ("a.nii", "f4", np.nan),
+        ("a.nii", "f4", 3.3e38),
+        ("a.npy", "f8", 1e200),
+        ("a.npy", "f4", -np.inf),
+        ("a.npy", "f4", 2e38),
+        ("a.nii", "f4", -3.4e38),
+    ],
+)
 def test_the_slice_and_the_value_are_named(tmp_path, name, dtype, value):
     voxels = noise(dtype)
     voxels[2, 2, 1] = value
@@ -56,11 +67,15 @@ def test_the_slice_and_the_value_are_named(tmp_path, name, dtype, value):
     assert mended.values.min() == np.float32(expected) and np.ptp(mended.values) < 1000
 
 
-@pytest.mark.parametrize("slope, intercept", [
-    (np.inf, 0), (1e38, 0), (1, np.inf), (1, 1e38), (-3e38, 0), (1e37, 1e38), (1, np.nan), (-np.inf, 3)])
+@pytest.mark.parametrize(
+    "slope, intercept",
+    [(np.inf, 0), (1e38, 0), (1, np.inf), (1, 1e38), (-3e38, 0), (1e37, 1e38), (1, np.nan), (-np.inf, 3)],
+)
 def test_a_scale_that_overflows(tmp_path, slope, intercept):
-    for path in (store(tmp_path / "a.nii", noise("i2"), slope, intercept),
-                 store(tmp_path / "b.nii.gz", noise("f4"), slope, intercept)):
+    for path in (
+        store(tmp_path / "a.nii", noise("i2"), slope, intercept),
+        store(tmp_path / "b.nii.gz", noise("f4"), slope, intercept),
+    ):
         with pytest.raises(UserError, match=f"{path.name}: ") as caught:
             files.read(path)
         assert "\n" not in str(caught.value)
@@ -68,8 +83,9 @@ def test_a_scale_that_overflows(tmp_path, slope, intercept):
             volume_io.read_nifti(path)
 
 
-@pytest.mark.parametrize("name, fill", [("a.nii", -3.4028235e38 / 8), ("a.npy", 1e20), ("a.tif", -1e12),
-                                        ("a.nii.gz", -1e30)])
+@pytest.mark.parametrize(
+    "name, fill", [("a.nii", -3.4028235e38 / 8), ("a.npy", 1e20), ("a.tif", -1e12), ("a.nii.gz", -1e30)]
+)
 def test_a_fill_value_that_flattens_a_slice(tmp_path, name, fill):
     voxels = noise(depth=1)
     voxels[:2, 3] = fill
@@ -81,8 +97,13 @@ def test_a_fill_value_that_flattens_a_slice(tmp_path, name, fill):
 
 
 def test_large_and_small_readings_are_no_fill_values(tmp_path):
-    for voxels in (noise() * 1e9, noise() * 1e-30, noise("i2") * 0, noise() * 1e12,
-                   np.where(noise() > 500, 4e9, noise())):
+    for voxels in (
+        noise() * 1e9,
+        noise() * 1e-30,
+        noise("i2") * 0,
+        noise() * 1e12,
+        np.where(noise() > 500, 4e9, noise()),
+    ):
         path = store(tmp_path / "a.nii", voxels.astype("f4"))
         assert files.read(path).stored.shape == (3, 5, 6)
 
@@ -90,20 +111,47 @@ def test_large_and_small_readings_are_no_fill_values(tmp_path):
 def test_background_of_integers_and_of_slopes():
     stored = np.array([[[-9999, 4], [7, 9]], [[-9999, -9999], [5, 6]]], np.int16)
     series = uniform(stored, PIXELS, {"kind": "picture", "flat": False}, 0.5, 100)
-    np.testing.assert_array_equal(with_background(series, 0.5 * -9999 + 100).stored,
-                                  [[[4, 4], [7, 9]], [[4, 4], [5, 6]]])
+    np.testing.assert_array_equal(
+        with_background(series, 0.5 * -9999 + 100).stored, [[[4, 4], [7, 9]], [[4, 4], [5, 6]]]
+    )
     falling = series._replace(slope=np.array([-0.5, -0.5]))
-    np.testing.assert_array_equal(with_background(falling, 0.5 * 9999 + 100).stored,
-                                  [[[9, 4], [7, 9]], [[9, 9], [5, 6]]])
+    np.testing.assert_array_equal(
+        with_background(falling, 0.5 * 9999 + 100).stored, [[[9, 4], [7, 9]], [[9, 9], [5, 6]]]
+    )
     assert with_background(series, 12345.0) is series
 
 
-STRINGS = {"nifti1": {"data_type": 10, "db_name": 18, "descrip": 80, "aux_file": 24, "intent_name": 16},
-           "nifti2": {"descrip": 80, "aux_file": 24, "intent_name": 16, "unused_str": 15}}
-NUMBERS = {"nifti1": ("extents", "session_error", "glmax", "glmin", "regular", "slice_start", "slice_end", "toffset",
-                      "slice_duration", "intent_p1", "intent_p2", "intent_p3", "slice_code"),
-           "nifti2": ("slice_start", "slice_end", "toffset", "slice_duration", "intent_p1", "intent_p2", "intent_p3",
-                      "slice_code")}
+STRINGS = {
+    "nifti1": {"data_type": 10, "db_name": 18, "descrip": 80, "aux_file": 24, "intent_name": 16},
+    "nifti2": {"descrip": 80, "aux_file": 24, "intent_name": 16, "unused_str": 15},
+}
+NUMBERS = {
+    "nifti1": (
+        "extents",
+        "session_error",
+        "glmax",
+        "glmin",
+        "regular",
+        "slice_start",
+        "slice_end",
+        "toffset",
+        "slice_duration",
+        "intent_p1",
+        "intent_p2",
+        "intent_p3",
+        "slice_code",
+    ),
+    "nifti2": (
+        "slice_start",
+        "slice_end",
+        "toffset",
+        "slice_duration",
+        "intent_p1",
+        "intent_p2",
+        "intent_p3",
+        "slice_code",
+    ),
+}
 
 
 @pytest.mark.parametrize("kind", STRINGS)
@@ -168,8 +216,9 @@ def chunk(kind, content):
 
 def png(path, width, height, data, *more):
     head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + b"".join(more) + chunk(b"IDAT", data)
-                     + chunk(b"IEND", b""))
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + b"".join(more) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    )
     return path
 
 
@@ -179,8 +228,11 @@ def test_gzip_bombs(tmp_path):
     (tmp_path / "members.nii.gz").write_bytes(members)
     (tmp_path / "one.nii").write_bytes(gzip.compress(good + bytes(BOMB)))
     (tmp_path / "zeros.nii.gz").write_bytes(gzip.compress(bytes(BOMB)))
-    for name, message in (("members.nii.gz", "far more than"), ("one.nii", "far more than"),
-                          ("zeros.nii.gz", "truncated or corrupt|not a readable NIfTI")):
+    for name, message in (
+        ("members.nii.gz", "far more than"),
+        ("one.nii", "far more than"),
+        ("zeros.nii.gz", "truncated or corrupt|not a readable NIfTI"),
+    ):
         refused_within_limit(tmp_path / name, message)
     claims = bytearray(good)
     claims[40:48] = struct.pack("<4h", 3, 32767, 32767, 32767)
@@ -196,14 +248,17 @@ def test_picture_bombs(tmp_path):
     with tifffile.TiffFile(io.BytesIO(content)) as file:
         tags = file.pages.first.tags
         counts, offsets = tags["StripByteCounts"].valueoffset, tags["StripOffsets"].valueoffset
-    content[offsets:offsets + 4], content[counts:counts + 4] = struct.pack("<I", len(content)), struct.pack(
-        "<I", len(bomb))
+    content[offsets : offsets + 4], content[counts : counts + 4] = (
+        struct.pack("<I", len(content)),
+        struct.pack("<I", len(bomb)),
+    )
     (tmp_path / "strip.tif").write_bytes(content + bomb)
     refused_within_limit(tmp_path / "strip.tif", "cannot be read as an image")
     refused_within_limit(png(tmp_path / "wide.png", 20000, 20000, zlib.compress(b"0")), "more pixels than the")
     refused_within_limit(png(tmp_path / "none.png", 0, 5, zlib.compress(b"0")), "cannot be read")
-    refused_within_limit(png(tmp_path / "text.png", 4, 4, zlib.compress(bytes(20)), chunk(b"zTXt", b"a\0\0" + bomb)),
-                         "cannot be read")
+    refused_within_limit(
+        png(tmp_path / "text.png", 4, 4, zlib.compress(bytes(20)), chunk(b"zTXt", b"a\0\0" + bomb)), "cannot be read"
+    )
     pixels = png(tmp_path / "more.png", 4, 4, zlib.compress(bytes(20) + bytes(BOMB)))  # more than 4 x 4 pixels
     tracemalloc.start()
     assert files.read(pixels).stored.shape == (1, 4, 4)
@@ -217,10 +272,16 @@ def test_array_headers_that_lie(tmp_path):
         (tmp_path / name).write_bytes(b"\x93NUMPY\x01\0" + struct.pack("<H", len(text)) + text + bytes(64))
         return tmp_path / name
 
-    for i, header in enumerate(("{'descr': '<f4', 'fortran_order': False, 'shape': (100000, 100000)}",
-                                "{'descr': '<f4', 'fortran_order': False, 'shape': (-4, -4)}",
-                                "{'descr': '|O', 'fortran_order': False, 'shape': (4, 4)}", "{'a':(\n ",
-                                "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3, 10**9)}", "(" * 90)):
+    for i, header in enumerate(
+        (
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (100000, 100000)}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (-4, -4)}",
+            "{'descr': '|O', 'fortran_order': False, 'shape': (4, 4)}",
+            "{'a':(\n ",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3, 10**9)}",
+            "(" * 90,
+        )
+    ):
         refused_within_limit(npy(f"{i}.npy", header), "not a readable array|are expected")
 
 
@@ -248,20 +309,45 @@ def spoiled(keys, value):
     return json.dumps(copy).encode()
 
 
-@pytest.mark.parametrize("content", [
-    spoiled(["ranges"], []), spoiled(["ranges", 0], [[0, 1]]), spoiled(["ranges", 1, 0], [1, float("nan")]),
-    spoiled(["ranges", 1, 0], [2, 1]), spoiled(["ranges", 0, 0], ["0", 1]), spoiled(["ranges", 0, 0], [True, 1]),
-    spoiled(["image"], None), spoiled(["image", "slope"], 0), spoiled(["image", "slope"], 1e999),
-    spoiled(["sources"], {}), spoiled(["sources", 0], "FAMILY^GIVEN"), spoiled(["sources", 1, "dtype"], "O"),
-    spoiled(["sources", 1, "dtype"], ["<f4", [9]]), spoiled(["sources", 0, "slope"], [1, 1]),
-    spoiled(["sources", 0, "slope"], None), spoiled(["sources", 0, "origin"], {"kind": "FAMILY^GIVEN"}),
-    spoiled(["sources", 0, "origin"], {"kind": ["nifti"]}), spoiled(["sources", 0, "origin", "flat"], 1),
-    spoiled(["sources", 0, "origin"], {"kind": "nifti", "header": "AAAA"}), spoiled(["id"], 7), spoiled(["id"], "x"),
-    spoiled(["model"], "FAMILY^GIVEN"), spoiled(["prior"], {}), spoiled(["content"], "latent"),
-    spoiled(["content"], "FAMILY^GIVEN"), spoiled(["fusioninn_jax"], "1"), spoiled(["fusioninn_jax"], 0),
-    spoiled(["sources", 0, "chroma"], {"dtype": "|u1", "step": 0, "data": ""}),
-    b'{"fusioninn_jax": 1, "id": ' + b"[" * 100000, b'{"fusioninn_jax"', b'{"fusioninn_jax": 1' + b"0" * 9999 + b"}",
-    b'{"fusioninn_jax": 1e400}', b'{"fusioninn_jax": 1}', b'{"fusioninn_jax": {}}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        spoiled(["ranges"], []),
+        spoiled(["ranges", 0], [[0, 1]]),
+        spoiled(["ranges", 1, 0], [1, float("nan")]),
+        spoiled(["ranges", 1, 0], [2, 1]),
+        spoiled(["ranges", 0, 0], ["0", 1]),
+        spoiled(["ranges", 0, 0], [True, 1]),
+        spoiled(["image"], None),
+        spoiled(["image", "slope"], 0),
+        spoiled(["image", "slope"], 1e999),
+        spoiled(["sources"], {}),
+        spoiled(["sources", 0], "FAMILY^GIVEN"),
+        spoiled(["sources", 1, "dtype"], "O"),
+        spoiled(["sources", 1, "dtype"], ["<f4", [9]]),
+        spoiled(["sources", 0, "slope"], [1, 1]),
+        spoiled(["sources", 0, "slope"], None),
+        spoiled(["sources", 0, "origin"], {"kind": "FAMILY^GIVEN"}),
+        spoiled(["sources", 0, "origin"], {"kind": ["nifti"]}),
+        spoiled(["sources", 0, "origin", "flat"], 1),
+        spoiled(["sources", 0, "origin"], {"kind": "nifti", "header": "AAAA"}),
+        spoiled(["id"], 7),
+        spoiled(["id"], "x"),
+        spoiled(["model"], "FAMILY^GIVEN"),
+        spoiled(["prior"], {}),
+        spoiled(["content"], "latent"),
+        spoiled(["content"], "FAMILY^GIVEN"),
+        spoiled(["fusioninn_jax"], "1"),
+        spoiled(["fusioninn_jax"], 0),
+        spoiled(["sources", 0, "chroma"], {"dtype": "|u1", "step": 0, "data": ""}),
+        b'{"fusioninn_jax": 1, "id": ' + b"[" * 100000,
+        b'{"fusioninn_jax"',
+        b'{"fusioninn_jax": 1' + b"0" * 9999 + b"}",
+        b'{"fusioninn_jax": 1e400}',
+        b'{"fusioninn_jax": 1}',
+        b'{"fusioninn_jax": {}}',
+    ],
+)
 def test_a_record_that_is_none(tmp_path, content):
     with pytest.raises(UserError, match="the record of the fusion in it is damaged|later version") as caught:
         provenance.parse(tmp_path / "f.nii", content)

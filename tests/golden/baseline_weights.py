@@ -1,4 +1,5 @@
 """Weights of the six baselines by the fill rule, under the authors' keys."""
+
 from __future__ import annotations
 
 import json
@@ -20,6 +21,8 @@ def state_dict(name: str) -> dict[str, np.ndarray]:
 def narrow_state_dict(name: str, width: int) -> dict[str, np.ndarray]:
     """The same keys for a network of another width."""
     first = FULL_WIDTH[name]
+
     def narrowed(shape: list[int]) -> list[int]:
         return [size // first * width if size >= first else size for size in shape]
+
     return {key: portable_inputs.fill(key, narrowed(shape)) for key, shape in SHAPES[name].items()}

@@ -1,4 +1,5 @@
 """Our k = 3 `official` model and its loss on the authors' weights, for comparison with their numbers."""
+
 from __future__ import annotations
 
 from typing import Any, NamedTuple
@@ -25,8 +26,18 @@ class Case(NamedTuple):
     trajectory: np.ndarray
 
 
-PARTS = ("ssim_fused_1", "ssim_fused_2", "l2_fused_1", "l2_fused_2", "mmd", "ssim_dec_1", "ssim_dec_2", "l2_dec_1",
-         "l2_dec_2", "total")
+PARTS = (
+    "ssim_fused_1",
+    "ssim_fused_2",
+    "l2_fused_1",
+    "l2_fused_2",
+    "mmd",
+    "ssim_dec_1",
+    "ssim_dec_2",
+    "l2_dec_1",
+    "l2_dec_2",
+    "total",
+)
 _PORTABLE_PARTS = ("s1", "s2", "l1", "l2", "mmd", "d1", "d2", "e1", "e2", "total")
 
 
@@ -38,18 +49,28 @@ def portable(folder: Any) -> Case:
     state |= {"module_list.2.perm": numbers["inn_perm2"], "module_list.5.perm": numbers["inn_perm8"]}
     images, target, resampled = portable_inputs.fusioninn_input()
     expected = {name: numbers[f"inn_loss_{short}"] for name, short in zip(PARTS, _PORTABLE_PARTS, strict=True)}
-    expected |= {name: numbers[f"inn_{name}"] for name in
-                 ("fused_raw", "latent", "log_det", "decomposed", "log_det_inverse")}
+    expected |= {
+        name: numbers[f"inn_{name}"] for name in ("fused_raw", "latent", "log_det", "decomposed", "log_det_inverse")
+    }
     return Case(images, target, resampled, state, gradients, expected, numbers["inn_adam_lr3e-4_loss"])
 
 
 def real(folder: Any) -> Case:
     """The case on crops of real slices."""
     numbers = np.load(folder / "fusioninn.npz")
+
     def with_prefix(prefix: str) -> dict[str, np.ndarray]:
         return {key.removeprefix(prefix): numbers[key] for key in numbers.files if key.startswith(prefix)}
-    return Case(numbers["input_nchw"], numbers["latent_target"], numbers["latent_resampled"], with_prefix("w:"),
-                with_prefix("grad:"), with_prefix("out:"), numbers["adam_lr3e-4_loss"])
+
+    return Case(
+        numbers["input_nchw"],
+        numbers["latent_target"],
+        numbers["latent_resampled"],
+        with_prefix("w:"),
+        with_prefix("grad:"),
+        with_prefix("out:"),
+        numbers["adam_lr3e-4_loss"],
+    )
 
 
 def nhwc(images: np.ndarray, dtype: Any) -> jax.Array:
@@ -77,16 +98,20 @@ class Ours:
         fused, latent = self.model.fuse(self.variables, *self.sources)
         decomposed = self.model.decompose(self.variables, fused, self.resampled)
         _, log_det_inverse = self.flow.inverse(params, jnp.concatenate([fused, self.resampled], -1))
-        return {"fused_raw": y[..., :1], "latent": latent, "log_det": log_det,
-                "decomposed": jnp.concatenate(decomposed, -1), "log_det_inverse": log_det_inverse}
+        return {
+            "fused_raw": y[..., :1],
+            "latent": latent,
+            "log_det": log_det,
+            "decomposed": jnp.concatenate(decomposed, -1),
+            "log_det_inverse": log_det_inverse,
+        }
 
     def parts(self, variables: Any) -> dict[str, jax.Array]:
         """Every loss part, named as in PARTS."""
         fused, latent = self.model.fuse(variables, *self.sources)
         decomposed = self.model.decompose(variables, fused, self.resampled)
         mmd = latent_losses.mmd_official(latent, jnp.asarray(self.case.mmd_target.astype(self.dtype)))
-        pairs = {"fused": [(x, fused) for x in self.sources],
-                 "dec": list(zip(self.sources, decomposed, strict=True))}
+        pairs = {"fused": [(x, fused) for x in self.sources], "dec": list(zip(self.sources, decomposed, strict=True))}
         parts = {"mmd": mmd}
         for kind, of_kind in pairs.items():
             for number, (a, b) in enumerate(of_kind, 1):

@@ -1,4 +1,5 @@
 """The exported model gives the same numbers in a process that cannot import this package."""
+
 import os
 import subprocess
 import sys
@@ -41,8 +42,12 @@ def test_it_runs_without_this_package(tmp_path):
     images = portable_inputs.smooth(3, 3, 16, 12).transpose(1, 0, 2, 3)[..., None].astype(np.float32)
     np.save(tmp_path / "images.npy", images)
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    subprocess.run([sys.executable, "-c", ELSEWHERE, tmp_path / "out", tmp_path / "images.npy", tmp_path / "r.npz"],
-                   check=True, cwd=tmp_path, env=environment)
+    subprocess.run(
+        [sys.executable, "-c", ELSEWHERE, tmp_path / "out", tmp_path / "images.npy", tmp_path / "r.npz"],
+        check=True,
+        cwd=tmp_path,
+        env=environment,
+    )
     model, variables, *_ = pretrained.load(model_folder)
     fused, latent = jax.jit(model.fuse)(variables, *images)
     with np.load(tmp_path / "r.npz") as results:

@@ -1,4 +1,5 @@
 """PyTorch checkpoints: the right weights in the right places, and every kind of file that must be refused."""
+
 import pathlib
 import subprocess
 import sys
@@ -26,8 +27,10 @@ def torch_fixture():
 
 
 def narrow(torch, name="half_unet", width=4):
-    return {key: torch.tensor(value, dtype=torch.float32)
-            for key, value in baseline_weights.narrow_state_dict(name, width).items()}
+    return {
+        key: torch.tensor(value, dtype=torch.float32)
+        for key, value in baseline_weights.narrow_state_dict(name, width).items()
+    }
 
 
 @pytest.mark.parametrize("name", baseline_weights.FULL_WIDTH)
@@ -54,9 +57,15 @@ def change(state, name):
     return state
 
 
-@pytest.mark.parametrize("kind,message", [
-    ("missing", "the key 'e2.conv.conv1.weight' is missing"), ("added", "it has no 'e9.weight'"),
-    ("transposed", r"'bias'\] is \(2,\), where the model has \(4,\)"), ("axes", "has 4 axes")])
+@pytest.mark.parametrize(
+    "kind,message",
+    [
+        ("missing", "the key 'e2.conv.conv1.weight' is missing"),
+        ("added", "it has no 'e9.weight'"),
+        ("transposed", r"'bias'\] is \(2,\), where the model has \(4,\)"),
+        ("axes", "has 4 axes"),
+    ],
+)
 def test_weights_of_something_else_are_named(kind, message):
     with pytest.raises(ValueError, match=message):
         torch_checkpoint.convert("half_unet", change(baseline_weights.narrow_state_dict("half_unet", 4), kind))
@@ -77,8 +86,9 @@ def test_an_imported_checkpoint_is_the_model(torch, tmp_path, wrapper):
     assert torch_checkpoint.main([str(tmp_path / "w.pt"), "--name=half_unet", f"--workdir={tmp_path}/run"]) == 0
     model, variables, config, step, *_ = checkpoint.load(tmp_path / "run")
     assert (config.model.name, config.model.half_unet.width, step) == ("half_unet", 4, 0)
-    expected_config, expected = torch_checkpoint.convert("half_unet", {key: value.numpy() for key, value in
-                                                                       state.items()})
+    expected_config, expected = torch_checkpoint.convert(
+        "half_unet", {key: value.numpy() for key, value in state.items()}
+    )
     assert jax.tree.structure(variables) == jax.tree.structure(expected)
     jax.tree.map(np.testing.assert_array_equal, variables, expected)
     with pytest.raises(UserError, match="has checkpoints already"):
@@ -101,7 +111,7 @@ def spoiled(kind, torch, path):
     elif kind == "whole model":
         torch.save(torch.nn.Conv2d(1, 1, 3), path)
     elif kind == "truncated":
-        path.write_bytes(whole[:len(whole) // 2])
+        path.write_bytes(whole[: len(whole) // 2])
     elif kind == "tampered":
         place = whole.find(state["e2.conv.conv1.weight"].numpy().tobytes()) + 5
         whole[place] ^= 255
@@ -119,10 +129,20 @@ def spoiled(kind, torch, path):
         path.unlink()
 
 
-@pytest.mark.parametrize("kind,message", [
-    ("unsafe", UNSAFE), ("whole model", UNSAFE), ("truncated", BROKEN), ("tampered", BROKEN), ("empty", BROKEN),
-    ("text", BROKEN), ("not finite", "output.bias holds values that are not finite"),
-    ("no weights", "holds no state dict"), ("missing", "no such file")])
+@pytest.mark.parametrize(
+    "kind,message",
+    [
+        ("unsafe", UNSAFE),
+        ("whole model", UNSAFE),
+        ("truncated", BROKEN),
+        ("tampered", BROKEN),
+        ("empty", BROKEN),
+        ("text", BROKEN),
+        ("not finite", "output.bias holds values that are not finite"),
+        ("no weights", "holds no state dict"),
+        ("missing", "no such file"),
+    ],
+)
 def test_a_bad_file_is_one_line_and_leaves_nothing(torch, tmp_path, capsys, kind, message):
     path = tmp_path / "w.pt"
     spoiled(kind, torch, path)
@@ -133,8 +153,19 @@ def test_a_bad_file_is_one_line_and_leaves_nothing(torch, tmp_path, capsys, kind
 
 
 def test_the_command_exits_with_2(tmp_path):
-    done = subprocess.run([sys.executable, "-m", "fusioninn_jax.interop.torch_checkpoint", f"{tmp_path}/none.pt",
-                           "--name=unet", f"--workdir={tmp_path}/run"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "fusioninn_jax.interop.torch_checkpoint",
+            f"{tmp_path}/none.pt",
+            "--name=unet",
+            f"--workdir={tmp_path}/run",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 2 and done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
 
 
@@ -148,8 +179,11 @@ def test_the_authors_checkpoint_gives_the_authors_outputs(torch, reference, tmp_
         images = fusioninn_goldens.nhwc(numbers["input_nchw"], np.float64)
         fused, latent = jax.jit(model.fuse)(variables, images[..., :1], images[..., 1:])
         fresh = fusioninn_goldens.nhwc(numbers["latent_resampled"], np.float64)
-        ours = {"fused": fused, "latent": latent,
-                "decomposed": jnp.concatenate(jax.jit(model.decompose)(variables, fused, fresh), -1)}
+        ours = {
+            "fused": fused,
+            "latent": latent,
+            "decomposed": jnp.concatenate(jax.jit(model.decompose)(variables, fused, fresh), -1),
+        }
     for name, value in ours.items():
         expected = numbers[f"inn_pt_out:{name}"].transpose(0, 2, 3, 1)
         np.testing.assert_allclose(value, expected, atol=tolerances.GOLDEN_F64, err_msg=name)

@@ -1,4 +1,5 @@
 """Synthetic images for the tests of metrics: blobs and noise on a black background, and hypothesis strategies."""
+
 import hypothesis.strategies as st
 import numpy as np
 from hypothesis.extra import numpy as hnp
@@ -18,7 +19,7 @@ def picture(seed: int, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
 
 def disc(shape: tuple[int, ...] = SHAPE) -> np.ndarray:
     """Boolean mask of the ellipse that fills 0.8 of height and width."""
-    rows, columns = np.ogrid[-1:1:shape[1] * 1j, -1:1:shape[2] * 1j]
+    rows, columns = np.ogrid[-1 : 1 : shape[1] * 1j, -1 : 1 : shape[2] * 1j]
     return np.broadcast_to(((rows**2 + columns**2) < 0.64)[None, :, :, None], shape)
 
 
@@ -41,6 +42,7 @@ def images(shape: tuple[int, ...] = SMALL) -> st.SearchStrategy[np.ndarray]:
 
 def scenes(shape: tuple[int, ...]) -> st.SearchStrategy[np.ndarray]:
     """Images too large to draw pixel by pixel: pictures, 8-bit noise, sparse dots and constants, from a seed."""
+
     def noise(seed: int) -> np.ndarray:
         return (np.random.default_rng(seed).integers(256, size=shape) / 255).astype(np.float32)
 

@@ -1,4 +1,5 @@
 """What the tests of the five metrics of Table 1 share: golden numbers, and the properties that hold for all five."""
+
 import doctest
 import json
 import pathlib

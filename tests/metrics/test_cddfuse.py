@@ -1,4 +1,5 @@
 """The numbers of the evaluator published with CDDFuse, against an independent computation with SciPy."""
+
 import numpy as np
 import pytest
 from scipy import ndimage, stats
@@ -59,10 +60,12 @@ def preserved(x, y):
 def ssim7(x, y):
     n = 49 / 48
     mean = [ndimage.uniform_filter(z, 7) for z in (x, y)]
-    xx, yy, xy = (n * (ndimage.uniform_filter(p * q, 7) - mp * mq) for p, q, mp, mq in (
-        (x, x, mean[0], mean[0]), (y, y, mean[1], mean[1]), (x, y, *mean)))
+    xx, yy, xy = (
+        n * (ndimage.uniform_filter(p * q, 7) - mp * mq)
+        for p, q, mp, mq in ((x, x, mean[0], mean[0]), (y, y, mean[1], mean[1]), (x, y, *mean))
+    )
     c1, c2 = 0.02**2, 0.06**2
-    found = (2 * mean[0] * mean[1] + c1) * (2 * xy + c2) / ((mean[0]**2 + mean[1]**2 + c1) * (xx + yy + c2))
+    found = (2 * mean[0] * mean[1] + c1) * (2 * xy + c2) / ((mean[0] ** 2 + mean[1] ** 2 + c1) * (xx + yy + c2))
     return found[3:-3, 3:-3].mean()
 
 
@@ -71,13 +74,20 @@ def expected(a, b, y):
     share = np.bincount(y.astype(int).ravel()) / y.size
     mse = (((a - y) ** 2).mean() + ((b - y) ** 2).mean()) / 2
     (qa, ga), (qb, gb) = preserved(a, y), preserved(b, y)
-    return {"EN": stats.entropy(share, base=2), "SD": y.std(),
-            "SF": np.sqrt((np.diff(y, axis=1)**2).mean() + (np.diff(y, axis=0)**2).mean()),
-            "AG": np.sqrt(sum(g**2 for g in np.gradient(y)) / 2).mean(),
-            "MI": mutual_info_score(a.ravel(), y.ravel()) + mutual_info_score(b.ravel(), y.ravel()), "MSE": mse,
-            "CC": (r(a, y) + r(b, y)) / 2, "PSNR": 10 * np.log10(y.max()**2 / mse), "SCD": r(y - b, a) + r(y - a, b),
-            "VIF": vifp(a, y) + vifp(b, y), "Qabf": (qa * ga + qb * gb).sum() / (ga + gb).sum(),
-            "SSIM": ssim7(a, y) + ssim7(b, y)}
+    return {
+        "EN": stats.entropy(share, base=2),
+        "SD": y.std(),
+        "SF": np.sqrt((np.diff(y, axis=1) ** 2).mean() + (np.diff(y, axis=0) ** 2).mean()),
+        "AG": np.sqrt(sum(g**2 for g in np.gradient(y)) / 2).mean(),
+        "MI": mutual_info_score(a.ravel(), y.ravel()) + mutual_info_score(b.ravel(), y.ravel()),
+        "MSE": mse,
+        "CC": (r(a, y) + r(b, y)) / 2,
+        "PSNR": 10 * np.log10(y.max() ** 2 / mse),
+        "SCD": r(y - b, a) + r(y - a, b),
+        "VIF": vifp(a, y) + vifp(b, y),
+        "Qabf": (qa * ga + qb * gb).sum() / (ga + gb).sum(),
+        "SSIM": ssim7(a, y) + ssim7(b, y),
+    }
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -1,4 +1,5 @@
 """Conspicuity against SciPy and NumPy: the values, ties, what is empty or constant, and pooling by grey levels."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -72,8 +73,9 @@ def test_contrast_to_noise_is_numpy_s():
     region, reference = _regions(2)
     image = picture(1, SHAPE) + np.float32(0.1) * region
     expected = [_cnr(*of) for of in zip(image, region, reference, strict=True)]
-    np.testing.assert_allclose(metrics.contrast_to_noise(image, region, reference), expected,
-                               rtol=tolerances.METRIC_F32)
+    np.testing.assert_allclose(
+        metrics.contrast_to_noise(image, region, reference), expected, rtol=tolerances.METRIC_F32
+    )
 
 
 @pytest.mark.parametrize("measure, chance", [(metrics.auc, 0.5), (metrics.contrast_to_noise, 0.0)])
@@ -97,8 +99,9 @@ def test_grey_levels_of_several_slices_added_up_pool_their_pixels(name):
     of_region, of_reference = (conspicuity.grey_levels(image, mask) for mask in (region, reference))
     np.testing.assert_array_equal(of_region.sum(-1), region.sum((1, 2, 3)))
     of_levels = getattr(conspicuity, f"{name}_of_levels")
-    np.testing.assert_allclose(of_levels(of_region, of_reference), getattr(metrics, name)(image, region, reference),
-                               rtol=tolerances.METRIC_F32)
+    np.testing.assert_allclose(
+        of_levels(of_region, of_reference), getattr(metrics, name)(image, region, reference), rtol=tolerances.METRIC_F32
+    )
     expected = {"auc": _mann_whitney, "contrast_to_noise": _cnr}[name](image, region, reference)
     np.testing.assert_allclose(of_levels(of_region.sum(0), of_reference.sum(0)), expected, rtol=tolerances.METRIC_F32)
     assert np.isnan(of_levels(0 * of_region, of_reference)).all()
@@ -112,8 +115,9 @@ def test_grey_levels_round_and_clip_as_a_png_does():
 
 
 def test_relative_measures_the_distance_from_chance():
-    found = conspicuity.relative(jnp.array([0.8, 0.1]), jnp.array([[0.9, 0.4], [0.3, 0.7]]), jnp.array([0.7, 0.6]),
-                                 chance=0.5)
+    found = conspicuity.relative(
+        jnp.array([0.8, 0.1]), jnp.array([[0.9, 0.4], [0.3, 0.7]]), jnp.array([0.7, 0.6]), chance=0.5
+    )
     np.testing.assert_allclose(found.over_best, [-0.1, 0.2], atol=1e-6)  # the second shows the region as darker
     np.testing.assert_allclose(found.over_mean, [0.1, 0.3], atol=1e-6)
 
@@ -144,9 +148,14 @@ def test_measures_work_inside_jit(measure):
     np.testing.assert_allclose(jax.jit(measure)(*arguments), measure(*arguments), rtol=1e-6)
 
 
-@pytest.mark.parametrize("bad, message", [({"image": picture(1, SHAPE) * 255}, "0..255"),
-                                          ({"region": np.ones((1, 4, 4, 1), bool)}, "mask has shape"),
-                                          ({"reference": np.ones((1, 4, 4, 1), bool)}, "mask has shape")])
+@pytest.mark.parametrize(
+    "bad, message",
+    [
+        ({"image": picture(1, SHAPE) * 255}, "0..255"),
+        ({"region": np.ones((1, 4, 4, 1), bool)}, "mask has shape"),
+        ({"reference": np.ones((1, 4, 4, 1), bool)}, "mask has shape"),
+    ],
+)
 def test_bad_arguments_are_named(bad, message):
     region, reference = _regions(6)
     for measure in (metrics.auc, metrics.contrast_to_noise):

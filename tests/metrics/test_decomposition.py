@@ -1,4 +1,5 @@
 """The decomposition metrics against NumPy and the shared SSIM, and their limits."""
+
 import jax
 import numpy as np
 import pytest
@@ -28,14 +29,17 @@ def test_against_numpy(masked):
     for i in range(SHAPE[0]):
         inside = disc()[i] if masked else np.ones(SHAPE[1:], bool)
         error = (source[i].astype(np.float64) - decomposed[i])[inside]
-        np.testing.assert_allclose(decomposition_mae(source, decomposed, mask=mask)[i], np.abs(error).mean(),
-                                   rtol=METRIC_F32)
-        np.testing.assert_allclose(decomposition_psnr(source, decomposed, mask=mask)[i],
-                                   -10 * np.log10(np.mean(error**2)), rtol=METRIC_F32)
+        np.testing.assert_allclose(
+            decomposition_mae(source, decomposed, mask=mask)[i], np.abs(error).mean(), rtol=METRIC_F32
+        )
+        np.testing.assert_allclose(
+            decomposition_psnr(source, decomposed, mask=mask)[i], -10 * np.log10(np.mean(error**2)), rtol=METRIC_F32
+        )
         similarity = np.asarray(ssim.ssim_map(source, decomposed), np.float64)[i]
         cut = inside[5:-5, 5:-5]
-        np.testing.assert_allclose(decomposition_ssim(source, decomposed, mask=mask)[i], similarity[cut].mean(),
-                                   rtol=METRIC_F32)
+        np.testing.assert_allclose(
+            decomposition_ssim(source, decomposed, mask=mask)[i], similarity[cut].mean(), rtol=METRIC_F32
+        )
 
 
 def test_background_flatters_every_metric():
@@ -59,8 +63,14 @@ def test_gradient(metric):
     with jax.enable_x64(True):
         source, decomposed = (picture(seed, (1, 12, 13, 1)).astype(np.float64) for seed in (1, 2))
         decomposed = 0.05 + 0.85 * decomposed  # finite differences stay in [0, 1]
-        check_grads(lambda d: metric(source, d), (decomposed,),
-                    order=1, modes=["rev"], atol=tolerances.COARSE, rtol=tolerances.COARSE)
+        check_grads(
+            lambda d: metric(source, d),
+            (decomposed,),
+            order=1,
+            modes=["rev"],
+            atol=tolerances.COARSE,
+            rtol=tolerances.COARSE,
+        )
     assert np.isfinite(jax.grad(lambda d: metric(pair()[0], d).sum())(pair()[0])).all()
 
 

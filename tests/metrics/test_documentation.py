@@ -1,4 +1,5 @@
 """The examples of docs/metrics/others.md give what is printed there."""
+
 import doctest
 import pathlib
 

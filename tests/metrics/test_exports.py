@@ -1,4 +1,5 @@
 """What `fusioninn_jax.metrics` offers: one call shape, one value per image, for every public metric."""
+
 import numpy as np
 import pytest
 

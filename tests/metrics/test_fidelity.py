@@ -1,4 +1,5 @@
 """MSE, PSNR and the SSIM sum against NumPy, dm-pix's definitions and their limits."""
+
 import dm_pix
 import jax
 import numpy as np
@@ -52,10 +53,22 @@ def test_gradients():
         x1, x2, fused = (picture(seed, (1, 12, 13, 1)).astype(np.float64) for seed in (1, 2, 3))
         fused = 0.05 + 0.9 * fused  # finite differences stay in [0, 1]
         for metric in (mse, psnr):
-            check_grads(lambda y, f=metric: f(x1, x2, y, quantize=False), (fused,), order=1, modes=["rev"],
-                        atol=METRIC_F32, rtol=METRIC_F32)
-        check_grads(lambda y: ssim_sum(x1, x2, y), (fused,),
-                    order=1, modes=["rev"], atol=tolerances.COARSE, rtol=tolerances.COARSE)
+            check_grads(
+                lambda y, f=metric: f(x1, x2, y, quantize=False),
+                (fused,),
+                order=1,
+                modes=["rev"],
+                atol=METRIC_F32,
+                rtol=METRIC_F32,
+            )
+        check_grads(
+            lambda y: ssim_sum(x1, x2, y),
+            (fused,),
+            order=1,
+            modes=["rev"],
+            atol=tolerances.COARSE,
+            rtol=tolerances.COARSE,
+        )
     assert np.isfinite(jax.grad(lambda y: psnr(y, y, y, quantize=False).sum())(triple()[0])).all()
 
 

@@ -1,4 +1,5 @@
 """Q_FMI against the published code's numbers, a 9x9 joint distribution written out, and its properties."""
+
 import hypothesis
 import jax
 import numpy as np
@@ -37,8 +38,10 @@ def test_windows_written_out(levels):
     a, b, f = (single_windows(levels, seed) for seed in (1, 2, 3))
     f[:50] = a[:50]
     f[50:100] = 255 - a[50:100]
-    expected = [(numpy_loops.fmi_window(*pair) + numpy_loops.fmi_window(*other)) / 2
-                for pair, other in zip(zip(a, f, strict=True), zip(b, f, strict=True), strict=True)]
+    expected = [
+        (numpy_loops.fmi_window(*pair) + numpy_loops.fmi_window(*other)) / 2
+        for pair, other in zip(zip(a, f, strict=True), zip(b, f, strict=True), strict=True)
+    ]
     table1.assert_golden(q_fmi, (a, b, f), expected, float64=True)
     table1.assert_golden(q_fmi, (a, b, f), expected, float64=False)
 
@@ -83,8 +86,12 @@ def test_mask_counts_windows_wholly_inside():
 
 def test_constant_images():
     grey, lighter, textured = table1.constant(0.25), table1.constant(0.75), triple(table1.SHAPE)[0]
-    for images_, expected in (((grey, grey, grey), 1), ((grey, lighter, grey), 0.5), ((lighter, lighter, grey), 0),
-                              ((textured, textured, grey), 0)):
+    for images_, expected in (
+        ((grey, grey, grey), 1),
+        ((grey, lighter, grey), 0.5),
+        ((lighter, lighter, grey), 0),
+        ((textured, textured, grey), 0),
+    ):
         np.testing.assert_allclose(q_fmi(*images_), expected, atol=tolerances.METRIC_F64)
 
 

@@ -1,4 +1,5 @@
 """SD, SF, AG, CC and SCD against NumPy, their limits, and the gradients that quantize=False keeps."""
+
 import jax
 import numpy as np
 import pytest
@@ -29,9 +30,12 @@ def sf_reference(y, inside):
 
 
 def ag_reference(y, inside):
-    values = [np.sqrt(((y[i + 1, j] - y[i, j]) ** 2 + (y[i, j + 1] - y[i, j]) ** 2) / 2)
-              for i in range(y.shape[0] - 1) for j in range(y.shape[1] - 1)
-              if inside[i, j] and inside[i + 1, j] and inside[i, j + 1]]
+    values = [
+        np.sqrt(((y[i + 1, j] - y[i, j]) ** 2 + (y[i, j + 1] - y[i, j]) ** 2) / 2)
+        for i in range(y.shape[0] - 1)
+        for j in range(y.shape[1] - 1)
+        if inside[i, j] and inside[i + 1, j] and inside[i, j + 1]
+    ]
     return np.mean(values)
 
 

@@ -1,4 +1,5 @@
 """Entropy and mutual information against NumPy histograms, and their limits."""
+
 import jax
 import numpy as np
 import pytest
@@ -43,8 +44,9 @@ def test_float64_agrees_with_numpy_closely_and_with_float32():
     with jax.enable_x64(True):
         double = mutual_information(*(x.astype(np.float64) for x in (x1, x2, fused)))
         levels = entropy(fused.astype(np.float64))
-    np.testing.assert_allclose(double[0], shared_reference(x1[0], fused[0]) + shared_reference(x2[0], fused[0]),
-                               rtol=METRIC_F64)
+    np.testing.assert_allclose(
+        double[0], shared_reference(x1[0], fused[0]) + shared_reference(x2[0], fused[0]), rtol=METRIC_F64
+    )
     np.testing.assert_allclose(levels[0], entropy_reference(fused[0]), rtol=METRIC_F64)
     np.testing.assert_allclose(single, double, rtol=METRIC_F32)
 
@@ -62,8 +64,9 @@ def test_mask_only_counts_what_is_inside():
     mask = disc()
     outside = np.where(mask, fused, 0.7).astype(np.float32)
     np.testing.assert_array_equal(entropy(fused, mask=mask), entropy(outside, mask=mask))
-    np.testing.assert_array_equal(mutual_information(x1, x2, fused, mask=mask),
-                                  mutual_information(x1, x2, outside, mask=mask))
+    np.testing.assert_array_equal(
+        mutual_information(x1, x2, fused, mask=mask), mutual_information(x1, x2, outside, mask=mask)
+    )
     assert entropy(fused)[0] < entropy(fused, mask=mask)[0]  # the background is one level
 
 

@@ -1,4 +1,5 @@
 """What a metric refuses, what it says then, and what it makes of the rest."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,19 +13,22 @@ SHAPE = (2, 12, 14, 1)
 IMAGE = picture(1, SHAPE)
 
 
-@pytest.mark.parametrize("bad, message", [
-    (IMAGE * 255, "looks like a 0..255 image; divide it by 255"),
-    (np.round(IMAGE * 255).astype(np.uint8), "uint8; give floats"),
-    (IMAGE * 3, "outside [0, 1]; scale or clip it"),
-    (IMAGE - 0.5, "outside [0, 1]; scale or clip it"),
-    (IMAGE / 255, "divided by 255 once more"),
-    (np.where(IMAGE > 0.5, np.nan, IMAGE), "NaN or infinite"),
-    (np.where(IMAGE > 0.5, -np.inf, IMAGE), "NaN or infinite"),
-    (IMAGE[:, :-1], "x2 has shape (2, 11, 14, 1) but x1 has (2, 12, 14, 1)"),
-    (IMAGE[0, ..., 0], "give (B, H, W, 1) or (B, H, W)"),
-    (np.repeat(IMAGE, 3, axis=-1), "give (B, H, W, 1) or (B, H, W)"),
-    (IMAGE[:0], "no pixel in it"),
-])
+@pytest.mark.parametrize(
+    "bad, message",
+    [
+        (IMAGE * 255, "looks like a 0..255 image; divide it by 255"),
+        (np.round(IMAGE * 255).astype(np.uint8), "uint8; give floats"),
+        (IMAGE * 3, "outside [0, 1]; scale or clip it"),
+        (IMAGE - 0.5, "outside [0, 1]; scale or clip it"),
+        (IMAGE / 255, "divided by 255 once more"),
+        (np.where(IMAGE > 0.5, np.nan, IMAGE), "NaN or infinite"),
+        (np.where(IMAGE > 0.5, -np.inf, IMAGE), "NaN or infinite"),
+        (IMAGE[:, :-1], "x2 has shape (2, 11, 14, 1) but x1 has (2, 12, 14, 1)"),
+        (IMAGE[0, ..., 0], "give (B, H, W, 1) or (B, H, W)"),
+        (np.repeat(IMAGE, 3, axis=-1), "give (B, H, W, 1) or (B, H, W)"),
+        (IMAGE[:0], "no pixel in it"),
+    ],
+)
 def test_bad_image_is_named_and_explained(bad, message):
     with pytest.raises(ValueError) as caught:
         _inputs.prepare({"x1": IMAGE, "x2": bad})
@@ -74,8 +78,9 @@ def test_values_are_not_looked_at_under_a_tracer_but_shapes_are():
 def test_8_bit_rounds_halves_up_and_clips():
     levels = _inputs.to_8bit(jnp.array([0.0, 0.49, 0.5, 1.5, 2.5, 254.6, 255.0, 300.0, -4.0]) / 255)
     np.testing.assert_array_equal(levels, [0, 0, 1, 2, 3, 255, 255, 255, 0])
-    np.testing.assert_allclose(_inputs.to_8bit(jnp.array([0.3, 1.2]), quantize=False), [76.5, 306],
-                               rtol=tolerances.ROUNDING_F32)
+    np.testing.assert_allclose(
+        _inputs.to_8bit(jnp.array([0.3, 1.2]), quantize=False), [76.5, 306], rtol=tolerances.ROUNDING_F32
+    )
 
 
 @pytest.mark.parametrize("metric", [q_ssim, q_ncie, q_p, q_xy])

@@ -1,4 +1,5 @@
 """Q_NCIE against the toolbox's numbers, and its properties."""
+
 import hypothesis
 import numpy as np
 import pytest
@@ -61,8 +62,9 @@ def test_range_loops_and_any_order_of_the_images(x1, x2, fused):
 def test_independent_images_score_the_floor_and_identical_ones_less_than_one():
     ramp = np.tile(np.arange(256, dtype=np.float32) / 255, (1, 256, 1))
     noise = np.random.default_rng(0).random((1, 256, 256), np.float32)
-    np.testing.assert_allclose(q_ncie(ramp, ramp.transpose(0, 2, 1), table1.constant(0.5, ramp.shape)), [FLOOR],
-                               atol=tolerances.METRIC_F32)
+    np.testing.assert_allclose(
+        q_ncie(ramp, ramp.transpose(0, 2, 1), table1.constant(0.5, ramp.shape)), [FLOOR], atol=tolerances.METRIC_F32
+    )
     assert 0.99 < q_ncie(noise, noise, noise)[0] < 1
 
 

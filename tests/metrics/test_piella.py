@@ -1,4 +1,5 @@
 """Q_P against the toolbox's numbers in both variants, windows written out, and its properties."""
+
 import hypothesis
 import numpy as np
 import pytest
@@ -26,8 +27,12 @@ def case_fixture(request):
 @pytest.mark.parametrize("variant, binding", [("toolbox", BINDING), ("fusioninn", slice(None))])
 def test_goldens(case, variant, binding, float64):
     levels, numbers = case
-    table1.assert_golden(lambda *three: q_p(*three, variant=variant), levels[:, binding],
-                         numbers[f"q_p_{variant}"][binding], float64=float64)
+    table1.assert_golden(
+        lambda *three: q_p(*three, variant=variant),
+        levels[:, binding],
+        numbers[f"q_p_{variant}"][binding],
+        float64=float64,
+    )
 
 
 @pytest.mark.parametrize("variant", ["toolbox", "edge"])
@@ -71,13 +76,13 @@ def test_blank_background_counts_in_the_plain_mean_alone(variant, counts):
 def test_weighted_is_the_mean_of_windows_by_saliency():
     """One window: nothing to weigh. Two: by the larger variance of the sources."""
     three = triple((1, 11, 12, 1))
-    windows = [[image[:, :, start:start + 11] for image in three] for start in (0, 1)]
+    windows = [[image[:, :, start : start + 11] for image in three] for start in (0, 1)]
     single = [q_p(*window) for window in windows]
     np.testing.assert_allclose(q_p(*windows[0], variant="weighted"), single[0], atol=tolerances.METRIC_F32)
-    saliency = [max(numpy_loops._variance(grey_levels(image)[0, ..., 0]) for image in window[:2])
-                for window in windows]
-    np.testing.assert_allclose(q_p(*three, variant="weighted"), np.average(single, axis=0, weights=saliency),
-                               atol=tolerances.METRIC_F32)
+    saliency = [max(numpy_loops._variance(grey_levels(image)[0, ..., 0]) for image in window[:2]) for window in windows]
+    np.testing.assert_allclose(
+        q_p(*three, variant="weighted"), np.average(single, axis=0, weights=saliency), atol=tolerances.METRIC_F32
+    )
 
 
 @VARIANTS
@@ -100,7 +105,7 @@ def test_flat_grey_background_weighs_both_sources_alike_in_float32():
 def test_central_cut():
     three = triple((1, 25, 26, 1))
     inside = np.zeros(three[0].shape, bool)
-    inside[:, 12 - 5:12 + 6, 13 - 5:13 + 6] = True
+    inside[:, 12 - 5 : 12 + 6, 13 - 5 : 13 + 6] = True
     np.testing.assert_allclose(q_p(*three, variant="fusioninn"), q_p(*three, mask=inside), atol=tolerances.METRIC_F32)
     with pytest.raises(ValueError, match="the central 11x11 pixels need images of at least 21x21"):
         q_p(*triple((1, 20, 30, 1)), variant="fusioninn")

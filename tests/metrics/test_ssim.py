@@ -1,4 +1,5 @@
 """Q_SSIM against the published library's numbers, and its properties."""
+
 import hypothesis
 import numpy as np
 import pytest

@@ -1,4 +1,5 @@
 """VIFp against a NumPy / SciPy version written from the formula, and its limits."""
+
 import jax
 import numpy as np
 import pytest
@@ -16,14 +17,14 @@ SHAPE = (2, 64, 59, 1)
 
 def gaussian(width):
     offsets = np.arange(width) - width // 2
-    window = np.exp(-(offsets[:, None]**2 + offsets**2) / (2 * (width / 5) ** 2))
+    window = np.exp(-(offsets[:, None] ** 2 + offsets**2) / (2 * (width / 5) ** 2))
     return window / window.sum()
 
 
 def vifp_reference(reference, image, inside=None):
     """One (H, W) pair of 0..255; `inside` selects the pixels of the image grid whose windows count."""
     kept = there = 0.0
-    rows, columns = np.mgrid[:image.shape[0], :image.shape[1]]
+    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]]
     for scale in range(1, 5):
         width = 2 ** (5 - scale) + 1
         half, window = width // 2, gaussian(width)
@@ -73,8 +74,14 @@ def test_gradient_against_finite_differences():
         shape = (1, MIN_SIZE, MIN_SIZE, 1)
         x1, x2 = (picture(seed, shape).astype(np.float64) for seed in (1, 2))
         fused = 0.02 + 0.5 * x1 + 0.4 * x2 + 0.05 * np.random.default_rng(0).random(shape)
-        check_grads(lambda y: vif(x1, x2, y, quantize=False), (fused,),
-                    order=1, modes=["rev"], atol=tolerances.COARSE, rtol=tolerances.COARSE)
+        check_grads(
+            lambda y: vif(x1, x2, y, quantize=False),
+            (fused,),
+            order=1,
+            modes=["rev"],
+            atol=tolerances.COARSE,
+            rtol=tolerances.COARSE,
+        )
 
 
 def test_gradient_is_finite_on_flat_images():

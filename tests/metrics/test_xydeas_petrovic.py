@@ -1,4 +1,5 @@
 """Q_XY against the toolbox's numbers in both variants, pixels written out, and its properties."""
+
 import hypothesis
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ from tests.metrics import table1
 from tests.metrics.pictures import grey_levels, images, triple
 
 SHAPE = (1, 12, 13, 1)  # as pictures.images draws them
-BEST = {"toolbox": 1 / (1 + np.exp(-5)) ** 2,
-        "fusioninn": 1 / (1 + np.exp(-5)) ** 2,
-        "xydeas2000": 0.9994 / (1 + np.exp(-7.5)) * 0.9879 / (1 + np.exp(-4.4))}
+BEST = {
+    "toolbox": 1 / (1 + np.exp(-5)) ** 2,
+    "fusioninn": 1 / (1 + np.exp(-5)) ** 2,
+    "xydeas2000": 0.9994 / (1 + np.exp(-7.5)) * 0.9879 / (1 + np.exp(-4.4)),
+}
 VARIANTS = pytest.mark.parametrize("variant", BEST)
 
 
@@ -27,8 +30,9 @@ def case_fixture(request):
 @pytest.mark.parametrize("variant", ["toolbox", "fusioninn"])
 def test_goldens(case, variant, float64):
     levels, numbers = case
-    table1.assert_golden(lambda *three: q_xy(*three, variant=variant), levels, numbers[f"q_xy_{variant}"],
-                         float64=float64)
+    table1.assert_golden(
+        lambda *three: q_xy(*three, variant=variant), levels, numbers[f"q_xy_{variant}"], float64=float64
+    )
 
 
 @pytest.mark.parametrize("variant", ["toolbox", "xydeas2000"])
@@ -76,14 +80,16 @@ def test_blank_background_flatters_the_toolbox_alone():
 @VARIANTS
 def test_constant_images_score_the_best(variant):
     for value in (0.0, 0.4):
-        np.testing.assert_allclose(q_xy(*[table1.constant(value)] * 3, variant=variant), BEST[variant],
-                                   atol=tolerances.METRIC_F32)
+        np.testing.assert_allclose(
+            q_xy(*[table1.constant(value)] * 3, variant=variant), BEST[variant], atol=tolerances.METRIC_F32
+        )
 
 
 def test_central_cut_needs_its_pixels_only():
     x1, x2, fused = triple((1, 13, 16, 1))
-    other = np.where(np.add.outer(np.abs(np.arange(13) - 6) > 2, np.abs(np.arange(16) - 8) > 2)[None, ..., None],
-                     1 - fused, fused)
+    other = np.where(
+        np.add.outer(np.abs(np.arange(13) - 6) > 2, np.abs(np.arange(16) - 8) > 2)[None, ..., None], 1 - fused, fused
+    )
     expected = q_xy(x1, x2, fused, variant="fusioninn")
     np.testing.assert_allclose(q_xy(x1, x2, other, variant="fusioninn"), expected, atol=tolerances.METRIC_F32)
     inside = np.zeros(x1.shape, bool)

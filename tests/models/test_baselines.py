@@ -1,4 +1,5 @@
 """The six baselines against the authors' numbers, and the batch statistics that they share."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,15 +11,22 @@ from tests import tolerances
 from tests.golden import baseline_weights, portable_inputs
 from tests.models.test_fusioninn import GOLDEN_FOLDER
 
-PARAMETERS = {"deepfuse": 89_155, "funfusean": 122_209, "half_unet": 337_729, "unet": 31_042_945,
-              "unet_plus_plus": 36_629_057, "unet_3plus": 26_971_201}
+PARAMETERS = {
+    "deepfuse": 89_155,
+    "funfusean": 122_209,
+    "half_unet": 337_729,
+    "unet": 31_042_945,
+    "unet_plus_plus": 36_629_057,
+    "unet_3plus": 26_971_201,
+}
 SYSTEMS = pytest.mark.parametrize("name", PARAMETERS)
 
 
 def golden_outputs(name, images, dtype):
     """(evaluation, training) outputs of the model with the fill rule's weights on NCHW images."""
-    config, variables = convert(name, {key: value.astype(dtype) for key, value in
-                                       baseline_weights.state_dict(name).items()})
+    config, variables = convert(
+        name, {key: value.astype(dtype) for key, value in baseline_weights.state_dict(name).items()}
+    )
     model = models.get(name, config)
     sources = [jnp.asarray(images[:, i, ..., None].astype(dtype)) for i in range(2)]
     return (jax.jit(model.fuse)(variables, *sources)[0], jax.jit(model.fuse_train)(variables, *sources)[0])
@@ -27,8 +35,9 @@ def golden_outputs(name, images, dtype):
 def assert_golden(name, images, numbers, dtype):
     for mode, ours in zip(("eval", "train"), golden_outputs(name, images, dtype), strict=True):
         assert ours.dtype == dtype
-        np.testing.assert_allclose(ours[..., 0], numbers[f"{name}_{mode}"][:, 0], rtol=0, atol=tolerances.BASELINE,
-                                   err_msg=mode)
+        np.testing.assert_allclose(
+            ours[..., 0], numbers[f"{name}_{mode}"][:, 0], rtol=0, atol=tolerances.BASELINE, err_msg=mode
+        )
 
 
 @SYSTEMS

@@ -1,4 +1,5 @@
 """The training-free fusions: exact on equal sources, symmetric, in range, at any size; and the SSIM limit."""
+
 import functools
 
 import jax
@@ -151,8 +152,9 @@ def test_wavelet_transform_is_that_of_pywavelets(name):
     image = np.random.default_rng(0).random((16, 22))
     ours = classical.dwt_matrix(16, name) @ image @ classical.dwt_matrix(22, name).T
     approximation, (horizontal, vertical, diagonal) = pywt.dwt2(image, name, mode="periodization")
-    np.testing.assert_allclose(ours, np.block([[approximation, vertical], [horizontal, diagonal]]),
-                               atol=tolerances.ROUNDING_F64)
+    np.testing.assert_allclose(
+        ours, np.block([[approximation, vertical], [horizontal, diagonal]]), atol=tolerances.ROUNDING_F64
+    )
 
 
 def test_unknown_wavelets_are_refused():
@@ -168,19 +170,20 @@ def test_guided_filter_solves_the_local_ridge_regressions():
     radius, epsilon = 2, 0.01
     lines = np.zeros((9, 11, 2))
     for i, j in np.ndindex(9, 11):
-        window = np.s_[max(i - radius, 0):i + radius + 1, max(j - radius, 0):j + radius + 1]
+        window = np.s_[max(i - radius, 0) : i + radius + 1, max(j - radius, 0) : j + radius + 1]
         g, p = guide[window].ravel(), x[window].ravel()
         design = np.stack([g, np.ones_like(g)], 1)
         ridge = np.diag([epsilon * g.size, 0])
         lines[i, j] = np.linalg.solve(design.T @ design + ridge, design.T @ p)
     expected = np.zeros((9, 11))
     for i, j in np.ndindex(9, 11):
-        window = np.s_[max(i - radius, 0):i + radius + 1, max(j - radius, 0):j + radius + 1]
+        window = np.s_[max(i - radius, 0) : i + radius + 1, max(j - radius, 0) : j + radius + 1]
         slope, offset = lines[window].reshape(-1, 2).mean(0)
         expected[i, j] = slope * guide[i, j] + offset
     with jax.enable_x64(True):
-        ours = classical.guided_filter(*(jnp.asarray(a)[None, ..., None] for a in (guide, x)), radius=radius,
-                                       epsilon=epsilon)
+        ours = classical.guided_filter(
+            *(jnp.asarray(a)[None, ..., None] for a in (guide, x)), radius=radius, epsilon=epsilon
+        )
     np.testing.assert_allclose(ours[0, ..., 0], expected, atol=tolerances.SUM_F64)
 
 
@@ -223,5 +226,6 @@ def test_ssim_limit_treats_images_of_a_batch_apart():
     x1, x2 = pair()
     together = classical.ssim_limit(x1, x2, steps=20)
     alone = classical.ssim_limit(x1[1:], x2[1:], steps=20)
-    np.testing.assert_allclose(mean_ssim((x1[1:], x2[1:]), alone), mean_ssim((x1, x2), together)[1:],
-                               atol=tolerances.LONG_F32)
+    np.testing.assert_allclose(
+        mean_ssim((x1[1:], x2[1:]), alone), mean_ssim((x1, x2), together)[1:], atol=tolerances.LONG_F32
+    )

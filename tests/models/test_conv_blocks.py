@@ -1,4 +1,5 @@
 """Batch normalisation against PyTorch's, resampling against its own definition, the forms beyond the comparison's."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,10 +51,14 @@ def test_upsampling_is_pytorch_s(factor, align_corners):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed: the oracle of bilinear interpolation")
     for size in ((1, 3), (5, 4)):
         x = np.random.default_rng(0).random((1, *size, 2), np.float32)
-        expected = torch.nn.functional.interpolate(torch.tensor(x.transpose(0, 3, 1, 2)), scale_factor=factor,
-                                                   mode="bilinear", align_corners=align_corners)
-        np.testing.assert_allclose(upsample(jnp.asarray(x), factor, align_corners=align_corners),
-                                   expected.numpy().transpose(0, 2, 3, 1), atol=tolerances.ROUND_TRIP_F32)
+        expected = torch.nn.functional.interpolate(
+            torch.tensor(x.transpose(0, 3, 1, 2)), scale_factor=factor, mode="bilinear", align_corners=align_corners
+        )
+        np.testing.assert_allclose(
+            upsample(jnp.asarray(x), factor, align_corners=align_corners),
+            expected.numpy().transpose(0, 2, 3, 1),
+            atol=tolerances.ROUND_TRIP_F32,
+        )
 
 
 def test_layers_start_as_pytorch_starts_them():
@@ -97,8 +102,9 @@ def test_deep_supervision_trains_the_side_outputs(name, sides):
 
     def parts(params, train_mode):
         slices = objective.Slices(jnp.concatenate(pair(), -1))
-        found, images, _ = objective.loss_parts(model, {**variables, "params": params}, slices, keys, config,
-                                                train=train_mode, gather=on_one_device)
+        found, images, _ = objective.loss_parts(
+            model, {**variables, "params": params}, slices, keys, config, train=train_mode, gather=on_one_device
+        )
         assert images["fused"].shape == (2, 16, 16, 1)
         return found.fusion.mean()
 

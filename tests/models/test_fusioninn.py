@@ -1,4 +1,5 @@
 """FusionINN against the authors' numbers, and what must hold for any number of blocks and sources."""
+
 import pathlib
 import pickle
 
@@ -111,8 +112,9 @@ def perturbed(params, size):
     """Params away from their start, as if trained."""
     leaves, tree = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(5), len(leaves))
-    return tree.unflatten([leaf + size * jax.random.normal(key, leaf.shape, leaf.dtype)
-                           for key, leaf in zip(keys, leaves, strict=True)])
+    return tree.unflatten(
+        [leaf + size * jax.random.normal(key, leaf.shape, leaf.dtype) for key, leaf in zip(keys, leaves, strict=True)]
+    )
 
 
 @pytest.mark.parametrize("formulation", ["linear", "logit", "official"])
@@ -145,10 +147,12 @@ def test_sources_come_back_when_every_block_shrinks_as_far_as_it_may():
     model = models.get("fusioninn", {"blocks": 8, "levels": (0, 1), "squeeze": "pixel", "widths": (32, 64)})
     sources = jnp.split(batch((1, 16, 16)), 2, -1)
     variables = jax.jit(model.init)(jax.random.key(0), *sources)
+
     def worst(path, leaf):
         if leaf.ndim > 1 or "conv2" not in str(path):
             return leaf
         return jnp.where(jnp.arange(leaf.size) < leaf.size // 2, -1e4, 0.5)  # s at its lower bound, then t
+
     variables = jax.tree_util.tree_map_with_path(worst, variables)
     decomposed = jax.jit(model.decompose)(variables, *jax.jit(model.fuse)(variables, *sources))
     for source, image in zip(sources, decomposed, strict=True):
@@ -162,8 +166,9 @@ def test_log_det_of_the_flow_is_that_of_its_jacobian():
         flow, x = make_flow(config), batch((1, 4, 4), dtype=jnp.float64)
         params = perturbed(jax.jit(flow.init)(jax.random.key(0), x), 0.1)
         jacobian = jax.jit(jax.jacobian(lambda row: flow.forward(params, row.reshape(x.shape))[0].ravel()))(x.ravel())
-        np.testing.assert_allclose(flow.forward(params, x)[1], np.linalg.slogdet(jacobian)[1],
-                                   rtol=tolerances.GOLDEN_F64)
+        np.testing.assert_allclose(
+            flow.forward(params, x)[1], np.linalg.slogdet(jacobian)[1], rtol=tolerances.GOLDEN_F64
+        )
 
 
 @pytest.mark.parametrize("sources", [2, 3, 4])
@@ -231,12 +236,13 @@ def test_memory_of_a_rebuilt_step_does_not_grow_with_depth(monkeypatch):
 
     def planned(blocks):
         model = models.get("fusioninn", {"blocks": blocks, "levels": (1, 2, 1), "widths": (4,), "backward": "rebuilt"})
+
         def loss(variables, *sources_and_keys):
             *sources, keys = sources_and_keys
             slices = objective.Slices(jnp.concatenate(sources, -1))
-            parts, _, _ = objective.loss_parts(model, variables, slices, keys, config, train=True,
-                                               gather=lambda x: x)
+            parts, _, _ = objective.loss_parts(model, variables, slices, keys, config, train=True, gather=lambda x: x)
             return objective.per_image_loss(model, parts, config).mean()
+
         variables = jax.eval_shape(model.init, jax.random.key(0), image, image)
         compiled = jax.jit(jax.grad(loss)).lower(variables, image, image, keys).compile()
         return compiled.memory_analysis().temp_size_in_bytes
@@ -245,12 +251,15 @@ def test_memory_of_a_rebuilt_step_does_not_grow_with_depth(monkeypatch):
     assert planned(6) - planned(3) < 3 * a_map
 
 
-@pytest.mark.parametrize("settings,match", [
-    ({"formulation": "logits"}, "must be one of linear, logit, official"),
-    ({"blocks": -1}, "blocks"),
-    ({"permutations": ((0, 1, 2),)}, "permutations"),
-    ({"block": 3}, "did you mean 'blocks'"),
-])
+@pytest.mark.parametrize(
+    "settings,match",
+    [
+        ({"formulation": "logits"}, "must be one of linear, logit, official"),
+        ({"blocks": -1}, "blocks"),
+        ({"permutations": ((0, 1, 2),)}, "permutations"),
+        ({"block": 3}, "did you mean 'blocks'"),
+    ],
+)
 def test_bad_settings_are_named(settings, match):
     with pytest.raises(ValueError, match=match):
         models.get("fusioninn", settings)
@@ -270,14 +279,18 @@ def test_the_flow_of_the_sources_and_its_density(formulation):
         fused, latent = jax.jit(model.fuse)(variables, *sources)
         y, log_det = jax.jit(model.flow.forward)(variables["params"], jnp.concatenate(sources, -1))
         shown = jax.nn.sigmoid(y[..., :1]) if formulation == "official" else y[..., :1]
-        np.testing.assert_allclose(jnp.concatenate([shown, y[..., 1:]], -1), jnp.concatenate([fused, latent], -1),
-                                   atol=tolerances.ROUND_TRIP_F64)
+        np.testing.assert_allclose(
+            jnp.concatenate([shown, y[..., 1:]], -1),
+            jnp.concatenate([fused, latent], -1),
+            atol=tolerances.ROUND_TRIP_F64,
+        )
         back, inverse_log_det = jax.jit(model.flow.inverse)(variables["params"], y)
         np.testing.assert_allclose(back, jnp.concatenate(sources, -1), atol=tolerances.ROUND_TRIP_F64)
         np.testing.assert_allclose(inverse_log_det, -log_det, atol=1e-9)
         np.testing.assert_allclose(model.log_det(variables, *sources), log_det)
-        jacobian = jax.jit(jax.jacfwd(lambda row: model.flow.forward(variables["params"],
-                                                                     row.reshape(1, 4, 4, 2))[0].ravel()))
+        jacobian = jax.jit(
+            jax.jacfwd(lambda row: model.flow.forward(variables["params"], row.reshape(1, 4, 4, 2))[0].ravel())
+        )
         stack = jnp.concatenate(sources, -1)
         np.testing.assert_allclose(log_det[0], np.linalg.slogdet(jacobian(stack[0].ravel()))[1], atol=1e-8)
         normal = jax.scipy.stats.norm.logpdf(latent).sum((1, 2, 3))
@@ -291,8 +304,10 @@ def test_the_unclipped_decomposition_has_its_true_derivative_in_either_mode():
         variables = {"params": perturbed(jax.jit(model.init)(jax.random.key(0), *sources)["params"], 0.2)}
         fused, latent = jax.jit(model.fuse)(variables, *sources)
         wild = latent + 8 * jnp.cos(jnp.arange(latent.size)).reshape(latent.shape)  # throws the sources far out
+
         def value(z, decompose):
             return sum((image**2).sum() for image in decompose(variables, fused, z))
+
         assert float(jnp.stack(model.decompose_unclipped(variables, fused, wild)).max()) > 1.1
         direction, step = jnp.sin(jnp.arange(wild.size)).reshape(wild.shape), 1e-6
         run = jax.jit(lambda z: value(z, model.decompose_unclipped))

@@ -1,4 +1,5 @@
 """Every fusion system can be sent to another process."""
+
 import pickle
 
 import jax.numpy as jnp

@@ -1,4 +1,5 @@
 """FusionModels as objects that other processes can have, and as functions that look at what they get."""
+
 import pickle
 
 import jax
@@ -8,10 +9,24 @@ import pytest
 
 from fusioninn_jax import models
 
-SMALL = {"unet": {"width": 2}, "unet_plus_plus": {"width": 2}, "unet_3plus": {"width": 2}, "half_unet": {"width": 2},
-         "deepfuse": {"width": 2}, "funfusean": {"width": 2}, "fusioninn": {"widths": (2,)},
-         "ddfm": {"channels": 32, "multipliers": (1,), "attention": (), "blocks": 1, "image_channels": 1, "steps": 2,
-                  "head_channels": 32}}
+SMALL = {
+    "unet": {"width": 2},
+    "unet_plus_plus": {"width": 2},
+    "unet_3plus": {"width": 2},
+    "half_unet": {"width": 2},
+    "deepfuse": {"width": 2},
+    "funfusean": {"width": 2},
+    "fusioninn": {"widths": (2,)},
+    "ddfm": {
+        "channels": 32,
+        "multipliers": (1,),
+        "attention": (),
+        "blocks": 1,
+        "image_channels": 1,
+        "steps": 2,
+        "head_channels": 32,
+    },
+}
 
 
 @pytest.mark.parametrize("name", models.names())

@@ -1,4 +1,5 @@
 """The simulated MRI: geometry, contrast, noise, determinism. Small slices (96 x 96, 2.5 mm) but for one."""
+
 import subprocess
 import sys
 
@@ -112,7 +113,7 @@ def test_same_seed_same_bytes_and_other_seed_or_index_other_subject(subjects):
     other = phantom.simulate_subject(1, 2, **TINY)
     assert other.sources.tobytes() != again.sources.tobytes()
     for index, subject in enumerate(subjects):
-        for later in subjects[index + 1:]:
+        for later in subjects[index + 1 :]:
             assert np.any(subject.tissues != later.tissues)
             assert subject.scanner != later.scanner
             assert np.all(subject.relaxation != later.relaxation)
@@ -121,6 +122,7 @@ def test_same_seed_same_bytes_and_other_seed_or_index_other_subject(subjects):
 def test_atlas_axes_are_up_back_left():
     """Row 0 is anterior and slice 0 inferior, by the affine of nilearn's image (its left and right are equal)."""
     from nilearn import datasets
+
     image = datasets.load_mni152_wm_template(resolution=1)
     data, atlas = image.get_fdata(dtype=np.float32), anatomy.load_atlas(1.0)
     assert atlas.white.shape == (189, 233, 197)
@@ -141,8 +143,10 @@ def test_warp_is_one_to_one():
         jacobian = np.stack([np.stack(np.gradient(p, 2.0), -1) for p in points], -2)
         determinant = np.linalg.det(jacobian)
         assert determinant.min() > 0.05
-        moved = np.linalg.norm(outline - np.einsum("ij,jzyx->izyx", warp.matrix, _centred(grid))
-                               - anatomy.ATLAS_ZERO[:, None, None, None], axis=0)
+        moved = np.linalg.norm(
+            outline - np.einsum("ij,jzyx->izyx", warp.matrix, _centred(grid)) - anatomy.ATLAS_ZERO[:, None, None, None],
+            axis=0,
+        )
         assert 1.5 < moved.max() < 15  # mm, beside rotation and scaling
 
 
@@ -161,8 +165,9 @@ def test_mass_effect_pushes_outwards():
 def test_spline_field_reproduces_a_constant_and_a_line():
     grid = fields.slice_grid([40, 41, 90], 64, 3.0)
     shape = fields.coefficient_shape(10.0)
-    np.testing.assert_allclose(fields.spline_field(np.full(shape, 2.5, np.float32), grid, 10.0), 2.5,
-                               rtol=tolerances.ROUNDING_F32)
+    np.testing.assert_allclose(
+        fields.spline_field(np.full(shape, 2.5, np.float32), grid, 10.0), 2.5, rtol=tolerances.ROUNDING_F32
+    )
     ramp = np.broadcast_to((np.arange(shape[1], dtype=np.float32) - 1)[None, :, None] * 10, shape)
     line = fields.spline_field(ramp, grid, 10.0)
     np.testing.assert_allclose(line[0, :, 5], grid.y, atol=FLOAT32_MM)
@@ -213,8 +218,9 @@ def test_t1_signal_limits():
     np.testing.assert_allclose(contrast.t1_signal(800.0, 80.0, 0.9, spin), expected)
     flips = np.linspace(0.01, 1.5, 2000)
     signals = [contrast.t1_signal(800.0, 80.0, 1.0, gradient._replace(t1_flip=flip)) for flip in flips]
-    np.testing.assert_allclose(flips[np.argmax(signals)], np.arccos(np.exp(-30 / 800)),
-                               atol=tolerances.COARSE)  # Ernst angle
+    np.testing.assert_allclose(
+        flips[np.argmax(signals)], np.arccos(np.exp(-30 / 800)), atol=tolerances.COARSE
+    )  # Ernst angle
 
 
 def test_gadolinium_shortens_t1():

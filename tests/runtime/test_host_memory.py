@@ -1,4 +1,5 @@
 """Freed memory stays with the process: the second use of as much costs no page faults."""
+
 import subprocess
 import sys
 

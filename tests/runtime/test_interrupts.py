@@ -1,4 +1,5 @@
 """Signals end a command in one line, with what it had half-written removed."""
+
 import pathlib
 import signal
 import subprocess
@@ -44,8 +45,13 @@ def test_a_command_cleans_up_and_says_so(tmp_path, number, code, times):
 
 
 def test_while_it_starts(tmp_path):
-    process = subprocess.Popen([sys.executable, "-m", "fusioninn_jax.fuse", "--help"], cwd=ROOT, text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fusioninn_jax.fuse", "--help"],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     time.sleep(0.7)
     process.send_signal(signal.SIGINT)
     said, complained = process.communicate(timeout=120)

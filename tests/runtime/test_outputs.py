@@ -1,4 +1,5 @@
 """runtime.outputs: only older results are replaced, all or none of a set, one of two writers, nothing left over."""
+
 import errno
 import os
 import pathlib
@@ -30,14 +31,24 @@ def place(tmp_path):
     return tmp_path
 
 
-REFUSED = [("study/t1.nii", "is an input too"), ("link/t1.nii", "is an input too"),
-           ("study/../study/t1.nii", "is an input too"), ("study", "is the folder of the input"),
-           (".", "is the folder of the input"), ("link", "is the folder of the input"),
-           ("study/series", "is an input too"), ("study/series/x.nii", "lies inside the input"),
-           ("link/series/deep/x.nii", "lies inside the input"), ("hard.nii", "is an input too"),
-           ("foreign", "holds more than an older result"), ("pipe", "is a pipe"), ("to_ours", "is a symbolic link"),
-           ("old.nii/x.nii", "cannot be written"), ("n" * 300 + ".nii", "cannot be written"),
-           ("nul\0.nii", "not a name that a file can have")]
+REFUSED = [
+    ("study/t1.nii", "is an input too"),
+    ("link/t1.nii", "is an input too"),
+    ("study/../study/t1.nii", "is an input too"),
+    ("study", "is the folder of the input"),
+    (".", "is the folder of the input"),
+    ("link", "is the folder of the input"),
+    ("study/series", "is an input too"),
+    ("study/series/x.nii", "lies inside the input"),
+    ("link/series/deep/x.nii", "lies inside the input"),
+    ("hard.nii", "is an input too"),
+    ("foreign", "holds more than an older result"),
+    ("pipe", "is a pipe"),
+    ("to_ours", "is a symbolic link"),
+    ("old.nii/x.nii", "cannot be written"),
+    ("n" * 300 + ".nii", "cannot be written"),
+    ("nul\0.nii", "not a name that a file can have"),
+]
 
 
 @pytest.mark.parametrize("output, message", REFUSED)
@@ -49,15 +60,22 @@ def test_with_overwrite_nothing_is_lost_that_is_no_older_result(place, output, m
     (place / "to_ours").symlink_to(place / "ours")
     before = names(place)
     with pytest.raises(UserError, match=message) as caught:
-        outputs.check([place / output], inputs=[place / "study/t1.nii", place / "study/series"], overwrite=True,
-                      is_own=lambda folder: folder.name == "ours")
+        outputs.check(
+            [place / output],
+            inputs=[place / "study/t1.nii", place / "study/series"],
+            overwrite=True,
+            is_own=lambda folder: folder.name == "ours",
+        )
     assert "\n" not in str(caught.value) and names(place) == before
 
 
 def test_older_results_are_replaced_and_the_folder_of_an_input_takes_new_ones(place):
-    outputs.check([place / "old.nii", place / "ours", place / "study/new.nii", place / "deep/er/new.nii"],
-                  inputs=[place / "study/t1.nii", place / "study/series"], overwrite=True,
-                  is_own=lambda folder: folder.name == "ours")
+    outputs.check(
+        [place / "old.nii", place / "ours", place / "study/new.nii", place / "deep/er/new.nii"],
+        inputs=[place / "study/t1.nii", place / "study/series"],
+        overwrite=True,
+        is_own=lambda folder: folder.name == "ours",
+    )
     for there in ("old.nii", "ours", "dangling"):
         if there == "dangling":
             (place / there).symlink_to(place / "nowhere")
@@ -65,10 +83,16 @@ def test_older_results_are_replaced_and_the_folder_of_an_input_takes_new_ones(pl
             outputs.check([place / there], is_own=lambda folder: True)
 
 
-@pytest.mark.parametrize("first, second, message", [
-    ("a.nii", "./a.nii", "named twice"), ("study/a.nii", "link/a.nii", "named twice"),
-    ("series", "series/z.nii", "lies inside the output"), ("x/y/z.nii", "x", "lies inside the output"),
-    ("study/new", "link/new/deep/z.nii", "lies inside the output")])
+@pytest.mark.parametrize(
+    "first, second, message",
+    [
+        ("a.nii", "./a.nii", "named twice"),
+        ("study/a.nii", "link/a.nii", "named twice"),
+        ("series", "series/z.nii", "lies inside the output"),
+        ("x/y/z.nii", "x", "lies inside the output"),
+        ("study/new", "link/new/deep/z.nii", "lies inside the output"),
+    ],
+)
 def test_outputs_inside_one_another(place, first, second, message):
     for pair in ((first, second), (second, first)):
         with pytest.raises(UserError, match=message):
@@ -84,8 +108,9 @@ def write(path, text="new"):
 
 
 @pytest.mark.parametrize("overwrite", [True, False])
-@pytest.mark.parametrize("order", [("a.nii", "blocked.nii", "c"), ("c", "a.nii", "blocked.nii"), ("a.nii", "x/y.nii",
-                                                                                                  "blocked.nii")])
+@pytest.mark.parametrize(
+    "order", [("a.nii", "blocked.nii", "c"), ("c", "a.nii", "blocked.nii"), ("a.nii", "x/y.nii", "blocked.nii")]
+)
 def test_all_or_none(tmp_path, overwrite, order):
     """A folder of somebody else's comes to stand in the place of one output while all are being written."""
     if overwrite:
@@ -93,8 +118,10 @@ def test_all_or_none(tmp_path, overwrite, order):
             write(tmp_path / name, "old")
     (tmp_path / "x").mkdir()
     before = {name: (tmp_path / name).read_text() for name in names(tmp_path) if (tmp_path / name).is_file()}
-    with pytest.raises(UserError, match="blocked.nii: (is a folder|exists already)"), outputs.new_files(
-            *[tmp_path / name for name in order], overwrite=overwrite) as temporaries:
+    with (
+        pytest.raises(UserError, match="blocked.nii: (is a folder|exists already)"),
+        outputs.new_files(*[tmp_path / name for name in order], overwrite=overwrite) as temporaries,
+    ):
         for temporary in temporaries:
             write(temporary)
         (tmp_path / "blocked.nii").mkdir()
@@ -137,8 +164,10 @@ def test_without_hard_links_too(tmp_path, monkeypatch):
         with outputs.new_files(tmp_path / "f.nii", overwrite=overwrite) as (temporary,):
             temporary.write_text(text)
         assert (tmp_path / "f.nii").read_text() == text
-    with pytest.raises(UserError, match="exists already"), outputs.new_files(
-            tmp_path / "f.nii", overwrite=False) as (temporary,):
+    with (
+        pytest.raises(UserError, match="exists already"),
+        outputs.new_files(tmp_path / "f.nii", overwrite=False) as (temporary,),
+    ):
         temporary.write_text("three")
     assert names(tmp_path) == ["f.nii"] and (tmp_path / "f.nii").read_text() == "two"
 
@@ -155,8 +184,9 @@ with outputs.new_files(folder / "f.nii", folder / "deep" / "z.nii") as (one, two
 
 
 def child(folder):
-    process = subprocess.Popen([sys.executable, "-c", CHILD, str(folder)], stdout=subprocess.PIPE,
-                               stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
     assert process.stdout is not None and process.stdout.readline() == b"ready\n"
     return process
 
@@ -227,8 +257,10 @@ def test_an_interrupt_waits_until_results_are_in_place(tmp_path, monkeypatch):
 
 
 def test_a_full_disk_is_one_line(tmp_path):
-    with pytest.raises(UserError, match=r"a.nii: cannot be written \(No space left"), outputs.new_files(
-            tmp_path / "new" / "a.nii"):
+    with (
+        pytest.raises(UserError, match=r"a.nii: cannot be written \(No space left"),
+        outputs.new_files(tmp_path / "new" / "a.nii"),
+    ):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert not names(tmp_path)
 

@@ -1,4 +1,5 @@
 """Many processes: the same curve whatever their number, an end for all when one dies, an agreed end on SIGTERM."""
+
 import os
 import signal
 import time
@@ -15,15 +16,23 @@ from fusioninn_jax.training import checkpoint
 from tests import many_processes, tiny_config, tolerances
 
 BOUND = 180  # seconds from the death of one process to the end of the others; JAX misses its heartbeat after 100
-STOPPED = ("stops: another process ended or cannot be reached",
-           "Terminating process because the JAX distributed service")
+STOPPED = (
+    "stops: another process ended or cannot be reached",
+    "Terminating process because the JAX distributed service",
+)
 
 
 def training(data_dir, workdir, steps):
     """Trains on this process; returns the settings that make other processes train the same."""
     # dither, since rounding is discontinuous, and a gentle rate: else differences of float32 grow
-    changed = {"model.fusioninn.blocks": 1, "model.fusioninn.actnorm": "batch", "losses.latent": "characteristic",
-               "losses.storage.kind": "dither", "train.steps": steps, "optimizer.learning_rate": 1e-3}
+    changed = {
+        "model.fusioninn.blocks": 1,
+        "model.fusioninn.actnorm": "batch",
+        "losses.latent": "characteristic",
+        "losses.storage.kind": "dither",
+        "train.steps": steps,
+        "optimizer.learning_rate": 1e-3,
+    }
     config = tiny_config.get_config(str(data_dir))
     config.update_from_flattened_dict(changed)
     train.train_and_evaluate(config, str(workdir))
@@ -90,11 +99,14 @@ def test_one_process_broadcasts_and_gathers_to_itself():
     assert processes.gather({"x": 1}) == [{"x": 1}]
 
 
-@pytest.mark.parametrize("arguments,message", [
-    (("localhost:1", None, None), "belong together"),
-    ((None, 2, 0), "belong together"),
-    (("localhost:1", 2, 2), "--process_id=2: with --num_processes=2 it is 0 to 1"),
-])
+@pytest.mark.parametrize(
+    "arguments,message",
+    [
+        (("localhost:1", None, None), "belong together"),
+        ((None, 2, 0), "belong together"),
+        (("localhost:1", 2, 2), "--process_id=2: with --num_processes=2 it is 0 to 1"),
+    ],
+)
 def test_incomplete_flags_are_named(arguments, message):
     with pytest.raises(UserError, match=message):
         processes.start(*arguments)
@@ -129,8 +141,12 @@ def test_studies_are_dealt_out(monkeypatch, capsys, index, own):
     monkeypatch.setattr(batch.jax, "process_count", lambda: 2)
     monkeypatch.setattr(processes, "gather", lambda counts: [counts, [4, 2, 1]])
     done = []
-    assert batch.run([batch.Study(name, []) for name in "abc"], lambda study: False,
-                     lambda study: done.append(study.folder)) == 1  # the other process says that one failed
+    assert (
+        batch.run(
+            [batch.Study(name, []) for name in "abc"], lambda study: False, lambda study: done.append(study.folder)
+        )
+        == 1
+    )  # the other process says that one failed
     assert done == own
     said = capsys.readouterr().out
     assert said == ("6 studies fused, 2 were there already, 1 failed\n" if index == 0 else "")

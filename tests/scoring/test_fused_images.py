@@ -1,4 +1,5 @@
 """scoring.fused_images: the same images score the same in whatever type they come, or the range is asked for."""
+
 import numpy as np
 import pytest
 import tifffile
@@ -81,17 +82,30 @@ def test_ranges_that_are_none(text):
         parse_range(text)
 
 
-@pytest.mark.parametrize("more, message", [
-    (["--fused-dir=a={0}/x", "--fused-dir=a={0}/y"], "another system is called a already"),
-    (["--fused-dir={0}/x", "--fused-dir={0}/deep/x"], "another system is called x already"),
-    (["--model=mean", "--fused-dir=mean={0}/x"], "another system is called mean already"),
-    (["--model=mean", "--model=mean"], "--model=mean: is scored already"),
-    (["--fused-dir=a/b={0}/x"], "names no method"), (["--fused-dir=/"], "names no method"),
-    (["--fused-dir=a={0}/x", "--fused-range=b=0,255"], "no --fused-dir is called b"),
-    (["--model=mean", "--batch-size=0"], "--batch-size"), (["--model=mean", "--limit=-1"], "--limit"),
-    (["--model=mean", "--save-fused=gs://bucket/x"], "local folders")])
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        (["--fused-dir=a={0}/x", "--fused-dir=a={0}/y"], "another system is called a already"),
+        (["--fused-dir={0}/x", "--fused-dir={0}/deep/x"], "another system is called x already"),
+        (["--model=mean", "--fused-dir=mean={0}/x"], "another system is called mean already"),
+        (["--model=mean", "--model=mean"], "--model=mean: is scored already"),
+        (["--fused-dir=a/b={0}/x"], "names no method"),
+        (["--fused-dir=/"], "names no method"),
+        (["--fused-dir=a={0}/x", "--fused-range=b=0,255"], "no --fused-dir is called b"),
+        (["--model=mean", "--batch-size=0"], "--batch-size"),
+        (["--model=mean", "--limit=-1"], "--limit"),
+        (["--model=mean", "--save-fused=gs://bucket/x"], "local folders"),
+    ],
+)
 def test_arguments_that_contradict(data_dir, tmp_path, more, message):
     with pytest.raises(UserError, match=message):
-        evaluate.main([*(text.format(tmp_path) for text in more), "--dataset=tiny/default", f"--data-dir={data_dir}",
-                       f"--out={tmp_path}/out", "--metrics=ssim"])
+        evaluate.main(
+            [
+                *(text.format(tmp_path) for text in more),
+                "--dataset=tiny/default",
+                f"--data-dir={data_dir}",
+                f"--out={tmp_path}/out",
+                "--metrics=ssim",
+            ]
+        )
     assert not (tmp_path / "out").exists()

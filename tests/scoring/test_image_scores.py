@@ -1,4 +1,5 @@
 """What evaluation adds up: storage, scores by name, moments of the latent, the table."""
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -30,14 +31,18 @@ def test_fusion_scores_are_the_metrics_over_slice_and_brain(sources):
     scores = image_scores.fusion_scores(sources, fused, image_scores.METRIC_SETS["table1"])
     brain = brain_mask(sources)
     assert not bool(brain[:, :6].any()) and bool(brain[:, 6:].all())
-    np.testing.assert_allclose(scores["q_p_brain"], metrics.q_p(*sources, fused, mask=brain),
-                               rtol=tolerances.ROUNDING_F32)
-    np.testing.assert_allclose(scores["q_xy_fusioninn"], metrics.q_xy(*sources, fused, variant="fusioninn"),
-                               rtol=tolerances.ROUNDING_F32)
-    np.testing.assert_allclose((scores["ssim_fused_1"] + scores["ssim_fused_2"]) / 2, scores["q_ssim"],
-                               rtol=tolerances.SUM_F32)
-    np.testing.assert_array_equal(scores["fairness_brain"],
-                                  jnp.minimum(scores["ssim_fused_1_brain"], scores["ssim_fused_2_brain"]))
+    np.testing.assert_allclose(
+        scores["q_p_brain"], metrics.q_p(*sources, fused, mask=brain), rtol=tolerances.ROUNDING_F32
+    )
+    np.testing.assert_allclose(
+        scores["q_xy_fusioninn"], metrics.q_xy(*sources, fused, variant="fusioninn"), rtol=tolerances.ROUNDING_F32
+    )
+    np.testing.assert_allclose(
+        (scores["ssim_fused_1"] + scores["ssim_fused_2"]) / 2, scores["q_ssim"], rtol=tolerances.SUM_F32
+    )
+    np.testing.assert_array_equal(
+        scores["fairness_brain"], jnp.minimum(scores["ssim_fused_1_brain"], scores["ssim_fused_2_brain"])
+    )
     np.testing.assert_allclose(scores["fairness"], metrics.fairness(*sources, fused), rtol=tolerances.ROUNDING_F32)
     assert "q_xy_fusioninn_brain" not in scores and "q_fmi_brain" in scores
 
@@ -50,8 +55,12 @@ def test_latent_moments_are_those_of_all_pixels_together():
     moments.add(latent[:4], inside[:4])
     moments.add(latent[4:], inside[4:])
     found, values = moments.summary(), latent[inside].astype(float)
-    expected = {"mean": values.mean(), "std": values.std(), "skewness": scipy.stats.skew(values),
-                "excess_kurtosis": scipy.stats.kurtosis(values)}
+    expected = {
+        "mean": values.mean(),
+        "std": values.std(),
+        "skewness": scipy.stats.skew(values),
+        "excess_kurtosis": scipy.stats.kurtosis(values),
+    }
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, rtol=tolerances.SUM_F32, err_msg=name)
     assert abs(found["autocorrelation"]) < 0.08  # independent pixels
@@ -81,8 +90,10 @@ def test_moments_of_nothing_and_of_a_constant():
 
 
 def test_the_table_weighs_slices_and_resamples_patients(tmp_path):
-    rows = [{"system": "mean", "subject": subject, "slice_index": i, "ssim_fused_1": value}
-            for i, (subject, value) in enumerate([("a", 0.9), ("a", 0.9), ("a", 0.9), ("b", 0.5)])]
+    rows = [
+        {"system": "mean", "subject": subject, "slice_index": i, "ssim_fused_1": value}
+        for i, (subject, value) in enumerate([("a", 0.9), ("a", 0.9), ("a", 0.9), ("b", 0.5)])
+    ]
     summary = score_table.summarise(rows)
     assert summary["overall"]["ssim_fused_1"]["mean"] == pytest.approx(0.8)
     assert summary["subjects"] == {"a": {"ssim_fused_1": pytest.approx(0.9)}, "b": {"ssim_fused_1": pytest.approx(0.5)}}

@@ -1,4 +1,5 @@
 """Conspicuity patient by patient: against SciPy on the pooled pixels, over batches and processes, and its table."""
+
 import json
 
 import jax.numpy as jnp
@@ -59,8 +60,9 @@ def test_scores_are_of_the_pixels_of_all_annotated_slices_together(images, part,
         assert found[f"cnr_{part}{ending}"] == pytest.approx((a.mean() - b.mean()) / b.std(), abs=10 * atol), ending
     best = max(abs(found[f"auc_{part}_{i}"] - 0.5) for i in (1, 2))
     assert found[f"auc_{part}_over_best"] == pytest.approx(abs(found[f"auc_{part}"] - 0.5) - best, abs=1e-6)
-    assert found[f"cnr_{part}_over_mean"] == pytest.approx(abs(found[f"cnr_{part}"]) - abs(found[f"cnr_{part}_mean"]),
-                                                           abs=1e-5)
+    assert found[f"cnr_{part}_over_mean"] == pytest.approx(
+        abs(found[f"cnr_{part}"]) - abs(found[f"cnr_{part}_mean"]), abs=1e-5
+    )
 
 
 def test_what_a_patient_lacks_is_missing_not_invented(images):
@@ -103,12 +105,21 @@ def test_the_worst_patient_is_the_one_in_whom_the_part_shows_least(images):
     dark = summary([x1, x2, np.float32(1 - fused), labels])  # as conspicuous, but darker
     assert dark["subjects"]["p1"]["auc_oedema"] < 0.3
     assert dark["subjects"]["p1"]["auc_oedema_over_mean"] == pytest.approx(
-        summary(images)["subjects"]["p1"]["auc_oedema_over_mean"], abs=1e-3)
+        summary(images)["subjects"]["p1"]["auc_oedema_over_mean"], abs=1e-3
+    )
 
 
 def test_table_and_csv_name_the_worst_patient(images, tmp_path):
-    rows = [{"system": "ours", "subject": subject, "slice_index": i, "ssim_fused_1": 0.9 - 0.1 * (subject == "p2"),
-             "fairness_brain": 0.5 + 0.1 * i} for i, subject in enumerate(SUBJECTS)]
+    rows = [
+        {
+            "system": "ours",
+            "subject": subject,
+            "slice_index": i,
+            "ssim_fused_1": 0.9 - 0.1 * (subject == "p2"),
+            "fairness_brain": 0.5 + 0.1 * i,
+        }
+        for i, subject in enumerate(SUBJECTS)
+    ]
     systems = {"ours": score_table.summarise(rows) | {"conspicuity": summary(images), "latent": {}}}
     report = {"dataset": "a/b", "split": "test", "modalities": ["t1gd", "flair"], "systems": systems}
     text = score_table.markdown(report)

@@ -1,4 +1,5 @@
 """The bootstrap against SciPy, theory and its coverage; the sign-flip test against its exact distribution."""
+
 import itertools
 
 import numpy as np
@@ -36,9 +37,12 @@ def test_level_sets_the_width():
 
 
 def test_coverage_of_independent_values():
-    covered = [low <= 0 <= high for _, low, high in
-               (bootstrap_interval(np.random.default_rng(i).normal(size=50), seed=i, resamples=400)
-                for i in range(400))]
+    covered = [
+        low <= 0 <= high
+        for _, low, high in (
+            bootstrap_interval(np.random.default_rng(i).normal(size=50), seed=i, resamples=400) for i in range(400)
+        )
+    ]
     assert 0.90 < np.mean(covered) < 0.97
 
 
@@ -86,15 +90,18 @@ def test_degenerate_inputs_have_defined_values():
     assert paired_bootstrap([0.9, 0.8], [0.9, 0.8], seed=0) == (0, 0, 0, 1)
 
 
-@pytest.mark.parametrize("values, options, message", [
-    ([0.5, np.nan], {}, "not finite"),
-    ([0.5, np.inf], {}, "not finite"),
-    ([], {}, "at least one"),
-    ([[0.5, 0.6]], {}, "one value per image"),
-    ([0.5, 0.6], {"clusters": ["a"]}, "one label per value"),
-    ([0.5, 0.6], {"level": 95}, "level"),
-    ([0.5, 0.6], {"resamples": 0}, "resamples"),
-])
+@pytest.mark.parametrize(
+    "values, options, message",
+    [
+        ([0.5, np.nan], {}, "not finite"),
+        ([0.5, np.inf], {}, "not finite"),
+        ([], {}, "at least one"),
+        ([[0.5, 0.6]], {}, "one value per image"),
+        ([0.5, 0.6], {"clusters": ["a"]}, "one label per value"),
+        ([0.5, 0.6], {"level": 95}, "level"),
+        ([0.5, 0.6], {"resamples": 0}, "resamples"),
+    ],
+)
 def test_bad_input_is_refused(values, options, message):
     with pytest.raises(ValueError, match=message):
         bootstrap_interval(values, seed=0, **options)

@@ -1,4 +1,5 @@
 """Training towards pictures that were made beforehand: by a trained system, or by a method that left images."""
+
 import numpy as np
 import pytest
 from PIL import Image

@@ -1,4 +1,5 @@
 """What `evaluate` prints: a table that fits, the worst patient, no interval for one patient."""
+
 import itertools
 
 import pytest
@@ -6,16 +7,30 @@ import pytest
 from fusioninn_jax.score_names import BRAIN, of_decomposed, of_fused
 from fusioninn_jax.scoring import score_table, terminal_table
 
-NAMES = ["q_ssim" + BRAIN, "q_fmi" + BRAIN, "q_ssim", "vif" + BRAIN, of_fused(1) + BRAIN, of_fused(2) + BRAIN,
-         of_decomposed("ssim", 1, "8bit") + BRAIN, of_decomposed("ssim", 2, "8bit") + BRAIN]
+NAMES = [
+    "q_ssim" + BRAIN,
+    "q_fmi" + BRAIN,
+    "q_ssim",
+    "vif" + BRAIN,
+    of_fused(1) + BRAIN,
+    of_fused(2) + BRAIN,
+    of_decomposed("ssim", 1, "8bit") + BRAIN,
+    of_decomposed("ssim", 2, "8bit") + BRAIN,
+]
 
 
 def report(patients, systems=("fusioninn",)):
     found = {}
     for system in systems:
-        rows = [{"system": system, "subject": f"p{p}", "slice_index": z,
-                 **{name: 0.9 - 0.1 * p - 0.01 * k for k, name in enumerate(NAMES)}}
-                for p, z in itertools.product(range(patients), range(3))]
+        rows = [
+            {
+                "system": system,
+                "subject": f"p{p}",
+                "slice_index": z,
+                **{name: 0.9 - 0.1 * p - 0.01 * k for k, name in enumerate(NAMES)},
+            }
+            for p, z in itertools.product(range(patients), range(3))
+        ]
         found[system] = score_table.summarise(rows)
     return {"dataset": "brats/x", "split": "test", "modalities": ["t1gd", "flair"], "systems": found}
 
@@ -32,7 +47,8 @@ def test_the_table_holds_the_papers_scores_and_decomposition_inside_the_brain():
 
 def test_the_worst_patient_is_named_with_its_score():
     assert terminal_table.text(report(3)).splitlines()[-1] == (
-        "fusioninn: worst patient p2, SSIM of flair, decomposed 0.630 (all: 0.730)")
+        "fusioninn: worst patient p2, SSIM of flair, decomposed 0.630 (all: 0.730)"
+    )
 
 
 def test_one_patient_has_no_interval_in_either_table():
@@ -56,8 +72,10 @@ def test_it_fits_a_terminal_whatever_the_number_of_systems(width):
 def test_the_evaluators_numbers_stand_alone_and_say_whose_they_are():
     found = report(2)
     for summary in found["systems"].values():
-        summary["overall"] |= {"cddfuse_EN": {"mean": 5.0, "low": 4.0, "high": 6.0},
-                               "cddfuse_MI": {"mean": 2.0, "low": 1.0, "high": 3.0}}
+        summary["overall"] |= {
+            "cddfuse_EN": {"mean": 5.0, "low": 4.0, "high": 6.0},
+            "cddfuse_MI": {"mean": 2.0, "low": 1.0, "high": 3.0},
+        }
     lines = terminal_table.text(found).splitlines()
     assert "whole slice, as the evaluator of CDDFuse computes them" in lines[0]
     assert [line.split()[0] for line in lines[3:]] == ["EN", "MI"]

@@ -1,4 +1,5 @@
 """Calibrating a model: which pixels and errors are collected, what the command keeps and prints, what it refuses."""
+
 import jax
 import numpy as np
 import pytest
@@ -18,8 +19,10 @@ def trained_fixture(data_dir):
     model = models.get("fusioninn", config.model.fusioninn)
     image = np.full((1, model.multiple, model.multiple, 1), 0.5, np.float32)
     rng = np.random.default_rng(0)
-    variables = jax.tree.map(lambda x: np.asarray(x + 0.03 * rng.standard_normal(np.shape(x)), np.float32),
-                             jax.jit(model.init)(jax.random.key(0), image, image))
+    variables = jax.tree.map(
+        lambda x: np.asarray(x + 0.03 * rng.standard_normal(np.shape(x)), np.float32),
+        jax.jit(model.init)(jax.random.key(0), image, image),
+    )
     return TrainedModel(model, variables, config)
 
 
@@ -38,8 +41,9 @@ def test_brain_pixels_are_collected_with_their_truth(trained):
 
 def test_more_draws_do_not_widen_the_spread(trained):
     prepared = input_pipeline.open_dataset(trained.config.data)
-    squares = [(uncertainty.collect(trained, prepared, "test", samples=samples).spread**2).mean()
-               for samples in (2, 16)]
+    squares = [
+        (uncertainty.collect(trained, prepared, "test", samples=samples).spread ** 2).mean() for samples in (2, 16)
+    ]
     np.testing.assert_allclose(*squares, rtol=0.1)  # of n draws the plain deviation would be half and 15/16 of it
 
 

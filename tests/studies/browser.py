@@ -1,4 +1,5 @@
 """A headless Chromium for the tests of pages, where one is installed with its driver."""
+
 from __future__ import annotations
 
 import contextlib
@@ -32,17 +33,27 @@ def opened(page: pathlib.Path, width: int, height: int) -> Iterator[Any]:
         pytest.skip(missing())
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
+
     options = webdriver.ChromeOptions()
-    options.binary_location = next(path for path in map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
-                                   if path)
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
-                     "--host-resolver-rules=MAP * ~NOTFOUND"):
+    options.binary_location = next(
+        path for path in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if path
+    )
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--hide-scrollbars",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+    ):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
     try:
-        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {
-            "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600})
+        driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600},
+        )
         driver.get(page.as_uri())
         end = time.time() + PATIENCE
         while not driver.execute_script("return document.body.dataset.ready") and time.time() < end:

@@ -1,4 +1,5 @@
 """Small synthetic studies and a small model for the tests of fuse, decompose and report."""
+
 from __future__ import annotations
 
 import pathlib
@@ -11,14 +12,20 @@ import numpy as np
 from fusioninn_jax import models, pretrained
 
 TURN = np.radians(7)
-AFFINE = np.array([[-np.cos(TURN), np.sin(TURN), 0, 20], [np.sin(TURN), np.cos(TURN), 0, -30], [0, 0, 2.5, 7],
-                   [0, 0, 0, 1]])
+AFFINE = np.array(
+    [[-np.cos(TURN), np.sin(TURN), 0, 20], [np.sin(TURN), np.cos(TURN), 0, -30], [0, 0, 2.5, 7], [0, 0, 0, 1]]
+)
 
 
 def save_model(folder: pathlib.Path, seed: int = 0, sources: int = 2) -> pathlib.Path:
     """A FusionINN of a few hundred parameters, away from the identity at which training starts."""
-    config = ml_collections.ConfigDict({"model": {"name": "fusioninn", "fusioninn": {
-        "widths": (3,), "blocks": 2, "sources": sources}}, "prior": "normal", "modalities": ()})
+    config = ml_collections.ConfigDict(
+        {
+            "model": {"name": "fusioninn", "fusioninn": {"widths": (3,), "blocks": 2, "sources": sources}},
+            "prior": "normal",
+            "modalities": (),
+        }
+    )
     model = models.get("fusioninn", config.model.fusioninn)
     image = np.full((1, 8, 8, 1), 0.5, np.float32)
     variables = jax.jit(model.init)(jax.random.key(seed), *[image] * sources)

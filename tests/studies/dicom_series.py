@@ -1,4 +1,5 @@
 """A synthetic DICOM series: MR images with a patient, oblique, rescaled, written in no particular order."""
+
 from __future__ import annotations
 
 import pathlib
@@ -28,8 +29,15 @@ def dataset(series: str, study: str, frame: str) -> pydicom.Dataset:
     return result
 
 
-def write(folder: pathlib.Path, voxels: np.ndarray, *, slopes: np.ndarray | None = None, study: str = "1.2.3",
-          frame: str = "1.2.4", leave_out: tuple[int, ...] = ()) -> pathlib.Path:
+def write(
+    folder: pathlib.Path,
+    voxels: np.ndarray,
+    *,
+    slopes: np.ndarray | None = None,
+    study: str = "1.2.3",
+    frame: str = "1.2.4",
+    leave_out: tuple[int, ...] = (),
+) -> pathlib.Path:
     """Writes (Z, Y, X) uint16 slices as files whose names do not tell their order."""
     folder.mkdir()
     series = generate_uid()

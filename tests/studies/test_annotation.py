@@ -1,4 +1,5 @@
 """A study's annotation: its parts, and how they stand out in the fused image."""
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -7,17 +8,20 @@ from fusioninn_jax.studies import annotation as of_study
 from tests import tolerances
 
 
-@pytest.mark.parametrize("name, labels, parts", [
-    ("seg.nii.gz", (1, 2, 4), {"core": 1, "oedema": 2, "enhancing": 4}),
-    ("a-seg.nii.gz", (1, 2, 3), {"core": 1, "oedema": 2, "enhancing": 3}),
-    ("BRATS_007.nii.gz", (1, 2), {"core": 2, "oedema": 1}),
-    ("lesion.nii.gz", (1,), {}),
-    ("lesion.nii.gz", (1, 9), {}),
-    ("lesion.nii.gz", (0.25, 1), {}),
-])
+@pytest.mark.parametrize(
+    "name, labels, parts",
+    [
+        ("seg.nii.gz", (1, 2, 4), {"core": 1, "oedema": 2, "enhancing": 4}),
+        ("a-seg.nii.gz", (1, 2, 3), {"core": 1, "oedema": 2, "enhancing": 3}),
+        ("BRATS_007.nii.gz", (1, 2), {"core": 2, "oedema": 1}),
+        ("lesion.nii.gz", (1,), {}),
+        ("lesion.nii.gz", (1, 9), {}),
+        ("lesion.nii.gz", (0.25, 1), {}),
+    ],
+)
 def test_a_mask_is_read_as_parts_where_its_labels_are_a_tumour_s(name, labels, parts):
     annotation = np.zeros((2, 6, 8))
-    annotation[1, 2, :len(labels)] = labels
+    annotation[1, 2, : len(labels)] = labels
     found = of_study.tumour_parts(annotation, name)
     np.testing.assert_array_equal(found.pop("whole annotation"), annotation > 0)
     assert set(found) == set(parts)

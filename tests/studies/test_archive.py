@@ -1,4 +1,5 @@
 """The lossless archive: every bit comes back; nothing in the file can change unnoticed; version 1 is still read."""
+
 import bz2
 import gzip
 import json
@@ -37,9 +38,15 @@ def test_every_type_comes_back_bit_for_bit(tmp_path):
     rng = np.random.default_rng(0)
     floats = rng.standard_normal((7, 5, 4)) * 10.0 ** rng.integers(-30, 30, (7, 5, 4))
     floats[0, 0, 0] = -0.0
-    kinds = {"i2": cases.voxels(1, (7, 5, 4)), "u1": rng.integers(0, 256, (7, 5, 4)),
-             "u2": rng.integers(0, 65536, (7, 5, 4)), "f4": floats, "f8": floats * 1e-200,
-             "i4": rng.integers(-2**31, 2**31, (7, 5, 4)), "u8": rng.integers(0, 2**64, (7, 5, 4), dtype=np.uint64)}
+    kinds = {
+        "i2": cases.voxels(1, (7, 5, 4)),
+        "u1": rng.integers(0, 256, (7, 5, 4)),
+        "u2": rng.integers(0, 65536, (7, 5, 4)),
+        "f4": floats,
+        "f8": floats * 1e-200,
+        "i4": rng.integers(-(2**31), 2**31, (7, 5, 4)),
+        "u8": rng.integers(0, 2**64, (7, 5, 4), dtype=np.uint64),
+    }
     names = list(kinds)
     for first, second in zip(names, names[1:] + names[:1], strict=True):
         sources = [cases.save(tmp_path / f"{name}.nii.gz", kinds[name].astype(name)) for name in (first, second)]
@@ -74,8 +81,11 @@ def test_the_picture_is_in_proportion_to_values_of_any_scale(tmp_path):
     """Floats, whose bits are no brightness, and a falling slope give the same picture as integers."""
     stored = cases.voxels(1, (24, 24, 5)).clip(0)
     pictures = []
-    for name, data, fields in (("i", stored, {}), ("f", stored * 0.37e-3, {}),
-                               ("n", 700 - stored, {"scl_slope": -1.0, "scl_inter": 700.0})):
+    for name, data, fields in (
+        ("i", stored, {}),
+        ("f", stored * 0.37e-3, {}),
+        ("n", 700 - stored, {"scl_slope": -1.0, "scl_inter": 700.0}),
+    ):
         source = cases.save(tmp_path / f"{name}.nii", data.astype("f8" if name == "f" else "i2"), **fields)
         path = archive_of(tmp_path, (source, source), name=f"{name}-study.nii")
         np.testing.assert_array_equal(cases.stored(unpacked(path, 2)[1]), cases.stored(source))
@@ -96,15 +106,15 @@ def test_an_archive_of_version_1_cannot_grow_without_end(tmp_path):
     """A plane of an array that inflates to a gigabyte is refused before it does."""
     content = next(content for code, content in nifti.extensions(VERSION_1) if code == nifti.PRIVATE)
     start = len(integer_codec.MAGIC) + 8
-    length = int.from_bytes(content[start - 8:start], "little")
-    table = json.loads(content[start:start + length])
+    length = int.from_bytes(content[start - 8 : start], "little")
+    table = json.loads(content[start : start + length])
     bomb, entry = bz2.compress(bytes(1 << 26)), table["table"][0]
-    rest = content[start + length + entry["size"]:]
+    rest = content[start + length + entry["size"] :]
     for shape in (entry["shape"], [1 << 26]):
         entry |= {"planes": [len(bomb)], "size": len(bomb), "shape": shape}
         text = json.dumps(table).encode()
         with pytest.raises(ValueError, match="an array (larger|of another size)"):
-            integer_codec.unpack(content[:start - 8] + len(text).to_bytes(8, "little") + text + bomb + rest, 10_000)
+            integer_codec.unpack(content[: start - 8] + len(text).to_bytes(8, "little") + text + bomb + rest, 10_000)
 
 
 def test_a_gzipped_file_is_read_no_further_than_its_header_says(tmp_path, pair):
@@ -124,7 +134,7 @@ def test_all_damage_is_found_before_anything_is_written(tmp_path, pair, name, ca
     for i in range(150):
         changed = bytearray(whole)
         if i % 5 == 0:
-            del changed[rng.integers(len(whole)):]
+            del changed[rng.integers(len(whole)) :]
         else:
             changed[rng.integers(len(whole))] ^= 1 << rng.integers(8)
         if bytes(changed) == whole:
@@ -145,11 +155,17 @@ def test_every_part_of_an_archive_is_sealed(tmp_path, pair):
     """Record, kept headers, affine, picture, coded sources: one bit of each."""
     path = archive_of(tmp_path, pair, name="study.nii")
     whole = path.read_bytes()
-    places = {"affine": 284, "slope": 112, "record": whole.index(b'"header"') + 20, "picture": len(whole) - 100,
-              "seal": whole.index(archive_format.MAGIC) + 30, "source": whole.index(archive_format.MAGIC) + 700,
-              "magic": whole.index(archive_format.MAGIC) + 3}
+    places = {
+        "affine": 284,
+        "slope": 112,
+        "record": whole.index(b'"header"') + 20,
+        "picture": len(whole) - 100,
+        "seal": whole.index(archive_format.MAGIC) + 30,
+        "source": whole.index(archive_format.MAGIC) + 700,
+        "magic": whole.index(archive_format.MAGIC) + 3,
+    }
     for part, place in places.items():
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1:])
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         with pytest.raises(UserError, match="damaged"):
             unpacked(path, 2)
         assert not (tmp_path / "out0.nii").exists(), part
@@ -165,9 +181,10 @@ def test_latents_and_records_are_sealed(tmp_path, model_folder, pair):
     image, channels = fused.read_bytes(), latent.read_bytes()
     place = image.index(b'"header":"') + 150
     for file, changed, message in (
-            (latent, channels[:-7] + bytes([channels[-7] ^ 0x80]) + channels[-6:], "its voxels were changed"),
-            (fused, image[:place] + bytes([image[place] ^ 1]) + image[place + 1:], "the record of"),
-            (fused, image[:283] + bytes([image[283] ^ 4]) + image[284:], "its affine was changed")):
+        (latent, channels[:-7] + bytes([channels[-7] ^ 0x80]) + channels[-6:], "its voxels were changed"),
+        (fused, image[:place] + bytes([image[place] ^ 1]) + image[place + 1 :], "the record of"),
+        (fused, image[:283] + bytes([image[283] ^ 4]) + image[284:], "its affine was changed"),
+    ):
         before = file.read_bytes()
         file.write_bytes(changed)
         with pytest.raises(UserError, match=message):
@@ -200,8 +217,11 @@ def test_an_archive_is_smaller_than_its_sources(tmp_path):
 
 def test_real_volumes(tmp_path, realdata):
     """A slab of real pairs: below the gzipped series (all of them whole: benchmarks/lossless.py)."""
-    pairs = [(flair, flair.with_name(flair.name.replace("_flair", "_t1ce")))
-             for flair in sorted(realdata.rglob("*_flair.nii.gz")) if "isles" not in str(flair)][:2]
+    pairs = [
+        (flair, flair.with_name(flair.name.replace("_flair", "_t1ce")))
+        for flair in sorted(realdata.rglob("*_flair.nii.gz"))
+        if "isles" not in str(flair)
+    ][:2]
     for paths in pairs:
         sources = []
         for i, path in enumerate(paths):

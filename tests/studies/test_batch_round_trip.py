@@ -1,4 +1,5 @@
 """Folders of studies through `fuse --studies` and back through `decompose --studies`, in NIfTI and in DICOM."""
+
 import numpy as np
 import pydicom
 import pytest
@@ -15,8 +16,17 @@ def test_nifti_studies_come_back_from_a_folder(tmp_path, model_folder, capsys):
         (tmp_path / "in" / name).mkdir(parents=True)
         for i, kind in enumerate(("t1", "flair")):
             cases.save(tmp_path / "in" / name / f"{kind}.nii.gz", cases.voxels(i, (8, 8, 3)))
-    run_fuse(model_folder, "--studies", tmp_path / "in", "--match", "t1.nii.gz", "flair.nii.gz", "-o", tmp_path / "out",
-             "--with-latents")
+    run_fuse(
+        model_folder,
+        "--studies",
+        tmp_path / "in",
+        "--match",
+        "t1.nii.gz",
+        "flair.nii.gz",
+        "-o",
+        tmp_path / "out",
+        "--with-latents",
+    )
     command = ["--studies", tmp_path / "out", "--names", "t1", "flair", "-o", tmp_path / "back"]
     run_decompose(model_folder, *command, "--with-latents")
     assert "2 studies decomposed, 0 were there already, 0 failed" in capsys.readouterr().out
@@ -38,12 +48,14 @@ def test_dicom_studies_come_back_as_dicom(tmp_path, model_folder):
     (tmp_path / "in" / "p1").mkdir(parents=True)
     for kind, content in zip(("t1", "flair"), voxels, strict=True):
         dicom_series.write(tmp_path / "in" / "p1" / kind, content)
-    run_fuse(model_folder, "--studies", tmp_path / "in", "--match", "t1", "flair", "-o", tmp_path / "out",
-             "--with-latents")
+    run_fuse(
+        model_folder, "--studies", tmp_path / "in", "--match", "t1", "flair", "-o", tmp_path / "out", "--with-latents"
+    )
     fused = tmp_path / "out" / "p1" / "fused"
     assert fused.is_dir() and len({pydicom.dcmread(file).SeriesInstanceUID for file in fused.iterdir()}) == 1
-    run_decompose(model_folder, "--studies", tmp_path / "out", "--names", "t1", "flair", "-o", tmp_path / "back",
-                  "--with-latents")
+    run_decompose(
+        model_folder, "--studies", tmp_path / "out", "--names", "t1", "flair", "-o", tmp_path / "back", "--with-latents"
+    )
     for kind in ("t1", "flair"):
         folder = tmp_path / "back" / "p1" / kind
         assert all(pydicom.dcmread(file).Modality == "MR" for file in folder.iterdir())
@@ -75,8 +87,10 @@ def test_one_file_named_twice_is_asked_about(tmp_path, model_folder, pair, monke
     assert "named twice; it is fused with itself" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["--studies", "x", "-o", "y"], ["-o", "y"],
-                                       ["f.nii.gz", "--studies", "x", "--names", "a", "b", "-o", "y"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--studies", "x", "-o", "y"], ["-o", "y"], ["f.nii.gz", "--studies", "x", "--names", "a", "b", "-o", "y"]],
+)
 def test_arguments_that_do_not_go_together_are_told(arguments):
     with pytest.raises(UserError, match="--studies"):
         decompose.main(arguments)

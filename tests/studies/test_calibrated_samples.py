@@ -1,4 +1,5 @@
 """What `--samples` gives of a calibrated model: the error that the calibration promises, in the sources' units."""
+
 import math
 import shutil
 

@@ -1,4 +1,5 @@
 """Colour studies: luma fused, colours beside it and back; grey that is stored as colour stays grey."""
+
 import numpy as np
 import pytest
 import tifffile
@@ -74,15 +75,17 @@ def test_two_coloured_sources_share_by_the_weighted_rule(tmp_path, model_folder)
     none = colour.Chroma(0 * one.values, one.dtype)
     lumas = [grey(1).astype("f4")] * 2
     a, b = one.values / 255, other.values / 255
-    np.testing.assert_allclose(colour.of_fused([one, other], lumas),
-                               (a * abs(a) + b * abs(b)) / np.maximum(abs(a) + abs(b), 1e-9), atol=1e-6)
+    np.testing.assert_allclose(
+        colour.of_fused([one, other], lumas), (a * abs(a) + b * abs(b)) / np.maximum(abs(a) + abs(b), 1e-9), atol=1e-6
+    )
     np.testing.assert_allclose(colour.of_fused([one, none], lumas), a, atol=1e-6)
     np.testing.assert_array_equal(colour.of_fused([none, none], lumas), 0)
     assert colour.of_fused([None, None], lumas) is None
     sources = [save(tmp_path / "a.png", coloured(1)), save(tmp_path / "b.jpg", coloured(2)[..., ::-1])]
     run_fuse(model_folder, *sources, "-o", tmp_path / "f.png", "--latent", tmp_path / "z.nii")
-    run_decompose(model_folder, tmp_path / "f.png", "--latent", tmp_path / "z.nii", "-o", tmp_path / "c.png",
-                  tmp_path / "d.png")
+    run_decompose(
+        model_folder, tmp_path / "f.png", "--latent", tmp_path / "z.nii", "-o", tmp_path / "c.png", tmp_path / "d.png"
+    )
     for source, copy in zip(sources, ("c.png", "d.png"), strict=True):
         np.testing.assert_array_equal(image_io.read_image(tmp_path / copy), image_io.read_image(source))
 
@@ -108,11 +111,25 @@ def test_grey_that_is_stored_as_colour_is_grey(tmp_path, way):
 def test_formats_of_grey_alone_say_so_and_the_record_keeps_the_colours(tmp_path, model_folder, capsys):
     sources = [save(tmp_path / "pet.png", coloured(1)), save(tmp_path / "mri.bmp", grey(2))]
     run_fuse(model_folder, *sources, "-o", tmp_path / "f.nii.gz", "--latent", tmp_path / "z.nii")
-    run_decompose(model_folder, tmp_path / "f.nii.gz", "--latent", tmp_path / "z.nii", "-o", tmp_path / "a.png",
-                  tmp_path / "b.npy")
+    run_decompose(
+        model_folder,
+        tmp_path / "f.nii.gz",
+        "--latent",
+        tmp_path / "z.nii",
+        "-o",
+        tmp_path / "a.png",
+        tmp_path / "b.npy",
+    )
     np.testing.assert_array_equal(image_io.read_image(tmp_path / "a.png"), coloured(1))
     np.testing.assert_array_equal(np.load(tmp_path / "b.npy"), grey(2))
     capsys.readouterr()
-    run_decompose(model_folder, tmp_path / "f.nii.gz", "--latent", tmp_path / "z.nii", "-o", tmp_path / "c.npy",
-                  tmp_path / "d.npy")
+    run_decompose(
+        model_folder,
+        tmp_path / "f.nii.gz",
+        "--latent",
+        tmp_path / "z.nii",
+        "-o",
+        tmp_path / "c.npy",
+        tmp_path / "d.npy",
+    )
     assert "c.npy: holds grey alone; for colours write .png or .tif" in capsys.readouterr().err

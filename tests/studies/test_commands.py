@@ -1,4 +1,5 @@
 """Pictures and arrays, batches, and every bad input: one line, nothing half-written."""
+
 import errno
 import os
 import pathlib
@@ -26,8 +27,8 @@ def test_pictures_and_arrays(tmp_path, model_folder, ending, dtype):
     images = [flat(i, dtype) for i in (1, 2)]
     names = [tmp_path / f"{name}.{ending}" for name in ("a", "b", "fused", "c", "d")]
     for name, image in zip(names, images, strict=False):
-        {"png": lambda: Image.fromarray(image).save(name), "tif": lambda: tifffile.imwrite(name, image),  # noqa: B023
-         "npy": lambda: np.save(name, image)}[ending]()  # noqa: B023
+        write = {"png": lambda path, array: Image.fromarray(array).save(path), "tif": tifffile.imwrite, "npy": np.save}
+        write[ending](name, image)
     run_fuse(model_folder, *names[:2], "-o", names[2], "--latent", tmp_path / "z.nii.gz")
     run_decompose(model_folder, names[2], "--latent", tmp_path / "z.nii.gz", "-o", *names[3:])
     read = {"png": lambda path: np.asarray(Image.open(path)), "tif": tifffile.imread, "npy": np.load}[ending]
@@ -44,8 +45,9 @@ def test_resample_brings_the_second_to_the_first(tmp_path, model_folder):
     with pytest.raises(UserError, match=r"b.nii: shape \(16, 12, 8\) differs .*--resample"):
         run_fuse(model_folder, first, second, "-o", tmp_path / "f.nii")
     run_fuse(model_folder, first, second, "-o", tmp_path / "f.nii", "--resample", "--latent", tmp_path / "z.nii")
-    run_decompose(model_folder, tmp_path / "f.nii", "--latent", tmp_path / "z.nii", "-o", tmp_path / "c.nii",
-                  tmp_path / "d.nii")
+    run_decompose(
+        model_folder, tmp_path / "f.nii", "--latent", tmp_path / "z.nii", "-o", tmp_path / "c.nii", tmp_path / "d.nii"
+    )
     result = nib.load(tmp_path / "d.nii")
     np.testing.assert_allclose(result.affine, nib.load(first).affine, atol=1e-5)
     assert result.get_data_dtype() == np.uint16
@@ -59,8 +61,18 @@ def test_a_batch_goes_on_and_resumes(tmp_path, model_folder, capsys):
             cases.save(tmp_path / "in" / name / f"{name}_{kind}.nii.gz", cases.voxels(i, (6, 4, 3)))
     (tmp_path / "in" / "p2" / "p2_flair.nii.gz").write_bytes(b"torn")
     (tmp_path / "in" / "p3" / "p3_t1.nii.gz").unlink()
-    command = ["--studies", str(tmp_path / "in"), "--match", "*_t1.nii.gz", "*_flair.nii.gz", "-o",
-               str(tmp_path / "out"), "--with-latents", "--checkpoint", str(model_folder)]
+    command = [
+        "--studies",
+        str(tmp_path / "in"),
+        "--match",
+        "*_t1.nii.gz",
+        "*_flair.nii.gz",
+        "-o",
+        str(tmp_path / "out"),
+        "--with-latents",
+        "--checkpoint",
+        str(model_folder),
+    ]
     assert fuse.main(command) == 1
     said = "".join(capsys.readouterr())
     assert "2 studies fused, 0 were there already, 2 failed" in said
@@ -120,7 +132,8 @@ def test_bad_inputs_are_one_line_and_leave_nothing(tmp_path, model_folder, pair)
     for arguments, message in cases_:
         with pytest.raises(UserError, match=message) as caught:
             run_fuse(model_folder, *arguments) if "--checkpoint" not in arguments else fuse.main(
-                list(map(str, arguments)))
+                list(map(str, arguments))
+            )
         assert "\n" not in str(caught.value)
         assert sorted(tmp_path.rglob("*")) == before, message
     assert (tmp_path / "there.nii.gz").read_bytes() == b"precious"
@@ -131,16 +144,18 @@ def test_bad_decompositions(tmp_path, model_folder, pair):
     run_fuse(model_folder, *pair, "-o", fused)
     other = cases.save_model(tmp_path / "other", seed=1)
     for arguments, message in [
-            ([fused, *out, "--checkpoint", other], "was fused by another model"),
-            ([fused, "-o", tmp_path / "1.nii"], "was fused from 2 series, 1 outputs are named"),
-            ([pair[0], *out], "holds no record of its sources"),
-            ([fused, *out, "--latent", fused], "4-D one is expected|is a fused image where the latent"),
-            ([fused, *out, "--samples", 3, "--latent", fused], "--latent leaves nothing to draw"),
-            ([fused, *out, "--uncertainty", tmp_path / "u.nii"], "at least 2 for --uncertainty"),
-            ([fused, "-o", fused, tmp_path / "2.nii", "--overwrite"], "is an input too")]:
+        ([fused, *out, "--checkpoint", other], "was fused by another model"),
+        ([fused, "-o", tmp_path / "1.nii"], "was fused from 2 series, 1 outputs are named"),
+        ([pair[0], *out], "holds no record of its sources"),
+        ([fused, *out, "--latent", fused], "4-D one is expected|is a fused image where the latent"),
+        ([fused, *out, "--samples", 3, "--latent", fused], "--latent leaves nothing to draw"),
+        ([fused, *out, "--uncertainty", tmp_path / "u.nii"], "at least 2 for --uncertainty"),
+        ([fused, "-o", fused, tmp_path / "2.nii", "--overwrite"], "is an input too"),
+    ]:
         with pytest.raises(UserError, match=message) as caught:
             run_decompose(model_folder, *arguments) if "--checkpoint" not in arguments else decompose.main(
-                list(map(str, arguments)))
+                list(map(str, arguments))
+            )
         assert "\n" not in str(caught.value)
         assert not (tmp_path / "1.nii").exists() and not (tmp_path / "2.nii").exists()
 
@@ -174,8 +189,11 @@ def test_a_loop_of_links_is_one_line(tmp_path):
     first, second, out = tmp_path / "a.nii", tmp_path / "b.nii", tmp_path / "out.nii"
     first.symlink_to(second)
     second.symlink_to(first)
-    for command, arguments in ((fuse, [first, second, "-o", out]), (fuse, [first, first, "-o", out]),
-                               (decompose, [first, "-o", out, tmp_path / "other.nii"])):
+    for command, arguments in (
+        (fuse, [first, second, "-o", out]),
+        (fuse, [first, first, "-o", out]),
+        (decompose, [first, "-o", out, tmp_path / "other.nii"]),
+    ):
         with pytest.raises(UserError, match="a.nii: is a loop of symbolic links"):
             command.main([str(argument) for argument in arguments])
     assert not out.exists()
@@ -184,7 +202,9 @@ def test_a_loop_of_links_is_one_line(tmp_path):
 def test_a_pipe_is_refused_at_once(tmp_path):
     pipe = tmp_path / "pipe.nii.gz"
     os.mkfifo(pipe)
-    for command, arguments in ((fuse, [pipe, pipe, "-o", tmp_path / "out.nii"]),
-                               (decompose, [pipe, "-o", tmp_path / "a.nii", tmp_path / "b.nii"])):
+    for command, arguments in (
+        (fuse, [pipe, pipe, "-o", tmp_path / "out.nii"]),
+        (decompose, [pipe, "-o", tmp_path / "a.nii", tmp_path / "b.nii"]),
+    ):
         with pytest.raises(UserError, match="is a pipe; give a file"):
             command.main([str(argument) for argument in arguments])

@@ -1,4 +1,5 @@
 """DICOM series in, derived series out: valid, linked, anonymous; and what is wrong with a series is said."""
+
 import pathlib
 import shutil
 import subprocess
@@ -31,8 +32,9 @@ def every_file(folder: pathlib.Path):
 
 def test_series_to_series_and_back(tmp_path, model_folder, study):
     run_fuse(model_folder, *study, "-o", tmp_path / "fused", "--latent", tmp_path / "z.nii.gz")
-    run_decompose(model_folder, tmp_path / "fused", "--latent", tmp_path / "z.nii.gz", "-o", tmp_path / "b0",
-                  tmp_path / "b1")
+    run_decompose(
+        model_folder, tmp_path / "fused", "--latent", tmp_path / "z.nii.gz", "-o", tmp_path / "b0", tmp_path / "b1"
+    )
     for i in range(2):
         copy = files.read(tmp_path / f"b{i}")
         np.testing.assert_array_equal(copy.stored, slices(i))
@@ -84,8 +86,9 @@ def test_slices_of_different_slope_and_a_multiframe_file(tmp_path, model_folder)
     np.testing.assert_array_equal(files.read(second).values, slices(1) * 2.0 - 1)
     np.testing.assert_allclose(series.affine, files.read(second).affine, atol=1e-6)
     run_fuse(model_folder, first, second, "-o", tmp_path / "f.nii", "--latent", tmp_path / "z.nii")
-    run_decompose(model_folder, tmp_path / "f.nii", "--latent", tmp_path / "z.nii", "-o", tmp_path / "b0",
-                  tmp_path / "b1.nii")
+    run_decompose(
+        model_folder, tmp_path / "f.nii", "--latent", tmp_path / "z.nii", "-o", tmp_path / "b0", tmp_path / "b1.nii"
+    )
     np.testing.assert_array_equal(files.read(tmp_path / "b0").stored, slices(0))
     assert nib.load(tmp_path / "b1.nii").dataobj.slope == 2
     with pytest.raises(UserError, match="differ in rescale slope"):

@@ -1,4 +1,5 @@
 """fuse and decompose on NIfTI: nothing lost that the files held."""
+
 import gzip
 
 import jax
@@ -53,10 +54,12 @@ def test_another_reader_opens_everything(tmp_path, model_folder, pair):
         image = SimpleITK.ReadImage(str(path))
         for get in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
             np.testing.assert_allclose(getattr(image, get)(), getattr(source, get)(), err_msg=get, rtol=1e-6)
-    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(back[0]))),
-                                  SimpleITK.GetArrayFromImage(source))
-    np.testing.assert_allclose(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(fused))).transpose(2, 1, 0),
-                               nib.load(fused).get_fdata())
+    np.testing.assert_array_equal(
+        SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(back[0]))), SimpleITK.GetArrayFromImage(source)
+    )
+    np.testing.assert_allclose(
+        SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(fused))).transpose(2, 1, 0), nib.load(fused).get_fdata()
+    )
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2", "i4", "f4", "f8"])
@@ -113,6 +116,7 @@ def test_without_the_latent_the_seed_decides_and_the_spread_is_kept(tmp_path, mo
 def test_devices_do_not_change_the_draw(model_folder):
     from fusioninn_jax import volumes
     from fusioninn_jax.studies import fusing
+
     system = fusing.load(str(model_folder))
     stack = [np.asarray(cases.voxels(i).transpose(2, 1, 0), np.float32) for i in (1, 2)]
     volume = volumes.fuse_volume(system.model, system.variables, *stack)
@@ -122,8 +126,9 @@ def test_devices_do_not_change_the_draw(model_folder):
     key = jax.random.key(3)
     mean, deviation = volumes.decompose_samples(system.model, system.variables, volume, key=key, samples=3)
     keys = jax.random.split(key, 3)
-    draws = np.stack([volumes.decompose_volume(system.model, system.variables, volume.replace(latent=None), key=key)
-                      for key in keys])
+    draws = np.stack(
+        [volumes.decompose_volume(system.model, system.variables, volume.replace(latent=None), key=key) for key in keys]
+    )
     np.testing.assert_allclose(mean, draws.mean(0), atol=RANGE * ROUND_TRIP_F32)
     np.testing.assert_allclose(deviation, draws.std(0), atol=RANGE * ROUND_TRIP_F32)
 
@@ -176,6 +181,7 @@ def test_a_model_of_other_intensities_says_so(monkeypatch, capsys, tmp_path):
     from fusioninn_jax.studies import fusing
     from fusioninn_jax.trained_model import TrainedModel
     from fusioninn_jax.training import checkpoint
+
     model, variables, *_ = pretrained.load()
     for normalisation, told in (("minmax", False), ("percentile", True)):
         config = settings.defaults()

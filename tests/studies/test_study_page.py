@@ -1,4 +1,5 @@
 """`report study`: a self-contained page without names; what it holds, scores and draws."""
+
 import base64
 import json
 import re
@@ -35,8 +36,10 @@ def study(tmp_path):
     mask = np.zeros(SIZE, np.uint8)
     mask[20:30, 18:28, 1:4] = 2
     mask[23:26, 20:24, 2:4] = 4
-    return [*[cases.save(folder / f"{i}.nii.gz", big(i), descrip=b"DOE^JANE") for i in (1, 2)],
-            cases.save(folder / "seg.nii.gz", mask)]
+    return [
+        *[cases.save(folder / f"{i}.nii.gz", big(i), descrip=b"DOE^JANE") for i in (1, 2)],
+        cases.save(folder / "seg.nii.gz", mask),
+    ]
 
 
 @pytest.fixture
@@ -54,15 +57,21 @@ def zero_prior(trained):
 
 def unpacked(page, key, shape, reference=None):
     """The bytes of a volume of the page, read independently of the page's own code."""
-    residuals = np.frombuffer(zlib.decompress(base64.b64decode(
-        re.search(rf'id="voxels-{key}">([^<]*)<', page)[1])), np.uint8).reshape(shape)
+    residuals = np.frombuffer(
+        zlib.decompress(base64.b64decode(re.search(rf'id="voxels-{key}">([^<]*)<', page)[1])), np.uint8
+    ).reshape(shape)
     if reference is not None:
         return residuals + reference
     result = np.zeros((shape[0], shape[1] + 1, shape[2] + 1), int)
     for z, y, x in np.ndindex(*shape):
         left, above, corner = result[z, y + 1, x], result[z, y, x + 1], result[z, y, x]
-        guess = (min(left, above) if corner >= max(left, above) else max(left, above) if corner <= min(left, above)
-                 else left + above - corner)
+        guess = (
+            min(left, above)
+            if corner >= max(left, above)
+            else max(left, above)
+            if corner <= min(left, above)
+            else left + above - corner
+        )
         result[z, y + 1, x + 1] = (residuals[z, y, x] + guess) % 256
     return result[:, 1:, 1:].astype(np.uint8)
 
@@ -76,8 +85,20 @@ def without_voxels(page):
 
 
 def test_the_page_shows_the_study_and_names_nobody(tmp_path, study, model_folder, quick):
-    command = ["study", *map(str, study[:2]), "--mask", str(study[2]), "--samples", "2", "-o",
-               str(tmp_path / "page.html"), "--figure", str(tmp_path / "figure.png"), "--checkpoint", str(model_folder)]
+    command = [
+        "study",
+        *map(str, study[:2]),
+        "--mask",
+        str(study[2]),
+        "--samples",
+        "2",
+        "-o",
+        str(tmp_path / "page.html"),
+        "--figure",
+        str(tmp_path / "figure.png"),
+        "--checkpoint",
+        str(model_folder),
+    ]
     assert report.main(command) == 0
     page = (tmp_path / "page.html").read_text()
     data, text = data_of(page), without_voxels(page)
@@ -85,13 +106,29 @@ def test_the_page_shows_the_study_and_names_nobody(tmp_path, study, model_folder
     assert "default-src 'none'" in page  # a browser enforces it
     assert data["numbers"] == [1, 2, 3, 4, 5]  # the all-zero slice is not shown
     assert [volume["title"] for volume in data["volumes"]] == [
-        "source 1", "source 2", "fused", "source 1, decomposed", "source 2, decomposed", "source 1, |error|",
-        "source 2, |error|", "source 1, uncertainty", "source 2, uncertainty"]
-    assert list(data["scores"]) == ["Q SSIM", "Q NCIE", "SSIM, source 1 and fused", "SSIM, source 2 and fused",
-                                    "SSIM, source 1 and decomposed", "SSIM, source 2 and decomposed",
-                                    "SSIM, the worse of the sources and fused"]
-    assert all(name in page for name in [*data["scores"], "How the annotation stands out", "contrast-to-noise",
-                                         "whole annotation"])
+        "source 1",
+        "source 2",
+        "fused",
+        "source 1, decomposed",
+        "source 2, decomposed",
+        "source 1, |error|",
+        "source 2, |error|",
+        "source 1, uncertainty",
+        "source 2, uncertainty",
+    ]
+    assert list(data["scores"]) == [
+        "Q SSIM",
+        "Q NCIE",
+        "SSIM, source 1 and fused",
+        "SSIM, source 2 and fused",
+        "SSIM, source 1 and decomposed",
+        "SSIM, source 2 and decomposed",
+        "SSIM, the worse of the sources and fused",
+    ]
+    assert all(
+        name in page
+        for name in [*data["scores"], "How the annotation stands out", "contrast-to-noise", "whole annotation"]
+    )
     assert data["tumour"]["labels"] == [2, 4] and data["axes"] == ["S", "P", "L"]
     np.testing.assert_allclose(data["tumour"]["areas"], [0, 100, 100, 100, 0], rtol=1e-4)
     assert "NaN" not in json.dumps(data)
@@ -99,8 +136,9 @@ def test_the_page_shows_the_study_and_names_nobody(tmp_path, study, model_folder
     with pytest.raises(UserError, match="page.html: exists already"):
         report.main(command)
     with pytest.raises(UserError, match="moved.nii: its affine puts"):
-        moved = cases.save(tmp_path / "moved.nii", big(1), cases.AFFINE
-                           + np.array([[0, 0, 0, 9.0]] + [[0, 0, 0, 0]] * 3))
+        moved = cases.save(
+            tmp_path / "moved.nii", big(1), cases.AFFINE + np.array([[0, 0, 0, 9.0]] + [[0, 0, 0, 0]] * 3)
+        )
         report.main(["study", *map(str, study[:2]), "--mask", str(moved), "-o", str(tmp_path / "b.html")])
 
 
@@ -117,7 +155,7 @@ def test_the_voxels_of_the_page_are_those_of_the_study(study, model_folder, quic
         low, high = (np.array(volume[bound])[:, None, None] for bound in ("low", "high"))
         stored = unpacked(page, f"source-{i}", shape)
         shown = low + stored / 255 * (high - low)
-        wanted = source.values[z:z + shape[0], y:y + shape[1], x:x + shape[2]]
+        wanted = source.values[z : z + shape[0], y : y + shape[1], x : x + shape[2]]
         assert np.abs(shown - wanted).max() <= (high - low).max() / 255 * 0.501
         back = unpacked(page, f"decomposed-{i}", shape, stored)
         assert np.abs(back / 255 - found.decomposed[i - 1].clip(0, 1)).max() <= 0.501 / 255
@@ -132,8 +170,15 @@ def test_cutting_to_the_brain_changes_neither_scores_nor_images(study, model_fol
     whole = fusing.fuse(trained, sources, files.FLOAT).volume
     numbers = np.arange(6)
     unit = np.tile(np.array([0, 1], np.float32), (6, 2, 1))
-    mean, _ = decompose_samples(trained.model, trained.variables, from_fused(whole.fused, unit, trained.model.multiple),
-                                key=jax.random.key(0), samples=2, prior="zeros", numbers=numbers)
+    mean, _ = decompose_samples(
+        trained.model,
+        trained.variables,
+        from_fused(whole.fused, unit, trained.model.multiple),
+        key=jax.random.key(0),
+        samples=2,
+        prior="zeros",
+        numbers=numbers,
+    )
     box = tuple(slice(a, a + n) for a, n in zip(found.corner, found.fused.shape, strict=True))
     values = np.stack([source.values for source in sources])
     brain = (values > 0).any(0)
@@ -142,15 +187,20 @@ def test_cutting_to_the_brain_changes_neither_scores_nor_images(study, model_fol
     for i in (0, 1):
         assert np.abs(np.asarray(mean)[i][box] - found.decomposed[i])[found.brain].max() < tolerances.CUT_TO_BRAIN
     for z in range(5):
-        score = metrics.q_ssim(images[0, z:z + 1], images[1, z:z + 1], np.asarray(whole.fused)[z:z + 1, ..., None],
-                               mask=brain[z:z + 1])
+        score = metrics.q_ssim(
+            images[0, z : z + 1],
+            images[1, z : z + 1],
+            np.asarray(whole.fused)[z : z + 1, ..., None],
+            mask=brain[z : z + 1],
+        )
         np.testing.assert_allclose(found.scores["Q SSIM"][z], score[0], atol=tolerances.CUT_TO_BRAIN)
 
 
 def test_a_page_that_would_be_too_large_shows_fewer_slices(study, model_folder, quick, monkeypatch):
     sources = reading.read_sources(study[:2])
-    found = examination.examine(fusing.load(str(model_folder)), sources, np.zeros(sources[0].stored.shape),
-                                ["a", "b"], samples=2, seed=3)
+    found = examination.examine(
+        fusing.load(str(model_folder)), sources, np.zeros(sources[0].stored.shape), ["a", "b"], samples=2, seed=3
+    )
     whole = len(page_content.render(found))
     bare = len(without_voxels(page_content.render(found)))
     monkeypatch.setattr(page_content, "LARGEST", (whole + bare) // 2)

@@ -1,4 +1,5 @@
 """The study page driven in headless Chromium: slider, keys, comparison, narrow windows; skipped without a browser."""
+
 import io
 import os
 import pathlib
@@ -20,6 +21,7 @@ SHAPE = (64, 56, 7)
 def page(tmp_path_factory) -> pathlib.Path:
     """A page of a small study whose slices, sources and label differ from one another."""
     from fusioninn_jax.studies import slice_scores
+
     folder = tmp_path_factory.mktemp("page")
     paths = []
     for seed in (1, 2):
@@ -31,8 +33,23 @@ def page(tmp_path_factory) -> pathlib.Path:
     seg, model = cases.save(folder / "seg.nii.gz", mask), cases.save_model(folder / "model")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(slice_scores, "TABLE1", ("q_ssim", "q_ncie"))
-        report.main(["study", *paths, "--mask", str(seg), "--labels", "T1-Gd", "T2-FLAIR", "--samples", "2", "-o",
-                     str(folder / "page.html"), "--checkpoint", str(model)])
+        report.main(
+            [
+                "study",
+                *paths,
+                "--mask",
+                str(seg),
+                "--labels",
+                "T1-Gd",
+                "T2-FLAIR",
+                "--samples",
+                "2",
+                "-o",
+                str(folder / "page.html"),
+                "--checkpoint",
+                str(model),
+            ]
+        )
     return folder / "page.html"
 
 
@@ -67,19 +84,28 @@ def state(driver, name: str):
 
 
 def slide(driver, control: str, value: int) -> None:
-    driver.execute_script("const control = document.getElementById(arguments[0]); control.value = arguments[1];"
-                          "control.dispatchEvent(new Event('input', {bubbles: true}))", control, value)
+    driver.execute_script(
+        "const control = document.getElementById(arguments[0]); control.value = arguments[1];"
+        "control.dispatchEvent(new Event('input', {bubbles: true}))",
+        control,
+        value,
+    )
     settle(driver)
 
 
 def choose(driver, control: str, value: str) -> None:
-    driver.execute_script("const control = document.getElementById(arguments[0]); control.value = arguments[1];"
-                          "control.dispatchEvent(new Event('change', {bubbles: true}))", control, value)
+    driver.execute_script(
+        "const control = document.getElementById(arguments[0]); control.value = arguments[1];"
+        "control.dispatchEvent(new Event('change', {bubbles: true}))",
+        control,
+        value,
+    )
     settle(driver)
 
 
 def test_slider_and_keys_scroll_all_panels(page):
     from selenium.webdriver.common.keys import Keys
+
     with browser.opened(page, 1400, 900) as driver:
         settle(driver)
         keep(driver, "grid")
@@ -127,6 +153,7 @@ def test_windows_zoom_outline_and_overlay_change_the_picture(page):
 
 def test_crosshair_is_linked_over_planes_and_panels(page):
     from selenium.webdriver import ActionChains
+
     with browser.opened(page, 1400, 900) as driver:
         press(driver, "t")
         keep(driver, "three")
@@ -158,8 +185,8 @@ def test_any_two_panels_compared_by_slider_and_blink(page):
         slide(driver, "wipe", 0)
         second = pixels(driver)
         rows = slice(40, -40)  # names stand at the top
-        assert (half[rows, :middle - 3] == first[rows, :middle - 3]).all()
-        assert (half[rows, middle + 3:] == second[rows, middle + 3:]).all()
+        assert (half[rows, : middle - 3] == first[rows, : middle - 3]).all()
+        assert (half[rows, middle + 3 :] == second[rows, middle + 3 :]).all()
         assert np.abs(first[rows] - second[rows]).max() > 50
         press(driver, "b")
         choose(driver, "rate", "2.5")
@@ -173,6 +200,7 @@ def test_any_two_panels_compared_by_slider_and_blink(page):
 
 def test_the_curve_goes_to_a_slice_and_the_table_holds_every_one(page):
     from selenium.webdriver import ActionChains
+
     with browser.opened(page, 1400, 900) as driver:
         curve = driver.find_element("css selector", "#curve svg")
         driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", curve)
@@ -206,6 +234,7 @@ def test_every_control_has_a_name(page):
         nameless = driver.execute_script(
             "return [...document.querySelectorAll('input, select, button, canvas, svg[role=img]')]"
             ".filter(e => !(e.labels && e.labels.length) && !e.textContent.trim() && !e.getAttribute('aria-label'))"
-            ".map(e => e.outerHTML)")
+            ".map(e => e.outerHTML)"
+        )
         assert nameless == []
         assert driver.execute_script("return document.documentElement.lang") == "en"

@@ -1,4 +1,5 @@
 """The tables: what they count, mark and print, and that runs are trained once and scored once."""
+
 import csv
 import json
 import pathlib
@@ -86,8 +87,18 @@ def test_table1_trains_scores_and_writes_then_takes_what_is_there(sweep, tmp_pat
         patch.setattr(train, "train_and_evaluate", forbidden)
         patch.setattr(evaluate, "score_model", forbidden)
         assert report.main(command) == 0
-    assert report.main(["figures", "--workdirs", *[f"{root}/{run}" for run in ("deepfuse", "fusioninn")],
-                        "--split=test", f"--out={tmp_path}/figures"]) == 0
+    assert (
+        report.main(
+            [
+                "figures",
+                "--workdirs",
+                *[f"{root}/{run}" for run in ("deepfuse", "fusioninn")],
+                "--split=test",
+                f"--out={tmp_path}/figures",
+            ]
+        )
+        == 0
+    )
     names = {f"figure{number}.{ending}" for number in (3, 4, 5) for ending in ("png", "pdf")}
     assert {path.name for path in (tmp_path / "figures").iterdir()} == names
     assert report.main(["sweep", f"--sweep={sweep}", f"--root={root}", "--split=test"]) == 0
@@ -99,17 +110,20 @@ def test_table1_trains_scores_and_writes_then_takes_what_is_there(sweep, tmp_pat
     capsys.readouterr()
 
 
-@pytest.mark.parametrize("arguments,message", [
-    (["table1"], "nothing to compare"),
-    (["table1", "--sweep=none.py"], "none.py: no such sweep"),
-    (["table1", "--workdirs", "/nonexistent"], "no checkpoints there"),
-    (["table1", "--workdirs", "/nonexistent", "--split"], "expected one argument"),
-    (["figures", "--workdirs", "x", "--config.train.steps=3"], "figures are of trained runs"),
-    (["table2", "--base=nothing", "--root=x"], "no base configuration configs/nothing.py"),
-    (["table2", "--root=x", "--config.train.stepps=3"], 'Did you mean "steps"'),
-    (["table2", "--root=x", "--config.train.steps=many"], "--config.train.steps=many"),
-    (["run", "--workdir=x", "--config.train.steps=3"], "run takes no --config"),
-])
+@pytest.mark.parametrize(
+    "arguments,message",
+    [
+        (["table1"], "nothing to compare"),
+        (["table1", "--sweep=none.py"], "none.py: no such sweep"),
+        (["table1", "--workdirs", "/nonexistent"], "no checkpoints there"),
+        (["table1", "--workdirs", "/nonexistent", "--split"], "expected one argument"),
+        (["figures", "--workdirs", "x", "--config.train.steps=3"], "figures are of trained runs"),
+        (["table2", "--base=nothing", "--root=x"], "no base configuration configs/nothing.py"),
+        (["table2", "--root=x", "--config.train.stepps=3"], 'Did you mean "steps"'),
+        (["table2", "--root=x", "--config.train.steps=many"], "--config.train.steps=many"),
+        (["run", "--workdir=x", "--config.train.steps=3"], "run takes no --config"),
+    ],
+)
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(UserError, match=message):
         report.main(arguments)
@@ -118,8 +132,11 @@ def test_bad_arguments_are_named(arguments, message):
 def rows(label, offset, patients, slices=30):
     """Q_SSIM of two systems on patients whose difference varies about `offset`."""
     noise = np.random.default_rng(0).normal(0, 0.002, (patients, slices))
-    return [{"system": label, "subject": f"p{i}", "slice_index": j, "q_ssim": 0.9 + offset * (1 + noise[i, j])}
-            for i in range(patients) for j in range(slices)]
+    return [
+        {"system": label, "subject": f"p{i}", "slice_index": j, "q_ssim": 0.9 + offset * (1 + noise[i, j])}
+        for i in range(patients)
+        for j in range(slices)
+    ]
 
 
 @pytest.mark.parametrize("patients,offset,mark", [(12, 0.01, "*"), (2, 0.01, "†"), (12, 0.0, "")])
@@ -128,6 +145,7 @@ def test_marks_tell_patients_from_slices(patients, offset, mark):
         config = ml_collections.ConfigDict({"model": {"name": name}})
         system = systems.System(name, TrainedModel(None, {}, config), None)
         return table1.Scored(system, rows(name, offset, patients), {})
+
     cell = table1._cell(scored("unet", offset), scored("fusioninn", 0.0), "q_ssim")
     assert cell.endswith("]" + mark)
 
@@ -142,8 +160,9 @@ def test_flops_count_the_repetitions_of_loops():
     x = jnp.ones((16, 16))
     once = cost.gflops(product, x)
     assert once == pytest.approx(2 * 16**3 / 1e9)
-    assert cost.gflops(jax.jit(lambda x: repeated(jax.jit(repeated)(x))), x) == pytest.approx(14 * once,
-                                                                                              rel=tolerances.COARSE)
+    assert cost.gflops(jax.jit(lambda x: repeated(jax.jit(repeated)(x))), x) == pytest.approx(
+        14 * once, rel=tolerances.COARSE
+    )
     assert 0 < cost.milliseconds(product, x) < 1000
     assert cost.parameters({"params": {"a": x}, "batch_stats": {"b": x}}) == 256
 
@@ -159,8 +178,9 @@ def test_the_published_tables_are_whole():
     assert all(len(row) == 5 for row in published.TABLE1.values()) and len(published.TABLE1) == 8
     assert [len(section) for section in published.TABLE2.values()] == [4, 4, 4, 4]
     sweep = systems.load_sweep("configs/sweeps/table2.py")
-    assert {name: list(of) for name, of in sweep.TABLE.items()} == {name: list(of) for name, of in
-                                                                    published.TABLE2.items()}
+    assert {name: list(of) for name, of in sweep.TABLE.items()} == {
+        name: list(of) for name, of in published.TABLE2.items()
+    }
     assert set(sweep.RUNS) == {run for of in sweep.TABLE.values() for run in of.values()}
     for run in sweep.RUNS:
         assert sweep.get_config(f"{run},paper").model.fusioninn.formulation == "official"

@@ -1,4 +1,5 @@
 """The six baselines in the trainer: the same on any number of devices, a falling loss, exact resume."""
+
 import shutil
 
 import jax

@@ -1,4 +1,5 @@
 """Checkpoints through faults: damaged ones are found and passed over, a full disk stops nothing, one run a folder."""
+
 import json
 import logging
 import os
@@ -66,14 +67,17 @@ def test_what_was_saved_comes_back(whole, data_dir):
         np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("damage", [
-    lambda newest: flip(largest(newest / "state")),
-    lambda newest: flip(largest(newest / "meta")),
-    lambda newest: shutil.rmtree(newest / "state"),
-    lambda newest: shutil.rmtree(newest / "meta"),
-    lambda newest: os.truncate(largest(newest / "state"), 10),
-    lambda newest: [path.unlink() for path in newest.rglob("*") if path.is_file()],
-])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda newest: flip(largest(newest / "state")),
+        lambda newest: flip(largest(newest / "meta")),
+        lambda newest: shutil.rmtree(newest / "state"),
+        lambda newest: shutil.rmtree(newest / "meta"),
+        lambda newest: os.truncate(largest(newest / "state"), 10),
+        lambda newest: [path.unlink() for path in newest.rglob("*") if path.is_file()],
+    ],
+)
 def test_a_damaged_newest_is_told_and_passed_over(run, whole, data_dir, damage, capsys):
     newest = run / checkpoint.FOLDER / str(KEPT[1])
     damage(newest)
@@ -195,9 +199,11 @@ def fail(*arguments, **settings):
 
 
 def test_a_second_run_in_a_folder_refuses(data_dir, whole, tmp_path):
-    code = (f"import sys, time; sys.path.insert(0, {str(pathlib.Path(__file__).parents[2])!r}); "
-            f"from fusioninn_jax.training import run_lock\nwith run_lock.hold({str(tmp_path)!r}):\n "
-            "print('held', flush=True); time.sleep(60)")
+    code = (
+        f"import sys, time; sys.path.insert(0, {str(pathlib.Path(__file__).parents[2])!r}); "
+        f"from fusioninn_jax.training import run_lock\nwith run_lock.hold({str(tmp_path)!r}):\n "
+        "print('held', flush=True); time.sleep(60)"
+    )
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert holder.stdout.readline() == "held\n"
     with pytest.raises(UserError, match=f"another run is at work there .*process {holder.pid}"):
@@ -212,6 +218,7 @@ def test_a_second_run_in_a_folder_refuses(data_dir, whole, tmp_path):
 def test_a_run_told_to_stop_while_it_evaluates_resumes_exactly(data_dir, whole, tmp_path, monkeypatch):
     """SIGTERM within the evaluation of step 2: saved at once, evaluated when resumed, and a candidate for the best."""
     from fusioninn_jax.training import validation
+
     run_over = validation.run_over
 
     def interrupted(*arguments, **settings):
@@ -226,8 +233,10 @@ def test_a_run_told_to_stop_while_it_evaluates_resumes_exactly(data_dir, whole, 
     state = train.train_and_evaluate(small(data_dir), str(tmp_path))
     for ours, theirs in zip(jax.tree.leaves(state), jax.tree.leaves(whole[1]), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    without_time = [[{k: v for k, v in record.items() if k != "evaluation_seconds"} for record in
-                     read_lines(folder / METRICS_FILE)] for folder in (tmp_path, whole[0])]
+    without_time = [
+        [{k: v for k, v in record.items() if k != "evaluation_seconds"} for record in read_lines(folder / METRICS_FILE)]
+        for folder in (tmp_path, whole[0])
+    ]
     assert without_time[0] == without_time[1]
     best = min(read_lines(whole[0] / METRICS_FILE), key=lambda record: record["loss"])["step"]
     assert checkpoint.load(tmp_path, "best")[3] == checkpoint.load(whole[0], "best")[3] == best

@@ -1,4 +1,5 @@
 """Seeded damage to a checkpoint and to prepared examples: what was saved comes back, or one line."""
+
 import pytest
 
 from fusioninn_jax import train
@@ -19,6 +20,7 @@ def workdir_fixture(data_dir, tmp_path_factory):
 @pytest.mark.parametrize("kind", ["checkpoint", "tfrecord", "description of a dataset"])
 def test_damage_is_found_or_does_no_harm(kind, data_dir, workdir, tmp_path, capsys):
     every = [subject for subject in fuzzing.training_subjects(data_dir, workdir) if subject.name == kind]
-    counts = fuzzing.counted(fuzzing.rounds(tmp_path, 0, every), seconds=SECONDS, least=LEAST,
-                             after_each=capsys.readouterr)
+    counts = fuzzing.counted(
+        fuzzing.rounds(tmp_path, 0, every), seconds=SECONDS, least=LEAST, after_each=capsys.readouterr
+    )
     assert fuzzing.mostly_damaged(counts), counts

@@ -1,4 +1,5 @@
 """Paths of object stores (gs://...): nothing mangles the URL; a stand-in bucket keeps its objects in a folder."""
+
 import json
 import os
 
@@ -24,9 +25,11 @@ class Bucket:
             def local(argument):
                 path = os.fspath(argument) if isinstance(argument, str | os.PathLike) else ""
                 return str(self._folder) + path.removeprefix("gs://bucket") if path.startswith("gs://") else argument
+
             if not any(local(argument) is not argument for argument in arguments):
                 raise AssertionError(f"{name}{arguments}: not a URL of the bucket")
             return self._url(getattr(backend.os_backend, name)(*map(local, arguments), **settings))
+
         return call
 
     def _url(self, result):
@@ -39,11 +42,13 @@ class Bucket:
 def bucket_fixture(tmp_path, monkeypatch):
     bucket = Bucket(tmp_path)
     real = gpath._GPath._backend.fget
-    monkeypatch.setattr(gpath._GPath, "_backend",
-                        property(lambda path: bucket if path._uri_scheme == "gs" else real(path)))
+    monkeypatch.setattr(
+        gpath._GPath, "_backend", property(lambda path: bucket if path._uri_scheme == "gs" else real(path))
+    )
     either = gpath._get_backend
-    monkeypatch.setattr(gpath, "_get_backend",
-                        lambda *paths: bucket if paths[0]._uri_scheme == "gs" else either(*paths))
+    monkeypatch.setattr(
+        gpath, "_get_backend", lambda *paths: bucket if paths[0]._uri_scheme == "gs" else either(*paths)
+    )
     return tmp_path
 
 

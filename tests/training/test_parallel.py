@@ -1,4 +1,5 @@
 """The same loss, gradients and evaluation on 1, 2, 4 and 8 devices."""
+
 import math
 import re
 
@@ -55,8 +56,9 @@ def test_loss_and_gradients_do_not_depend_on_the_number_of_devices(latent, count
         for devices in counts:
             gradients, metrics = run(settings(latent), devices)
             for name, value in expected_metrics.items():
-                np.testing.assert_allclose(metrics[name], value, rtol=tolerances.GOLDEN_F64,
-                                           err_msg=f"{devices}: {name}")
+                np.testing.assert_allclose(
+                    metrics[name], value, rtol=tolerances.GOLDEN_F64, err_msg=f"{devices}: {name}"
+                )
             for ours, theirs in zip(jax.tree.leaves(gradients), jax.tree.leaves(expected_gradients), strict=True):
                 np.testing.assert_allclose(ours, theirs, atol=tolerances.GOLDEN_F64)
 
@@ -176,8 +178,10 @@ def collectives(config, devices=4):
     step = parallel.make_train_step(model, optimizer, config, chosen)
     slices = parallel.split_batch(objective.Slices(stack), devices)
     program = step.lower(state, slices, jax.random.key(7)).compile().as_text()
-    found = [(kind, math.prod(int(size) for size in re.search(r"\[([\d,]*)\]", shape)[1].split(",") if size))
-             for shape, kind in COLLECTIVE.findall(program)]
+    found = [
+        (kind, math.prod(int(size) for size in re.search(r"\[([\d,]*)\]", shape)[1].split(",") if size))
+        for shape, kind in COLLECTIVE.findall(program)
+    ]
     return found, sum(leaf.size for leaf in jax.tree.leaves(variables))
 
 

@@ -1,4 +1,5 @@
 """What a training tells."""
+
 import types
 
 import jax
@@ -21,21 +22,32 @@ def opening(step, **sizes):
 
 def test_the_opening_tells_devices_data_model_and_plan():
     text = opening(0, train=400, validation=1)
-    for piece in ("1 device: CPU", "brain_phantom/default (t1gd, flair), 400 slices to train on",
-                  "on, 1 slice to validate",
-                  "fusioninn, 1,512 parameters", "100 steps of 8 slices, 2 times through", "in runs/x",
-                  "starting anew"):
+    for piece in (
+        "1 device: CPU",
+        "brain_phantom/default (t1gd, flair), 400 slices to train on",
+        "on, 1 slice to validate",
+        "fusioninn, 1,512 parameters",
+        "100 steps of 8 slices, 2 times through",
+        "in runs/x",
+        "starting anew",
+    ):
         assert piece in text, piece
     assert "resuming at step 40 of 100" in opening(40, train=400, validation=1)
     assert "as there are no others" in opening(0, train=400)
 
 
 def test_scores_name_the_sources_and_leave_out_what_is_missing():
-    means = {"loss": 0.25, "ssim_fused_1_brain": 0.8, "ssim_fused_2_brain": 0.7, "ssim_decomposed_1_8bit_brain": 0.95,
-             "ssim_decomposed_2_8bit_brain": 0.94}
+    means = {
+        "loss": 0.25,
+        "ssim_fused_1_brain": 0.8,
+        "ssim_fused_2_brain": 0.7,
+        "ssim_decomposed_1_8bit_brain": 0.95,
+        "ssim_decomposed_2_8bit_brain": 0.94,
+    }
     assert talk.scores(7, means, ("t1gd", "flair")) == (  # one line
         "step 7: validation loss 0.2500; fused 0.800 / 0.700; decomposed 0.950 / 0.940 "
-        "(SSIM inside the brain, t1gd / flair)")
+        "(SSIM inside the brain, t1gd / flair)"
+    )
     assert talk.scores(7, {"loss": 1.0}, ("t1gd",)) == "step 7: validation loss 1.0000"
 
 

@@ -1,4 +1,5 @@
 """The optimiser: schedules, and the plateau as PyTorch counts it."""
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -40,9 +41,11 @@ def test_the_plateau_scales_the_update():
     settings = config("plateau", plateau_patience=0, plateau_factor=0.5, clip_norm=0.0)
     optimizer = train_state.make_optimizer(settings, 100)
     state = train_state.create({"params": jnp.ones(2)}, optimizer, settings)
+
     def moved(state):
         moved = train_state.apply_gradients(state, jnp.ones(2), {}, optimizer, settings)
         return 1 - float(moved.variables["params"][0])
+
     full = moved(state)
     for loss in (1.0, 1.0):
         state = train_state.after_evaluation(state, loss, settings)
@@ -51,11 +54,13 @@ def test_the_plateau_scales_the_update():
 
 def test_schedules():
     cosine = train_state.make_schedule(config("cosine", warmup_steps=10), 100)
-    np.testing.assert_allclose([cosine(0), cosine(10), cosine(55), cosine(100)], [0, 3e-3, 1.5e-3, 0],
-                               atol=tolerances.GOLDEN_F64)
+    np.testing.assert_allclose(
+        [cosine(0), cosine(10), cosine(55), cosine(100)], [0, 3e-3, 1.5e-3, 0], atol=tolerances.GOLDEN_F64
+    )
     constant = train_state.make_schedule(config("constant", warmup_steps=10), 100)
-    np.testing.assert_allclose([constant(5), constant(10), constant(1000)], [1.5e-3, 3e-3, 3e-3],
-                               rtol=tolerances.ROUNDING_F32)
+    np.testing.assert_allclose(
+        [constant(5), constant(10), constant(1000)], [1.5e-3, 3e-3, 3e-3], rtol=tolerances.ROUNDING_F32
+    )
     with pytest.raises(ValueError, match="must be one of cosine, plateau, constant"):
         train_state.make_schedule(config("linear"), 100)
 

@@ -1,4 +1,5 @@
 """The codec of volumes: every plane comes back exactly, whatever is known; what no encoder wrote does no harm."""
+
 import hashlib
 import os
 
@@ -77,7 +78,7 @@ def test_what_no_encoder_wrote_is_refused_or_harmless():
     original = plane(head(1))
     data, rng = codec.encode(original, Given([])), np.random.default_rng(0)
     for _ in range(40):
-        changed = bytearray(data[:rng.integers(1, len(data) + 1)])
+        changed = bytearray(data[: rng.integers(1, len(data) + 1)])
         for place in rng.integers(0, len(changed), 3):
             changed[place] = rng.integers(256)
         try:
@@ -88,7 +89,7 @@ def test_what_no_encoder_wrote_is_refused_or_harmless():
 
 
 def test_numbers_come_back_and_no_more_than_asked_for():
-    some = np.array([0, -1, 1, -2**63, 2**63 - 1, 12345])
+    some = np.array([0, -1, 1, -(2**63), 2**63 - 1, 12345])
     np.testing.assert_array_equal(numbers.unpack(numbers.pack(some), 6), some)
     for count in (5, 7):
         with pytest.raises(ValueError, match="another count"):
@@ -115,6 +116,7 @@ def test_stored_values_of_every_type_come_back(dtype):
 def test_the_tables_of_the_coder_are_the_same_everywhere():
     """Another digest would be another format: archives written elsewhere could not be read."""
     from fusioninn_jax.volume_codec import coder, residual
+
     tables = (coder.SQUASH, coder.STRETCH, coder.MOVES, residual.LOG)
     tables = b"".join(table.astype("<i8").tobytes() for table in tables)
     assert hashlib.sha256(tables).hexdigest()[:16] == "6e97adfa53993c9c"

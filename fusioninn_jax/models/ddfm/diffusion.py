@@ -6,6 +6,7 @@ of ε in the first C channels; where it has 2C, the others set the variance of a
 Sources: Ho et al. 2020, "Denoising diffusion probabilistic models" (DDPM); Song et al. 2021, "Denoising diffusion
 implicit models" (DDIM); Nichol & Dhariwal 2021, "Improved denoising diffusion probabilistic models" (iDDPM).
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -94,8 +95,9 @@ def uncorrected(start: jax.Array, state: Any) -> tuple[jax.Array, Any]:
     return start, state
 
 
-def sample(denoise: Denoiser, noise: jax.Array, steps: Step, correct: Correction = uncorrected,
-           state: Any = None) -> jax.Array:
+def sample(
+    denoise: Denoiser, noise: jax.Array, steps: Step, correct: Correction = uncorrected, state: Any = None
+) -> jax.Array:
     """Runs a diffusion model backwards, as one `lax.scan` over the steps.
 
     Args:
@@ -137,16 +139,17 @@ def denoising_loss(denoise: Denoiser, clean: jax.Array, keys: jax.Array, betas: 
       (B,), the mean over pixels and channels. Source: DDPM eq. 14; iDDPM eq. 16 where the network's output has 2C
       channels.
     """
+
     def draw(key: jax.Array, image: jax.Array) -> tuple[jax.Array, jax.Array]:
         time_key, noise_key = jax.random.split(key)
-        return (jax.random.randint(time_key, (), 0, len(betas)),
-                jax.random.normal(noise_key, image.shape, image.dtype))
+        return (jax.random.randint(time_key, (), 0, len(betas)), jax.random.normal(noise_key, image.shape, image.dtype))
+
     times, noise = jax.vmap(draw)(keys, clean)
     share = signal_share(betas)
     signal, spread = _at(times, np.sqrt(share), clean.dtype), _at(times, np.sqrt(1 - share), clean.dtype)
     noisy = signal * clean + spread * noise
     output = denoise(noisy, times)
-    estimate, variance = output[..., :clean.shape[-1]], output[..., clean.shape[-1]:]
+    estimate, variance = output[..., : clean.shape[-1]], output[..., clean.shape[-1] :]
     loss = ((estimate - noise) ** 2).mean((1, 2, 3))
     if not variance.shape[-1]:
         return loss
@@ -154,8 +157,9 @@ def denoising_loss(denoise: Denoiser, clean: jax.Array, keys: jax.Array, betas: 
     return loss + VARIATIONAL_WEIGHT * len(betas) * bound
 
 
-def variational_bound(clean: jax.Array, noisy: jax.Array, noise: jax.Array, variance: jax.Array, times: jax.Array,
-                      betas: np.ndarray) -> jax.Array:
+def variational_bound(
+    clean: jax.Array, noisy: jax.Array, noise: jax.Array, variance: jax.Array, times: jax.Array, betas: np.ndarray
+) -> jax.Array:
     """One term of the variational bound per image, in bits per value: of q(x_{t-1} | x_t, x_0) from the model's step.
 
     The model's log-variance lies between those of β̃_t and β_t, at (variance + 1) / 2 of the way. At t = 0 the term is
@@ -175,16 +179,19 @@ def variational_bound(clean: jax.Array, noisy: jax.Array, noise: jax.Array, vari
     share = signal_share(betas)
     before = np.append(1.0, share[:-1])
     posterior = betas * (1 - before) / (1 - share)
+
     def at(values: np.ndarray) -> jax.Array:
         return _at(times, values, clean.dtype)
+
     start = jnp.clip((noisy - at(np.sqrt(1 - share)) * noise) / at(np.sqrt(share)), -1, 1)
     of_noisy = at(np.sqrt(1 - betas) * (1 - before) / (1 - share))
     of_start = at(np.sqrt(before) * betas / (1 - share))
     true_mean, mean = of_start * clean + of_noisy * noisy, of_start * start + of_noisy * noisy
     low, high = at(np.log(np.append(posterior[1], posterior[1:]))), at(np.log(betas))
     log_variance = low + (variance + 1) / 2 * (high - low)
-    divergence = 0.5 * (log_variance - low + jnp.exp(low - log_variance) - 1
-                        + (true_mean - mean) ** 2 * jnp.exp(-log_variance))
+    divergence = 0.5 * (
+        log_variance - low + jnp.exp(low - log_variance) - 1 + (true_mean - mean) ** 2 * jnp.exp(-log_variance)
+    )
     first = -_log_level(clean, mean, jnp.exp(0.5 * log_variance))
     return jnp.where(times[:, None, None, None] == 0, first, divergence).mean((1, 2, 3)) / np.log(2)
 

@@ -21,6 +21,7 @@ section 3.3 and algorithm 2, as the authors' code computes it. Two things there 
 - The operators k (h's next pixel minus this one, around the border) and ∇ (this pixel minus the next one, zero beyond
   the border) differ in sign. With ρ / (2λ + ρ) = 0.001 it hardly matters.
 """
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -114,8 +115,10 @@ def tv_prox(residual: jax.Array, f1: jax.Array, f2: jax.Array) -> jax.Array:
     """
     height, width = residual.shape[1:3]
     k1, k2 = difference_transfer(height, width)
+
     def transform(image: jax.Array) -> jax.Array:
         return jnp.fft.rfft2(image[..., 0])
+
     spectrum = transform(residual)
     conjugates = [jnp.asarray(k.conj(), spectrum.dtype) for k in (k1, k2)]
     energy = jnp.asarray(1 + np.abs(k1) ** 2 + np.abs(k2) ** 2, residual.dtype)
@@ -143,8 +146,9 @@ def m_step(y: jax.Array, h: jax.Array, c: jax.Array, d: jax.Array, *, rho: float
     return (2 * y + rho * slack * (y - h)) / (2 + (2 * d + rho) * slack)
 
 
-def em_step(estimate: jax.Array, first: jax.Array, second: jax.Array, state: EMState, *, lam: float = 0.5,
-            rho: float = 0.001) -> tuple[jax.Array, EMState]:
+def em_step(
+    estimate: jax.Array, first: jax.Array, second: jax.Array, state: EMState, *, lam: float = 0.5, rho: float = 0.001
+) -> tuple[jax.Array, EMState]:
     """One whole EM step.
 
     Args:

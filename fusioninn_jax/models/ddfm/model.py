@@ -5,6 +5,7 @@ same for every image; `em.em_step` corrects each step's estimate of the clean im
 its estimate's luma corrected and its chroma kept; a grey one (1 channel) the estimate itself.
 Source: Zhao et al. 2023, "DDFM" (arXiv 2303.06840), as the authors of FusionINN ran it.
 """
+
 from __future__ import annotations
 
 from typing import Any, NamedTuple
@@ -27,9 +28,11 @@ FULL_LUMA = (0.299, 0.587, 0.114)
 LEVELS = 255
 
 # Where its weights come from, for whoever asks for them.
-HOW_TO_GET = ("train a small one with `python -m fusioninn_jax.train --config=configs/ddpm.py --workdir=runs/ddpm`, or "
-              "import OpenAI's with `python -m fusioninn_jax.interop.torch_checkpoint 256x256_diffusion_uncond.pt "
-              "--name=ddfm --workdir=runs/ddpm`; then give --workdir=runs/ddpm")
+HOW_TO_GET = (
+    "train a small one with `python -m fusioninn_jax.train --config=configs/ddpm.py --workdir=runs/ddpm`, or "
+    "import OpenAI's with `python -m fusioninn_jax.interop.torch_checkpoint 256x256_diffusion_uncond.pt "
+    "--name=ddfm --workdir=runs/ddpm`; then give --workdir=runs/ddpm"
+)
 
 
 def luma(image: jax.Array) -> jax.Array:
@@ -54,8 +57,13 @@ def with_luma(image: jax.Array, new: jax.Array) -> jax.Array:
     return image + (new - luma(image)) * (LEVELS / STUDIO_SPAN)
 
 
-def sample_fused(denoise: diffusion.Denoiser, noise: jax.Array, first: jax.Array, second: jax.Array,
-                 config: ml_collections.ConfigDict) -> jax.Array:
+def sample_fused(
+    denoise: diffusion.Denoiser,
+    noise: jax.Array,
+    first: jax.Array,
+    second: jax.Array,
+    config: ml_collections.ConfigDict,
+) -> jax.Array:
     """DDFM's sampling, before anything is done to its result.
 
     Args:
@@ -68,6 +76,7 @@ def sample_fused(denoise: diffusion.Denoiser, noise: jax.Array, first: jax.Array
     Returns:
       (B, H, W, C), nominally in [-1, 1].
     """
+
     def correct(start: jax.Array, state: em.EMState) -> tuple[jax.Array, em.EMState]:
         fused, state = em.em_step(luma(start), first, second, state, lam=config.lam, rho=config.rho)
         return with_luma(start, fused), state
@@ -119,7 +128,7 @@ class _Ddfm(NamedTuple):
         fused = to_levels(sample_fused(self.denoiser(variables), noise, first, second, self.config))
         (top, _), (left, _) = (padding(size, unet_multiple(self.config)) for size in sources[0].shape[1:3])
         height, width = sources[0].shape[1:3]
-        return fused[:, top:top + height, left:left + width], None
+        return fused[:, top : top + height, left : left + width], None
 
     def fuse_train(self, variables: Variables, *sources: jax.Array, gather: Any = None) -> tuple[jax.Array, None, Any]:
         return (*self.fuse(variables, *sources), {})

@@ -7,6 +7,7 @@ it was trained at.
 Source: Dhariwal & Nichol 2021, "Diffusion models beat GANs on image synthesis" (arXiv 2105.05233), section 3, as their
 code lays it out.
 """
+
 from __future__ import annotations
 
 import flax.linen as nn
@@ -159,17 +160,27 @@ def make_unet(config: ml_collections.ConfigDict) -> UNet:
     """
     multipliers, attention = tuple(config.multipliers), tuple(config.attention)
     if config.channels % GROUPS or not multipliers or config.blocks < 1:
-        raise ValueError(f"ddfm needs channels divisible by {GROUPS}, at least one multiplier and blocks ≥ 1; got "
-                         f"channels {config.channels}, multipliers {multipliers}, blocks {config.blocks}")
+        raise ValueError(
+            f"ddfm needs channels divisible by {GROUPS}, at least one multiplier and blocks ≥ 1; got "
+            f"channels {config.channels}, multipliers {multipliers}, blocks {config.blocks}"
+        )
     levels = {2**level: multiplier for level, multiplier in enumerate(multipliers)}
     if not set(attention) <= set(levels):
         raise ValueError(f"ddfm.attention is {attention}; the levels are {', '.join(map(str, levels))} times smaller")
     for multiplier in (*[levels[factor] for factor in attention], multipliers[-1]):
         if config.channels * multiplier % config.head_channels:
-            raise ValueError(f"ddfm.head_channels is {config.head_channels}; it must divide the "
-                             f"{config.channels * multiplier} channels of a level that attends")
-    return UNet(config.channels, multipliers, config.blocks, attention, config.head_channels,
-                config.image_channels * (2 if config.learned_sigma else 1))
+            raise ValueError(
+                f"ddfm.head_channels is {config.head_channels}; it must divide the "
+                f"{config.channels * multiplier} channels of a level that attends"
+            )
+    return UNet(
+        config.channels,
+        multipliers,
+        config.blocks,
+        attention,
+        config.head_channels,
+        config.image_channels * (2 if config.learned_sigma else 1),
+    )
 
 
 def unet_multiple(config: ml_collections.ConfigDict) -> int:

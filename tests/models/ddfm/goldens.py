@@ -1,4 +1,5 @@
 """The small UNet of the golden numbers, with its weights, and images laid out as ours."""
+
 from __future__ import annotations
 
 import functools

@@ -1,4 +1,5 @@
 """Schedule, sampler and training loss."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,8 +19,9 @@ def test_ten_steps_with_the_correction_are_the_authors():
     network = ddfm.make_unet(config)
     noise = goldens.nhwc(np.random.default_rng(41).standard_normal((1, 3, 32, 32))).astype(np.float32)
     first, second = goldens.pair(40, 32, 32, np.float32)
-    sampled = jax.jit(lambda v: ddfm.sample_fused(lambda x, t: network.apply(v, x, t), noise, first, second,
-                                                  config))(variables)
+    sampled = jax.jit(lambda v: ddfm.sample_fused(lambda x, t: network.apply(v, x, t), noise, first, second, config))(
+        variables
+    )
     np.testing.assert_allclose(sampled, goldens.nhwc(goldens.NUMBERS["ddfm_sample"]), atol=tolerances.SAMPLE_F32)
 
 
@@ -47,6 +49,7 @@ def exact_denoiser(clean):
     def denoise(x, times):
         at = share[times][:, None, None, None]
         return (x - jnp.sqrt(at) * clean) / jnp.sqrt(1 - at)
+
     return denoise
 
 
@@ -89,8 +92,10 @@ def test_loss_is_the_error_of_the_noise_and_each_images_own():
 
 def gaussian_divergence(mean, variance, other_mean, other_variance):
     """KL between normals, integrated on a grid."""
+
     def density(x, m, v):
-        return np.exp(-(x - m) ** 2 / (2 * v)) / np.sqrt(2 * np.pi * v)
+        return np.exp(-((x - m) ** 2) / (2 * v)) / np.sqrt(2 * np.pi * v)
+
     x = np.linspace(mean - 12 * np.sqrt(variance), mean + 12 * np.sqrt(variance), 20_001)
     p, q = density(x, mean, variance), density(x, other_mean, other_variance)
     return np.trapezoid(np.where(p > 1e-30, p * np.log(np.maximum(p, 1e-300) / np.maximum(q, 1e-300)), 0), x)
@@ -113,8 +118,9 @@ def test_variational_bound_is_the_divergence_from_the_posterior():
         model_variance = beta ** ((raw + 1) / 2) * variance ** (1 - (raw + 1) / 2)
         expected = gaussian_divergence(mean, variance, model_mean, model_variance) / np.log(2)
         images = [jnp.full((1, 1, 1, 1), value) for value in (clean, noisy, noise, raw)]
-        np.testing.assert_allclose(diffusion.variational_bound(*images, jnp.array([t]), BETAS), expected,
-                                   rtol=tolerances.ROUNDING_F32)
+        np.testing.assert_allclose(
+            diffusion.variational_bound(*images, jnp.array([t]), BETAS), expected, rtol=tolerances.ROUNDING_F32
+        )
 
 
 def test_the_last_term_is_a_distribution_over_grey_levels():
@@ -131,10 +137,12 @@ def test_a_learned_variance_adds_the_bound_and_leaves_the_noise_alone():
     def loss(noise, variance):
         def denoise(x, t):
             return jnp.broadcast_to(jnp.stack([noise, variance]), (*x.shape[:-1], 2))
+
         return diffusion.denoising_loss(denoise, clean, keys, BETAS).mean()
 
     of_noise, of_variance = jax.grad(loss, (0, 1))(0.1, 0.2)
-    simple = jax.grad(lambda noise: diffusion.denoising_loss(lambda x, t: jnp.full_like(x, noise), clean, keys,
-                                                             BETAS).mean())(0.1)
+    simple = jax.grad(
+        lambda noise: diffusion.denoising_loss(lambda x, t: jnp.full_like(x, noise), clean, keys, BETAS).mean()
+    )(0.1)
     np.testing.assert_allclose(of_noise, simple, rtol=tolerances.SUM_F32)
     assert abs(float(of_variance)) > 1e-6

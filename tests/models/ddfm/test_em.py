@@ -1,4 +1,5 @@
 """The EM correction: the authors' numbers, each sub-step against its definition, and an objective that falls."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,8 +40,12 @@ def test_three_steps_are_the_authors():
         fused, state = em.em_step(estimate, first, second, state, lam=LAM, rho=RHO)
         ours = {"out": fused, "F1": state.f1, "F2": state.f2}
         for name, value in ours.items():
-            np.testing.assert_allclose(value, goldens.nhwc(goldens.NUMBERS[f"em_{name}_{i}"]),
-                                       atol=tolerances.GOLDEN_F64, err_msg=f"{name}, step {i}")
+            np.testing.assert_allclose(
+                value,
+                goldens.nhwc(goldens.NUMBERS[f"em_{name}_{i}"]),
+                atol=tolerances.GOLDEN_F64,
+                err_msg=f"{name}, step {i}",
+            )
         for name, value in (("tau_a", state.tau_a), ("tau_b", state.tau_b)):
             np.testing.assert_allclose(value[0], goldens.NUMBERS[f"em_{name}_{i}"], atol=tolerances.GOLDEN_F64)
 
@@ -56,16 +61,20 @@ def test_tv_prox_of_the_second_step_is_the_authors():
 @pytest.mark.parametrize("residual,tau", [(0.3, 1.0), (-1.2, 0.4), (0.05, 2.0)])
 def test_e_step_and_scales_are_expectations_of_the_posterior(residual, tau):
     """p(v | r) ∝ N(r; 0, v) · Exp(v; mean τ), integrated numerically."""
+
     def moment(power):
         def integrand(v):
-            return v**power * v**-0.5 * np.exp(-residual**2 / (2 * v) - v / tau)
+            return v**power * v**-0.5 * np.exp(-(residual**2) / (2 * v) - v / tau)
+
         return integrate.quad(integrand, 0, 1)[0] + integrate.quad(integrand, 1, np.inf)[0]
+
     x, y = jnp.full((1, 2, 2, 1), residual), jnp.full((1, 2, 2, 1), 2 * residual)
     c, d = em.e_step(x, y, jnp.array([tau]), jnp.array([tau]))
     for weight in (c, d):  # x and y - x are both the residual
         np.testing.assert_allclose(weight, moment(-1) / moment(0), rtol=tolerances.COARSE)
-        np.testing.assert_allclose(em.update_scale(weight, jnp.array([tau])), moment(1) / moment(0),
-                                   rtol=tolerances.LONG_F32)
+        np.testing.assert_allclose(
+            em.update_scale(weight, jnp.array([tau])), moment(1) / moment(0), rtol=tolerances.LONG_F32
+        )
 
 
 @pytest.mark.parametrize("height,width", [(6, 8), (7, 5)])
@@ -102,8 +111,10 @@ def test_m_step_minimises_its_objective():
 def objective(first, second, fused, state, h):
     """Twice the negative log-likelihood of the Laplacian model (constants left out) and the split prior."""
     x, y = first - fused, first - second
-    likelihood = sum((jnp.sqrt(2 / tau) * jnp.abs(r) + jnp.log(tau) / 2).sum()
-                     for r, tau in ((y - x, state.tau_a[0]), (x, state.tau_b[0])))
+    likelihood = sum(
+        (jnp.sqrt(2 / tau) * jnp.abs(r) + jnp.log(tau) / 2).sum()
+        for r, tau in ((y - x, state.tau_a[0]), (x, state.tau_b[0]))
+    )
     splitting = sum(square(f + k) for f, k in zip((state.f1, state.f2), differences(h), strict=True))
     prior = RHO / 2 * (square(h - (y - x)) + splitting) + LAM * (square(state.f1) + square(state.f2))
     return float(2 * likelihood + prior)
@@ -114,8 +125,11 @@ def objective(first, second, fused, state, h):
 def test_the_objective_does_not_rise(start, mirrored):
     """Fed with f = I - x, as it comes back, and with f = V + x, whose x the next step takes up where this one ended."""
     first, second = goldens.pair(20, 24, 20, np.float64)
-    fused = {"unrelated": goldens.pair(21, 24, 20, np.float64)[0], "first": first + 0.2,
-             "noisy mean": (first + second) / 2 + 0.05 * images(3, *first.shape)}[start]
+    fused = {
+        "unrelated": goldens.pair(21, 24, 20, np.float64)[0],
+        "first": first + 0.2,
+        "noisy mean": (first + second) / 2 + 0.05 * images(3, *first.shape),
+    }[start]
     state, values = em.initial_state(first), []
     for _ in range(12):
         h = em.tv_prox(first - fused, state.f1, state.f2)

@@ -1,4 +1,5 @@
 """DDFM as a FusionModel: sizes, colour and grey, batches; trained, resumed and evaluated by the same commands."""
+
 import json
 
 import flax.linen as nn
@@ -17,8 +18,16 @@ from fusioninn_jax.training.train_log import METRICS_FILE, TRAIN_FILE, read_line
 from tests import tolerances, training_case
 from tests.golden import portable_inputs
 
-SMALLEST = {"image_channels": 1, "channels": 32, "multipliers": (1,), "blocks": 1, "attention": (), "head_channels": 32,
-            "learned_sigma": False, "steps": 2}
+SMALLEST = {
+    "image_channels": 1,
+    "channels": 32,
+    "multipliers": (1,),
+    "blocks": 1,
+    "attention": (),
+    "head_channels": 32,
+    "learned_sigma": False,
+    "steps": 2,
+}
 
 
 def pair(batch, height, width):
@@ -48,13 +57,15 @@ def test_luma_is_scikit_images_and_its_change_keeps_the_chroma():
     with jax.enable_x64(True):
         rgb = np.random.default_rng(0).uniform(-1, 1, (1, 4, 4, 3))
         ycbcr = rgb @ matrix.T + [16, 128, 128]
-        np.testing.assert_allclose(ddfm_model.luma(jnp.asarray(rgb))[..., 0], ycbcr[..., 0] / 255,
-                                   atol=tolerances.ROUNDING_F64)
+        np.testing.assert_allclose(
+            ddfm_model.luma(jnp.asarray(rgb))[..., 0], ycbcr[..., 0] / 255, atol=tolerances.ROUNDING_F64
+        )
         new = np.random.default_rng(1).uniform(-1, 1, (1, 4, 4, 1))
         ycbcr[..., :1] = 255 * new
         expected = (ycbcr - [16, 128, 128]) @ np.linalg.inv(matrix).T
-        np.testing.assert_allclose(ddfm_model.with_luma(jnp.asarray(rgb), jnp.asarray(new)), expected,
-                                   atol=tolerances.ROUNDING_F64)
+        np.testing.assert_allclose(
+            ddfm_model.with_luma(jnp.asarray(rgb), jnp.asarray(new)), expected, atol=tolerances.ROUNDING_F64
+        )
 
 
 def test_a_result_is_stretched_to_grey_levels():
@@ -99,6 +110,7 @@ def settings(data_dir):
 @pytest.fixture(scope="module", name="interrupted")
 def interrupted_fixture(data_dir, tmp_path_factory):
     """(workdir, last state) of a run that crashed at step 9, after the checkpoint of step 6, and went on."""
+
     class Crash(Exception):
         pass
 
@@ -160,8 +172,9 @@ def test_the_number_of_sampling_steps_can_be_chosen(quick):
     sources = pair(1, 8, 8)
     model = models.get("ddfm", config.model.ddfm)
     trained = TrainedModel(model, model.init(jax.random.key(0), *sources), config)
-    two, three = (jax.jit(evaluate._with_steps(trained, steps).model.fuse)(trained.variables, *sources)[0]
-                  for steps in (2, 3))
+    two, three = (
+        jax.jit(evaluate._with_steps(trained, steps).model.fuse)(trained.variables, *sources)[0] for steps in (2, 3)
+    )
     assert float(jnp.abs(two - three).max()) > 0.01
 
 

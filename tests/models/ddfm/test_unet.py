@@ -1,4 +1,5 @@
 """The UNet and its importer: the authors' numbers, keys and shapes, and what a wrong file is told."""
+
 import math
 
 import jax
@@ -41,15 +42,18 @@ def test_the_size_of_a_network_follows_from_its_keys():
     assert ddfm_checkpoint.key_shapes(small) == goldens.shapes("small")
 
 
-@pytest.mark.parametrize("change,message", [
-    (lambda state: state.pop("middle_block.1.qkv.bias"), "middle_block.1.qkv.bias' is missing"),
-    (lambda state: state.pop("time_embed.0.weight"), "time_embed.0.weight' is missing"),
-    (lambda state: state.update({"label_emb.weight": np.zeros((1000, 128))}), "it has no 'label_emb.weight'"),
-    (lambda state: state.update({"out.0.weight": np.zeros(64)}), r"out.0.weight has shape \(64,\) where \(32,\)"),
-    (lambda state: state.update({"input_blocks.2.0.op.weight": np.zeros((32, 32, 3, 3))}), "plain convolutions"),
-    (lambda state: state.update({"time_embed.0.weight": np.zeros((132, 33))}), "divisible by 32"),
-    (lambda state: state.update({"time_embed.0.weight": np.zeros(7)}), "time_embed.0.weight has shape"),
-])
+@pytest.mark.parametrize(
+    "change,message",
+    [
+        (lambda state: state.pop("middle_block.1.qkv.bias"), "middle_block.1.qkv.bias' is missing"),
+        (lambda state: state.pop("time_embed.0.weight"), "time_embed.0.weight' is missing"),
+        (lambda state: state.update({"label_emb.weight": np.zeros((1000, 128))}), "it has no 'label_emb.weight'"),
+        (lambda state: state.update({"out.0.weight": np.zeros(64)}), r"out.0.weight has shape \(64,\) where \(32,\)"),
+        (lambda state: state.update({"input_blocks.2.0.op.weight": np.zeros((32, 32, 3, 3))}), "plain convolutions"),
+        (lambda state: state.update({"time_embed.0.weight": np.zeros((132, 33))}), "divisible by 32"),
+        (lambda state: state.update({"time_embed.0.weight": np.zeros(7)}), "time_embed.0.weight has shape"),
+    ],
+)
 def test_a_wrong_file_is_named(change, message):
     state = without_memory("small")
     change(state)
@@ -57,14 +61,17 @@ def test_a_wrong_file_is_named(change, message):
         convert("ddfm", state)
 
 
-@pytest.mark.parametrize("settings,message", [
-    ({"channels": 48}, "divisible by 32"),
-    ({"attention": (3,)}, "the levels are 1, 2, 4, 8, 16, 32 times smaller"),
-    ({"head_channels": 48}, "must divide"),
-    ({"image_channels": 2}, "1 or 3"),
-    ({"steps": 1}, "between 2 and the 1000 steps"),
-    ({"step": 100}, "did you mean 'steps'"),
-])
+@pytest.mark.parametrize(
+    "settings,message",
+    [
+        ({"channels": 48}, "divisible by 32"),
+        ({"attention": (3,)}, "the levels are 1, 2, 4, 8, 16, 32 times smaller"),
+        ({"head_channels": 48}, "must divide"),
+        ({"image_channels": 2}, "1 or 3"),
+        ({"steps": 1}, "between 2 and the 1000 steps"),
+        ({"step": 100}, "did you mean 'steps'"),
+    ],
+)
 def test_bad_settings_are_named(settings, message):
     with pytest.raises(ValueError, match=message):
         models.get("ddfm", settings)
