@@ -167,7 +167,7 @@ def half_coupling(
     swap: bool = False,
     transformer: Transformer | None = None,
 ) -> Bijection:
-    """A one-sided coupling as a Bijection; its params are the conditioner's. Takes what `coupling` takes, and `swap`."""
+    """A one-sided coupling as a Bijection; params: the conditioner's. Takes what `coupling` takes, and `swap`."""
     half = _Half(conditioner, transformer or affine(clamp), split, swap)
     return Bijection(
         functools.partial(_init, half, conditioner_init),
