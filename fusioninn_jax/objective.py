@@ -177,26 +177,11 @@ def loss_parts(
         fused, latent, batch_stats = model.fuse_train(variables, *sources, gather=gather)
     else:
         (fused, latent), batch_stats = model.fuse(variables, *sources), variables.get("batch_stats", {})
-    of_sources = [moments(source) for source in sources]
-
-    def similarity(images: tuple[jax.Array, ...], of_images: list[Moments]) -> jax.Array:
-        return losses.similarity_loss(
-            list(zip(sources, images, strict=True)),
-            weight=config.lam,
-            reduction=config.reduction,
-            known=list(zip(of_sources, of_images, strict=True)),
-        )
-
-    wanted = fusion_target(slices, target_setting(model, config))
-
-    def fusion_loss(output: jax.Array) -> jax.Array:
-        if wanted is not None:
-            similar = losses.similarity_loss([(wanted, output)], weight=config.lam, reduction=config.reduction)
-            return similar + config.coarse_weight * losses.coarse_error(wanted, output)
-        return similarity((output,) * len(sources), [moments(output)] * len(sources))
-
+    similarity = _similarity(sources, config)
     fused, *sides = split_sources(fused)  # of deep supervision, each as good as the fused image itself
-    fusion = jnp.stack([fusion_loss(output) for output in (fused, *sides)]).mean(0)
+    wanted = fusion_target(slices, target_setting(model, config))
+    outputs = [_fusion_loss(output, wanted, similarity, len(sources), config) for output in (fused, *sides)]
+    fusion = jnp.stack(outputs).mean(0)
     images: dict[str, Any] = {"fused": fused}
     if latent is None or model.decompose is None:
         return losses.LossParts(fusion, jnp.zeros_like(fusion), jnp.zeros((), fused.dtype)), images, batch_stats
@@ -210,9 +195,36 @@ def loss_parts(
     stored = storage.simulate(fused, jax.vmap(lambda key: jax.random.fold_in(key, salts.STORAGE))(keys), config.storage)
     decomposed = model.decompose(variables, stored, draw_latents(fresh_keys, config.prior, latent))
     images |= {"latent": latent, "decomposed": decomposed}
-    decomposition = similarity(decomposed, [moments(image) for image in decomposed])
     background = losses.background_excess(fused, ~brain)
-    return losses.LossParts(fusion, decomposition, latent_part, background), images, batch_stats
+    return losses.LossParts(fusion, similarity(decomposed), latent_part, background), images, batch_stats
+
+
+Similarity = Callable[[tuple[jax.Array, ...]], jax.Array]  # of one image for each source, (B,)
+
+
+def _similarity(sources: tuple[jax.Array, ...], config: ml_collections.ConfigDict) -> Similarity:
+    """The loss of images against the sources, whose moments are taken once."""
+    of_sources = [moments(source) for source in sources]
+
+    def similarity(images: tuple[jax.Array, ...]) -> jax.Array:
+        of_images = {id(image): moments(image) for image in images}  # the fused image stands there m times
+        known: list[tuple[Moments, Moments]] = [
+            (of_source, of_images[id(image)]) for of_source, image in zip(of_sources, images, strict=True)
+        ]
+        pairs = list(zip(sources, images, strict=True))
+        return losses.similarity_loss(pairs, weight=config.lam, reduction=config.reduction, known=known)
+
+    return similarity
+
+
+def _fusion_loss(
+    output: jax.Array, wanted: jax.Array | None, similarity: Similarity, count: int, config: ml_collections.ConfigDict
+) -> jax.Array:
+    """Of a fused image, (B,): against the picture wanted, or else against each of the `count` sources."""
+    if wanted is None:
+        return similarity((output,) * count)
+    similar = losses.similarity_loss([(wanted, output)], weight=config.lam, reduction=config.reduction)
+    return similar + config.coarse_weight * losses.coarse_error(wanted, output)
 
 
 def _shared_latent_loss(
