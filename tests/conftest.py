@@ -1,18 +1,33 @@
-"""One place for what every test shares: 8 fake CPU devices, quiet TensorFlow, the folder of real images."""
+"""One place for what every test shares: 8 fake CPU devices, what is compiled, quiet TensorFlow, real images."""
 
+import atexit
+import importlib.metadata
 import os
 import pathlib
+import shutil
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator
 
 # The suite is mostly compilation: without the optimiser's expensive passes it takes a third of the time.
 # Eight devices share two busy cores: XLA's default of 40 s at a collective, then abort, is too little patience.
-FLAGS = (
-    "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 "
-    "--xla_cpu_collective_call_terminate_timeout_seconds=600"
-)
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}".strip()
+FLAGS = [
+    "--xla_force_host_platform_device_count=8",
+    "--xla_backend_optimization_level=0",
+    "--xla_cpu_collective_call_terminate_timeout_seconds=600",
+]
+# XLA ends a process that gives it a flag it does not know, so these only where we know that it knows them.
+if importlib.metadata.version("jaxlib").startswith("0.10."):
+    FLAGS += ["--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]  # half of the rest
+os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS]).strip()
+if "FUSIONINN_TEST_CACHE" not in os.environ:
+    # What one test compiled, other tests, the other worker and commands that tests start take from here.
+    os.environ["FUSIONINN_TEST_CACHE"] = tempfile.mkdtemp(prefix="fusioninn-tests-")
+    atexit.register(shutil.rmtree, os.environ["FUSIONINN_TEST_CACHE"], ignore_errors=True)
+os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["FUSIONINN_TEST_CACHE"]
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

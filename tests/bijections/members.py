@@ -1,6 +1,5 @@
 """Every bijection, once, with the shape of a batch that it takes; the tests run over this table."""
 
-import os
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +8,7 @@ import numpy as np
 
 from fusioninn_jax import bijections as bj
 from fusioninn_jax.models.conditioners import conv_conditioner, dense_conditioner
+from tests.chosen import chosen
 
 CONV = conv_conditioner(5, final_relu=False, zero_last=False)
 SPLINE = bj.rational_quadratic(bins=4, bound=2.0)
@@ -141,13 +141,9 @@ TABLE: dict[str, Case] = {
 }
 
 
-# One for each way through the code, for tests that compile much; FUSIONINN_ALL_TESTS=1 takes every member.
-REPRESENTATIVE = [
-    name
-    for name in TABLE
-    if os.environ.get("FUSIONINN_ALL_TESTS")
-    or name
-    in (
+REPRESENTATIVE = chosen(
+    TABLE,
+    (
         "actnorm",
         "coupling_conv",
         "coupling_mask",
@@ -170,8 +166,8 @@ REPRESENTATIVE = [
         "chain_conditional",
         "chain_rebuilt",
         "chain_inverted",
-    )
-]
+    ),
+)
 
 
 def batch(shape, dtype=jnp.float32):
