@@ -41,11 +41,11 @@ def run(config, devices):
     variables = jax.tree.map(lambda p: p.astype(np.float64) + 0.01, variables)
     optimizer = optax.sgd(1.0)
     state = train_state.create(variables, optimizer, config.optimizer)
-    chosen = jax.devices()[:devices]
-    step = parallel.make_train_step(model, optimizer, config, chosen)
+    used = jax.devices()[:devices]
+    step = parallel.make_train_step(model, optimizer, config, used)
     before = jax.tree.map(np.asarray, variables)
     slices = objective.Slices(stack)
-    after, metrics = step(parallel.replicate(state, chosen), parallel.split_batch(slices, devices), jax.random.key(7))
+    after, metrics = step(parallel.replicate(state, used), parallel.split_batch(slices, devices), jax.random.key(7))
     gradients = jax.tree.map(lambda a, b: a - np.asarray(b), before, after.variables)
     return gradients, jax.tree.map(float, metrics)
 
@@ -75,11 +75,11 @@ def test_loss_and_gradients_do_not_depend_on_the_number_of_devices(latent, devic
 def curve(config, devices, steps):
     """(steps, 2) losses and gradient norms of a training on `devices` devices."""
     stacks = [portable_inputs.smooth(i, 8, 16, 16).transpose(0, 2, 3, 1) for i in range(5)]
-    model, chosen = models.get("fusioninn", config.model.fusioninn), jax.devices()[:devices]
-    variables = parallel.initialise(model, jax.random.key(0), stacks[0], chosen)
+    model, used = models.get("fusioninn", config.model.fusioninn), jax.devices()[:devices]
+    variables = parallel.initialise(model, jax.random.key(0), stacks[0], used)
     optimizer = train_state.make_optimizer(config.optimizer, steps)
-    state = parallel.replicate(train_state.create(variables, optimizer, config.optimizer), chosen)
-    step, found = parallel.make_train_step(model, optimizer, config, chosen), []
+    state = parallel.replicate(train_state.create(variables, optimizer, config.optimizer), used)
+    step, found = parallel.make_train_step(model, optimizer, config, used), []
     for i in range(steps):
         slices = parallel.split_batch(objective.Slices(stacks[i % 5]), devices)
         state, metrics = step(state, slices, jax.random.key(3))
@@ -201,9 +201,9 @@ def collectives(config, devices=4):
     stack = portable_inputs.smooth(0, 8, 16, 16).transpose(0, 2, 3, 1)
     model = models.get("fusioninn", config.model.fusioninn)
     variables = jax.jit(model.init)(jax.random.key(0), *objective.split_sources(jnp.asarray(stack)))
-    optimizer, chosen = optax.sgd(1.0), jax.devices()[:devices]
-    state = parallel.replicate(train_state.create(variables, optimizer, config.optimizer), chosen)
-    step = parallel.make_train_step(model, optimizer, config, chosen)
+    optimizer, used = optax.sgd(1.0), jax.devices()[:devices]
+    state = parallel.replicate(train_state.create(variables, optimizer, config.optimizer), used)
+    step = parallel.make_train_step(model, optimizer, config, used)
     slices = parallel.split_batch(objective.Slices(stack), devices)
     program = step.lower(state, slices, jax.random.key(7)).compile().as_text()
     found = [
