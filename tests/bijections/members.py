@@ -1,5 +1,6 @@
 """Every bijection, once, with the shape of a batch that it takes; the tests run over this table."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -178,6 +179,7 @@ def condition_of(case, dtype=jnp.float32):
     return None if case.condition is None else jnp.cos(batch(case.condition)).astype(dtype)
 
 
+@functools.cache  # many tests take the same
 def prepared(case, dtype=jnp.float32) -> tuple[bj.Bijection, Any, jax.Array, Any]:
     """The bijection, params moved off their special start, a batch and a condition."""
     x, condition = batch(case.shape, dtype), condition_of(case, dtype)
