@@ -26,11 +26,11 @@ demo: setup
 	$(BIN)/python -m fusioninn_jax.report run --workdir=$(DEMO)
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Every case of the tests that otherwise take a choice of them.
 test-all: setup
-	FUSIONINN_ALL_TESTS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	FUSIONINN_ALL_TESTS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,22 +1,62 @@
-"""One place for what every test shares: 8 fake CPU devices, quiet TensorFlow, the folder of real images."""
+"""One place for what every test shares: 8 fake CPU devices, what is compiled, quiet TensorFlow, real images."""
 
+import atexit
+import importlib.metadata
 import os
 import pathlib
+import shutil
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator
 
 # The suite is mostly compilation: without the optimiser's expensive passes it takes a third of the time.
 # Eight devices share two busy cores: XLA's default of 40 s at a collective, then abort, is too little patience.
-FLAGS = (
-    "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 "
-    "--xla_cpu_collective_call_terminate_timeout_seconds=600"
-)
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}".strip()
+FLAGS = [
+    "--xla_force_host_platform_device_count=8",
+    "--xla_backend_optimization_level=0",
+    "--xla_cpu_collective_call_terminate_timeout_seconds=600",
+]
+# XLA ends a process that gives it a flag it does not know, so these only where we know that it knows them.
+if importlib.metadata.version("jaxlib").startswith("0.10."):
+    FLAGS += ["--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]  # half of the rest
+os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS]).strip()
+if "FUSIONINN_TEST_CACHE" not in os.environ:
+    # What one test compiled, other tests, the other worker and commands that tests start take from here.
+    os.environ["FUSIONINN_TEST_CACHE"] = tempfile.mkdtemp(prefix="fusioninn-tests-")
+    atexit.register(shutil.rmtree, os.environ["FUSIONINN_TEST_CACHE"], ignore_errors=True)
+os.environ |= {
+    "JAX_COMPILATION_CACHE_DIR": os.environ["FUSIONINN_TEST_CACHE"],
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    "JAX_COMPILATION_CACHE_MAX_SIZE": str(2**31),  # with a bound JAX locks the folder, so nobody reads half an entry
+}
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest  # noqa: E402  the flags above must be set before jax is imported
+
+# The files that take longest, in that order: started first, no worker is left alone with one of them at the end.
+LONGEST = [
+    "tests/test_documentation.py",
+    "tests/test_train.py",
+    "tests/bijections/test_transformations.py",
+    "tests/training/test_parallel.py",
+    "tests/test_training_faults.py",
+    "tests/bijections/test_bijections.py",
+    "tests/training/test_baseline_training.py",
+    "tests/models/test_fusioninn_flow.py",
+    "tests/runtime/test_processes.py",
+    "tests/training/test_checkpoint.py",
+    "tests/models/test_baselines.py",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`LONGEST` first, else as collected."""
+    files = {pathlib.Path(__file__).parents[1] / name: place for place, name in enumerate(LONGEST)}
+    assert all(path.is_file() for path in files), "LONGEST names a file that is not there"
+    items.sort(key=lambda item: files.get(item.path, len(files)))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -28,6 +28,7 @@ GIVEN_F32 = 1e-7  # numbers given to so many digits
 ROUNDING_F64 = 1e-12
 SUM_F64 = 1e-10
 LONG_F64 = 1e-9
+DIFFERENCES_F64 = 1e-6  # relative: a derivative against central differences of step 1e-6
 COARSE = 1e-3  # finite differences and approximations
 CUT_TO_BRAIN = 1e-3  # a study cut to the box of its brain, 16 pixels wider, against whole slices: images and scores
 HELP_SECONDS = 3.0  # of CPU time, until a command has printed its help

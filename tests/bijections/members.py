@@ -1,6 +1,6 @@
 """Every bijection, once, with the shape of a batch that it takes; the tests run over this table."""
 
-import os
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +9,7 @@ import numpy as np
 
 from fusioninn_jax import bijections as bj
 from fusioninn_jax.models.conditioners import conv_conditioner, dense_conditioner
+from tests.chosen import chosen
 
 CONV = conv_conditioner(5, final_relu=False, zero_last=False)
 SPLINE = bj.rational_quadratic(bins=4, bound=2.0)
@@ -141,13 +142,9 @@ TABLE: dict[str, Case] = {
 }
 
 
-# One for each way through the code, for tests that compile much; FUSIONINN_ALL_TESTS=1 takes every member.
-REPRESENTATIVE = [
-    name
-    for name in TABLE
-    if os.environ.get("FUSIONINN_ALL_TESTS")
-    or name
-    in (
+REPRESENTATIVE = chosen(
+    TABLE,
+    (
         "actnorm",
         "coupling_conv",
         "coupling_mask",
@@ -170,8 +167,8 @@ REPRESENTATIVE = [
         "chain_conditional",
         "chain_rebuilt",
         "chain_inverted",
-    )
-]
+    ),
+)
 
 
 def batch(shape, dtype=jnp.float32):
@@ -182,6 +179,7 @@ def condition_of(case, dtype=jnp.float32):
     return None if case.condition is None else jnp.cos(batch(case.condition)).astype(dtype)
 
 
+@functools.cache  # many tests take the same
 def prepared(case, dtype=jnp.float32) -> tuple[bj.Bijection, Any, jax.Array, Any]:
     """The bijection, params moved off their special start, a batch and a condition."""
     x, condition = batch(case.shape, dtype), condition_of(case, dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +13,8 @@ from fusioninn_jax import latent_losses, losses, models
 from fusioninn_jax.interop.torch_checkpoint import convert
 from fusioninn_jax.models.fusioninn import make_flow
 from tests.golden import portable_inputs
+
+FOLDER = pathlib.Path(__file__).parent
 
 
 class Case(NamedTuple):

@@ -9,7 +9,7 @@ from fusioninn_jax import models
 from fusioninn_jax.interop.torch_checkpoint import convert
 from tests import tolerances
 from tests.golden import baseline_weights, portable_inputs
-from tests.models.test_fusioninn import GOLDEN_FOLDER
+from tests.golden.fusioninn_goldens import FOLDER as GOLDEN_FOLDER
 
 PARAMETERS = {
     "deepfuse": 89_155,

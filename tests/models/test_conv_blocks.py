@@ -10,7 +10,7 @@ from fusioninn_jax.models.base import on_one_device
 from fusioninn_jax.models.conv_blocks import BatchNorm, ConvNorm, TransposedConv
 from fusioninn_jax.models.resampling import upsample
 from tests import tolerances
-from tests.golden import portable_inputs
+from tests.golden import layers, portable_inputs
 
 TINY = {"deepfuse": 2, "funfusean": 2, "half_unet": 4, "unet": 2, "unet_plus_plus": 2, "unet_3plus": 2}
 SYSTEMS = pytest.mark.parametrize("name", TINY)
@@ -21,21 +21,23 @@ def pair(batch=2, size=16):
     return [jnp.asarray(images[:, i, ..., None]) for i in range(2)]
 
 
-def test_batch_norm_is_pytorch_s_in_both_modes():
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed: the oracle of batch normalisation")
-    x = np.random.default_rng(0).normal(3, 2, (3, 4, 5, 6)).astype(np.float32)
-    theirs, ours = torch.nn.BatchNorm2d(6), BatchNorm()
-    variables = ours.init(jax.random.key(0), x, on_one_device)
-    for _ in range(3):
-        expected = theirs(torch.tensor(x.transpose(0, 3, 1, 2))).detach().numpy().transpose(0, 2, 3, 1)
+@pytest.fixture(scope="module", name="golden")
+def golden_fixture():
+    """PyTorch's numbers."""
+    return np.load(layers.FILE)
+
+
+def test_batch_norm_is_pytorch_s_in_both_modes(golden):
+    ours, (*training, last) = BatchNorm(), layers.batches()
+    variables = ours.init(jax.random.key(0), training[0], on_one_device)
+    for i, x in enumerate(training):
         y, changed = ours.apply(variables, x, on_one_device, mutable=["batch_stats"])
         variables = variables | changed
-        np.testing.assert_allclose(y, expected, atol=tolerances.ROUND_TRIP_F32)
-        x = x * 1.5 + 1
-    np.testing.assert_allclose(variables["batch_stats"]["mean"], theirs.running_mean, rtol=tolerances.LOSS_F32)
-    np.testing.assert_allclose(variables["batch_stats"]["var"], theirs.running_var, rtol=tolerances.LOSS_F32)
-    expected = theirs.eval()(torch.tensor(x.transpose(0, 3, 1, 2))).detach().numpy().transpose(0, 2, 3, 1)
-    np.testing.assert_allclose(ours.apply(variables, x), expected, atol=tolerances.LOSS_F32)
+        np.testing.assert_allclose(y, golden[f"normalised_{i}"], atol=tolerances.ROUND_TRIP_F32)
+    statistics = variables["batch_stats"]
+    np.testing.assert_allclose(statistics["mean"], golden["mean"], rtol=tolerances.LOSS_F32)
+    np.testing.assert_allclose(statistics["var"], golden["variance"], rtol=tolerances.LOSS_F32)
+    np.testing.assert_allclose(ours.apply(variables, last), golden["evaluated"], atol=tolerances.LOSS_F32)
 
 
 def test_initialisation_does_not_count_as_a_batch():
@@ -46,19 +48,12 @@ def test_initialisation_does_not_count_as_a_batch():
 
 
 @pytest.mark.parametrize("align_corners", [True, False])
-@pytest.mark.parametrize("factor", [2, 4])
-def test_upsampling_is_pytorch_s(factor, align_corners):
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed: the oracle of bilinear interpolation")
-    for size in ((1, 3), (5, 4)):
-        x = np.random.default_rng(0).random((1, *size, 2), np.float32)
-        expected = torch.nn.functional.interpolate(
-            torch.tensor(x.transpose(0, 3, 1, 2)), scale_factor=factor, mode="bilinear", align_corners=align_corners
-        )
-        np.testing.assert_allclose(
-            upsample(jnp.asarray(x), factor, align_corners=align_corners),
-            expected.numpy().transpose(0, 2, 3, 1),
-            atol=tolerances.ROUND_TRIP_F32,
-        )
+@pytest.mark.parametrize("factor", layers.FACTORS)
+def test_upsampling_is_pytorch_s(golden, factor, align_corners):
+    for size in layers.SIZES:
+        ours = upsample(jnp.asarray(layers.image(size)), factor, align_corners=align_corners)
+        expected = golden[layers.upsampled_name(factor, align_corners, size)]
+        np.testing.assert_allclose(ours, expected, atol=tolerances.ROUND_TRIP_F32)
 
 
 def test_layers_start_as_pytorch_starts_them():

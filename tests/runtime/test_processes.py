@@ -14,6 +14,7 @@ from fusioninn_jax.scoring import image_scores, score_split
 from fusioninn_jax.studies import batch
 from fusioninn_jax.training import checkpoint
 from tests import many_processes, tiny_config, tolerances
+from tests.chosen import chosen
 
 BOUND = 180  # seconds from the death of one process to the end of the others; JAX misses its heartbeat after 100
 STOPPED = (
@@ -55,7 +56,7 @@ def alone_fixture(data_dir, tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processes,devices", [(2, 2), (4, 1)])
+@pytest.mark.parametrize("processes,devices", chosen([(2, 2), (4, 1)], [(2, 2)]))  # each is a start of TensorFlow
 def test_the_curve_is_that_of_one_process(data_dir, alone, tmp_path, processes, devices):
     whole, settings = alone
     ended = many_processes.end(many_processes.train(tmp_path, data_dir, processes, devices, *settings))

@@ -1,0 +1,213 @@
+"""The flow of FusionINN: there and back, its density and derivatives, at any depth, level and number of sources."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fusioninn_jax import models, objective, settings
+from fusioninn_jax.models import convolution
+from fusioninn_jax.models.fusioninn import clip_inward, make_flow
+from tests import tolerances
+from tests.models.flow_inputs import TRAINED, batch, there_and_back, trained
+
+
+@pytest.mark.parametrize("formulation", ["linear", "logit", "official"])
+@pytest.mark.parametrize("blocks", [1, 2, 3, 4, 5, 8])
+def test_flow_round_trip_float64(blocks, formulation):
+    with jax.enable_x64(True):
+        config = models.default_config("fusioninn")
+        config.blocks, config.formulation = blocks, formulation
+        flow, x = make_flow(config), batch((2, 16, 32), dtype=jnp.float64)
+
+        @jax.jit
+        def both(params, x):
+            y, log_det = jax.lax.optimization_barrier(flow.forward(params, x))
+            return y, log_det, *flow.inverse(params, y)
+
+        # in `official` the last convolutions do not start at 0
+        size = 0.05 if formulation == "official" else TRAINED
+        y, log_det, back, inverse_log_det = both(trained(flow.init, x, size=size), x)
+        assert float(jnp.abs(y - x).max()) > 0.1 and float(jnp.abs(log_det).min()) > 0.1
+        np.testing.assert_allclose(back, x, atol=tolerances.ROUND_TRIP_F64)
+        np.testing.assert_allclose(inverse_log_det, -log_det, atol=tolerances.LONG_F64)
+
+
+@pytest.mark.parametrize("formulation", ["linear", "logit"])
+@pytest.mark.parametrize("blocks", [1, 3, 8])
+def test_models_give_the_sources_back_with_the_true_latent(blocks, formulation):
+    model = models.get("fusioninn", {"blocks": blocks, "formulation": formulation})
+    sources = jnp.split(batch((2, 32, 32)), 2, -1)
+    *_, decomposed = there_and_back(model, trained(model.init, *sources), *sources)
+    for source, image in zip(sources, decomposed, strict=True):
+        np.testing.assert_allclose(image, source, atol=tolerances.ROUND_TRIP_F32)
+
+
+def test_sources_come_back_when_every_block_shrinks_as_far_as_it_may():
+    # pixels, not Haar coefficients, whose larger values round by some more
+    model = models.get("fusioninn", {"blocks": 8, "levels": (0, 1), "squeeze": "pixel", "widths": (32, 64)})
+    sources = jnp.split(batch((1, 16, 16)), 2, -1)
+
+    def worst(path, leaf):
+        if leaf.ndim > 1 or "conv2" not in str(path):
+            return leaf
+        return jnp.where(jnp.arange(leaf.size) < leaf.size // 2, -1e4, 0.5)  # s at its lower bound, then t
+
+    variables = jax.tree_util.tree_map_with_path(worst, trained(model.init, *sources))
+    *_, decomposed = there_and_back(model, variables, *sources)
+    for source, image in zip(sources, decomposed, strict=True):
+        np.testing.assert_allclose(image, source, atol=tolerances.ROUND_TRIP_WORST_F32)
+
+
+def test_log_det_of_the_flow_is_that_of_its_jacobian():
+    with jax.enable_x64(True):
+        config = models.default_config("fusioninn")
+        config.blocks = 2  # levels 1 and 2: larger images make the Jacobian slow
+        flow, x = make_flow(config), batch((1, 4, 4), dtype=jnp.float64)
+        params = trained(flow.init, x, size=0.1)
+
+        @jax.jit
+        def both(x):
+            def flat(row):
+                y, log_det = flow.forward(params, row.reshape(x.shape))
+                return y.ravel(), log_det
+
+            return jax.jacobian(flat, has_aux=True)(x.ravel())
+
+        jacobian, log_det = both(x)
+        np.testing.assert_allclose(log_det, np.linalg.slogdet(jacobian)[1], rtol=tolerances.GOLDEN_F64)
+
+
+def test_bfloat16_conditioners_keep_the_flow_invertible():
+    model = models.get("fusioninn", {"dtype": "bfloat16", "blocks": 3})
+    sources = jnp.split(batch((2, 16, 16)), 2, -1)
+    fused, _, decomposed = there_and_back(model, trained(model.init, *sources), *sources)
+    assert fused.dtype == jnp.float32
+    for source, image in zip(sources, decomposed, strict=True):
+        # a conditioner that sees the last bit of its input differ answers with its own, coarse, last bit
+        np.testing.assert_allclose(image, source, atol=tolerances.BFLOAT16)
+
+
+@pytest.mark.parametrize("formulation", ["linear", "logit", "official"])
+def test_the_flow_of_the_sources_and_its_density(formulation):
+    with jax.enable_x64(True):
+        model = models.get("fusioninn", {"formulation": formulation, "levels": (0, 1), "widths": (3,)})
+        sources = jnp.split(batch((2, 4, 4), dtype=jnp.float64), 2, -1)
+        variables, stack = trained(model.init, *sources, size=0.05), jnp.concatenate(sources, -1)
+
+        @jax.jit
+        def calls(variables, *sources):
+            y, log_det = model.flow.forward(variables["params"], jnp.concatenate(sources, -1))
+            back = model.flow.inverse(variables["params"], jax.lax.optimization_barrier(y))
+            own = (
+                model.fuse(variables, *sources),
+                model.log_det(variables, *sources),
+                model.log_prob(variables, *sources),
+            )
+            return y, log_det, back, own
+
+        y, log_det, (back, inverse_log_det), ((fused, latent), own_log_det, log_prob) = calls(variables, *sources)
+        shown = jax.nn.sigmoid(y[..., :1]) if formulation == "official" else y[..., :1]
+        np.testing.assert_allclose(
+            jnp.concatenate([shown, y[..., 1:]], -1),
+            jnp.concatenate([fused, latent], -1),
+            atol=tolerances.ROUND_TRIP_F64,
+        )
+        np.testing.assert_allclose(back, stack, atol=tolerances.ROUND_TRIP_F64)
+        np.testing.assert_allclose(inverse_log_det, -log_det, atol=tolerances.LONG_F64)
+        np.testing.assert_allclose(own_log_det, log_det)
+        jacobian = jax.jit(
+            jax.jacfwd(lambda row: model.flow.forward(variables["params"], row.reshape(1, 4, 4, 2))[0].ravel())
+        )
+        found = np.linalg.slogdet(jacobian(stack[0].ravel()))[1]
+        np.testing.assert_allclose(log_det[0], found, atol=tolerances.GOLDEN_F64)
+        normal = jax.scipy.stats.norm.logpdf(latent).sum((1, 2, 3))
+        np.testing.assert_allclose(log_prob, normal + log_det)
+
+
+def test_the_unclipped_decomposition_has_its_true_derivative_in_either_mode():
+    with jax.enable_x64(True):
+        model = models.get("fusioninn", {"levels": (0, 1), "widths": (3,)})
+        sources = jnp.split(batch((1, 4, 4), dtype=jnp.float64), 2, -1)
+        variables = trained(model.init, *sources, size=0.2)
+        fused, latent, _ = there_and_back(model, variables, *sources)
+        wild = latent + 8 * jnp.cos(jnp.arange(latent.size)).reshape(latent.shape)  # throws the sources far out
+
+        def value(z):
+            return sum((image**2).sum() for image in model.decompose_unclipped(variables, fused, z))
+
+        direction, step = jnp.sin(jnp.arange(wild.size)).reshape(wild.shape), 1e-6
+
+        @jax.jit
+        def derivatives(z):
+            return jax.grad(value)(z), jax.jvp(value, (z,), (direction,))[1]
+
+        @jax.jit
+        def images(z):
+            return value(z), *(
+                jnp.stack(of(variables, fused, z)) for of in (model.decompose_unclipped, model.decompose)
+            )
+
+        slope = (images(wild + step * direction)[0] - images(wild - step * direction)[0]) / (2 * step)
+        backward, forward = derivatives(wild)
+        np.testing.assert_allclose(jnp.vdot(backward, direction), slope, rtol=tolerances.DIFFERENCES_F64)
+        np.testing.assert_allclose(forward, slope, rtol=tolerances.DIFFERENCES_F64)
+        _, unclipped, decomposed = images(wild)
+        assert float(unclipped.max()) > 1.1
+        np.testing.assert_allclose(decomposed, jnp.clip(unclipped, 0, 1))
+
+
+@pytest.mark.parametrize("levels,multiple", [((0, 1), 2), ((1, 0, 2), 4), ((0,), 1), ((2, 0, 3), 8)])
+@pytest.mark.parametrize("squeeze", ["haar", "pixel"])
+def test_blocks_at_any_levels(levels, multiple, squeeze):
+    with jax.enable_x64(True):
+        model = models.get("fusioninn", {"levels": levels, "blocks": 3, "squeeze": squeeze, "widths": (3,)})
+        assert model.multiple == multiple
+        sources = jnp.split(batch((2, 16, 24), dtype=jnp.float64), 2, -1)
+        variables = trained(model.init, *sources, size=0.05)
+        fused, latent, decomposed = there_and_back(model, variables, *sources)
+        assert float(jnp.abs(fused - sources[0]).max()) > 0.01 and latent.shape == fused.shape
+        for source, image in zip(sources, decomposed, strict=True):
+            np.testing.assert_allclose(image, source, atol=tolerances.ROUND_TRIP_F64)
+
+
+@pytest.mark.parametrize("sources", [2, 3, 4])
+def test_any_number_of_sources(sources):
+    model = models.get("fusioninn", {"sources": sources, "blocks": 3})
+    images = jnp.split(batch((2, 16, 16), sources), sources, -1)
+    fused, latent, decomposed = there_and_back(model, trained(model.init, *images), *images)
+    assert fused.shape == (2, 16, 16, 1) and latent.shape == (2, 16, 16, sources - 1)
+    for source, image in zip(images, decomposed, strict=True):
+        np.testing.assert_allclose(image, source, atol=tolerances.ROUND_TRIP_F32)
+
+
+def test_a_source_thrown_out_of_the_range_is_pulled_back_in():
+    x = jnp.array([-0.2, -0.2, 0.4, 0.4, 1.3, 1.3])
+    g = jnp.array([1.0, -1.0, 1.0, -1.0, 1.0, -1.0])
+    value, pull = jax.vjp(clip_inward, x)
+    np.testing.assert_array_equal(value, jnp.clip(x, 0, 1))
+    np.testing.assert_array_equal(pull(g)[0], [0, -1, 1, -1, 1, 0])
+
+
+def test_memory_of_a_rebuilt_step_does_not_grow_with_depth(monkeypatch):
+    """In XLA's plan: less than one map of the flow for a further block; stored, a block takes a dozen."""
+    monkeypatch.setattr(convolution, "CHUNK_PIXELS", 1)  # loops over images, and over strips in the larger blocks,
+    monkeypatch.setattr(convolution, "STRIP_PIXELS", 32 * 32 // 2)  # as whole slices have them
+    image, config = jax.ShapeDtypeStruct((2, 64, 64, 1), jnp.float32), settings.defaults("losses")
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 2))
+
+    def planned(blocks):
+        model = models.get("fusioninn", {"blocks": blocks, "levels": (1, 2, 1), "widths": (4,), "backward": "rebuilt"})
+
+        def loss(variables, *sources_and_keys):
+            *sources, keys = sources_and_keys
+            slices = objective.Slices(jnp.concatenate(sources, -1))
+            parts, _, _ = objective.loss_parts(model, variables, slices, keys, config, train=True, gather=lambda x: x)
+            return objective.per_image_loss(model, parts, config).mean()
+
+        variables = jax.eval_shape(model.init, jax.random.key(0), image, image)
+        compiled = jax.jit(jax.grad(loss)).lower(variables, image, image, keys).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    a_map = 4 * 2 * image.size
+    assert planned(6) - planned(3) < 3 * a_map
