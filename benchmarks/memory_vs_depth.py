@@ -15,7 +15,7 @@ import jax
 
 from benchmarks import timing
 from benchmarks.our_model import Ours, configuration, sources
-from fusioninn_jax.bijections.chain import BACKWARDS
+from fusioninn_jax.bijections.base import BACKWARDS
 
 BLOCKS = (1, 2, 3, 4, 8, 16, 32)
 BOUND = 1.5

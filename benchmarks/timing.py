@@ -37,6 +37,11 @@ def median_seconds(call: Callable[[], Any], repeats: int) -> float:
 
 def interleaved(calls: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
     """Median seconds of each call; each round times every call once, after some that are not counted."""
+    return {name: statistics.median(of_call) for name, of_call in rounds(calls, repeats).items()}
+
+
+def rounds(calls: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
+    """Seconds of each call in each round, as `interleaved` times them: ratios within a round outlive a busy machine."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(repeats):
         for name, call in calls.items():
@@ -45,7 +50,7 @@ def interleaved(calls: dict[str, Callable[[], Any]], repeats: int) -> dict[str, 
             while time.perf_counter() < settled:
                 call()
             times[name].append(_seconds(call))
-    return {name: statistics.median(of_call) for name, of_call in times.items()}
+    return times
 
 
 def _seconds(call: Callable[[], Any]) -> float:

@@ -1,8 +1,9 @@
-"""The same sixteen affine couplings with the same weights, in this package, Distrax and FrEIA.
+"""The same sixteen affine couplings with the same weights, in this package, Distrax and FrEIA; of vectors in FlowJAX.
 
 A conditioner is conv3x3 (2 -> 32), ReLU, conv3x3 (32 -> 4), on the halves of (B, H, W, 4) in turn; |s| < 2 by an arc
 tangent, as in FrEIA. Each side gives `forward`, `inverse` and `gradient` as calls on arrays, that of the mean of
-y²/2 minus the log-determinant by the weights.
+y²/2 minus the log-determinant by the weights. Of vectors, (B, 16), half of the elements move as a dense net says,
+8 -> 64, ReLU, 64 -> 16, by u · softplus(s) + t, FlowJAX's affine map; then all elements are reversed.
 """
 
 from __future__ import annotations
@@ -33,17 +34,22 @@ def weights(x: np.ndarray) -> Any:
 
 def ours(kind: str) -> bj.Bijection:
     """`scan` or `chain`, then `stored` or `rebuilt`: "scan rebuilt"."""
-    how, backward = kind.split()
+    return _deep(block(), PAIRS, *kind.split())
+
+
+def _deep(repeated: bj.Bijection, count: int, how: str, backward: str) -> bj.Bijection:
     if how == "scan":
-        return bj.scan(block(), PAIRS, backward=backward)
-    members = bj.chain(*[block()] * PAIRS, backward=backward)
+        return bj.scan(repeated, count, backward=backward)
+    members = bj.chain(*[repeated] * count, backward=backward)
     return bj.Bijection(
-        members.init, functools.partial(_unstacked, members.forward), functools.partial(_unstacked, members.inverse)
+        members.init,
+        functools.partial(_unstacked, members.forward, count),
+        functools.partial(_unstacked, members.inverse, count),
     )
 
 
-def _unstacked(method: Any, params: Any, x: jax.Array) -> Any:
-    return method([jax.tree.map(lambda leaf, i=i: leaf[i], params) for i in range(PAIRS)], x)
+def _unstacked(method: Any, count: int, params: Any, x: jax.Array) -> Any:
+    return method([jax.tree.map(lambda leaf, i=i: leaf[i], params) for i in range(count)], x)
 
 
 def distrax() -> bj.Bijection:
@@ -84,10 +90,85 @@ def distrax() -> bj.Bijection:
     )
 
 
+DIM, HIDDEN = 16, 64
+ONE = float(np.log(np.expm1(1)))  # softplus gives 1
+
+
+def _softplus_forward(raw: Any, u: jax.Array) -> Any:
+    scale = jax.nn.softplus(raw[0] + ONE)
+    return u * scale + raw[1], jnp.log(scale)
+
+
+def _softplus_inverse(raw: Any, v: jax.Array) -> Any:
+    scale = jax.nn.softplus(raw[0] + ONE)
+    return (v - raw[1]) / scale, -jnp.log(scale)
+
+
+def _dense(params: Any, u: jax.Array, channels: int) -> jax.Array:
+    return jax.nn.relu(u @ params["kernel1"] + params["bias1"]) @ params["kernel2"] + params["bias2"]
+
+
+def _dense_init(key: jax.Array, u: jax.Array, channels: int) -> Any:
+    keys, start = jax.random.split(key, 4), jax.nn.initializers.normal(0.1)
+    sizes = ((u.shape[-1], HIDDEN), (HIDDEN,), (HIDDEN, 2 * channels), (2 * channels,))
+    return {
+        name: start(own, size)
+        for name, own, size in zip(("kernel1", "bias1", "kernel2", "bias2"), keys, sizes, strict=True)
+    }
+
+
+def our_vectors(kind: str) -> bj.Bijection:
+    """`scan` or `chain`, then `stored` or `rebuilt`, of the vectors' couplings; params are stacked."""
+    how, backward = kind.split()
+    softplus = bj.Transformer(2, _softplus_forward, _softplus_inverse)
+    block = bj.chain(
+        bj.half_coupling(_dense, _dense_init, swap=True, transformer=softplus), bj.permutation(range(DIM)[::-1])
+    )
+    return _deep(block, 2 * PAIRS, how, backward)
+
+
+def flowjax() -> bj.Bijection:
+    """FlowJAX's `Scan` of its `Coupling` behind the same three functions."""
+    import equinox as eqx
+    from flowjax import bijections as fj
+
+    def layer(key: jax.Array) -> fj.AbstractBijection:
+        coupling = fj.Coupling(
+            key, transformer=fj.Affine(), untransformed_dim=DIM // 2, dim=DIM, nn_width=HIDDEN, nn_depth=1
+        )
+        return fj.Chain([coupling, fj.Flip((DIM,))])
+
+    bare = fj.Scan(eqx.filter_vmap(layer)(jax.random.split(jax.random.key(0), 2 * PAIRS)))
+
+    def weights_of(flow: fj.AbstractBijection) -> list[jax.Array]:
+        layers = flow.bijection.bijections[0].conditioner.layers
+        return [leaf for layer in layers for leaf in (layer.weight, layer.bias)]
+
+    def by_element(values: jax.Array) -> jax.Array:
+        """(..., 2 n), scales then shifts, as FlowJAX has them: shift and scale of each element in turn."""
+        return jnp.stack(jnp.split(values, 2, -1)[::-1], -1).reshape(values.shape)
+
+    def made(params: Any) -> fj.AbstractBijection:
+        own = params[0]
+        given = [
+            own["kernel1"].swapaxes(1, 2),
+            own["bias1"],
+            by_element(own["kernel2"]).swapaxes(1, 2),
+            by_element(own["bias2"]),
+        ]
+        return eqx.tree_at(weights_of, bare, given)
+
+    return bj.Bijection(
+        bj.identity().init,
+        lambda params, x: jax.vmap(made(params).transform_and_log_det)(x),
+        lambda params, y: jax.vmap(made(params).inverse_and_log_det)(y),
+    )
+
+
 def loss(flow: bj.Bijection, params: Any, x: jax.Array) -> jax.Array:
     """What the gradient is of."""
     y, log_det = flow.forward(params, x)
-    return (0.5 * (y**2).sum((1, 2, 3)) - log_det).mean()
+    return (0.5 * (y**2).reshape(len(y), -1).sum(-1) - log_det).mean()
 
 
 class Freia:

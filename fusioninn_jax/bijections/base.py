@@ -12,12 +12,16 @@ To add a bijection:
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+BACKWARDS = ("stored", "rebuilt")
 
 Tree = TypeVar("Tree")  # a pytree of arrays
 Params = Any  # a pytree of arrays
@@ -87,15 +91,45 @@ def checked(taker: str, x: jax.Array, expected: str, fits: Callable[[tuple[int, 
     return x
 
 
-def bound(function: Callable[..., Any], *args: Any, **configuration: Any) -> Callable[..., Any]:
-    """`functools.partial` that keeps the docstring for `help`; it pickles wherever its parts do."""
-    return described(functools.partial(function, *args, **configuration), function)
+class _Bound(functools.partial):  # type: ignore[type-arg]
+    """A partial whose `repr`, with which `help` begins, says what it still takes, not all that is bound."""
+
+    __name__: str
+
+    def __repr__(self) -> str:
+        return f"<{self.__name__}{inspect.signature(self)}>"
 
 
-def described(partial: functools.partial[Any], by: Callable[..., Any]) -> Callable[..., Any]:
-    """`partial` with the docstring of `by`."""
-    partial.__doc__ = by.__doc__
+def bound(
+    function: Callable[..., Any], *args: Any, by: Callable[..., Any] | None = None, **settings: Any
+) -> Callable[..., Any]:
+    """`functools.partial` with a name and docstring, its own or those of `by`; pickles wherever its parts do."""
+    partial = _Bound(function, *args, **settings)
+    partial.__name__, partial.__doc__ = (by or function).__name__, (by or function).__doc__
     return partial
+
+
+def checked_bijections(taker: str, *given: Any) -> None:
+    """That all of `given` are bijections.
+
+    Raises:
+      TypeError: one is something else.
+    """
+    for thing in given:
+        if not isinstance(thing, Bijection):
+            hint = f": call it, {thing.__name__}(...)" if inspect.isfunction(thing) else ""
+            raise TypeError(f"{taker} takes a Bijection; got {type(thing).__name__}{hint}")
+
+
+def checked_log_det(who: str, log_det: jax.Array, x: jax.Array) -> jax.Array:
+    """The log-det that `who` gave for `x`.
+
+    Raises:
+      ValueError: it is not (B,).
+    """
+    if log_det.shape != x.shape[:1]:
+        raise ValueError(f"{who} gave a log_det of shape {log_det.shape}; expected one value an example, {x.shape[:1]}")
+    return log_det
 
 
 def log_det_dtype(x: jax.Array) -> jnp.dtype:
@@ -115,18 +149,23 @@ def no_log_det(x: jax.Array) -> jax.Array:
 
 def each(log_det: jax.Array, x: jax.Array) -> jax.Array:
     """A log-det that is the same for all examples, or (B,) already, as (B,): one for each example of `x`."""
-    return varying_as(jnp.broadcast_to(log_det, x.shape[:1]), x)
+    kind = jax.typeof(x).sharding  # over axes that are explicit the result's must be said
+    explicit = AxisType.Explicit in kind.mesh.axis_types
+    batch = NamedSharding(kind.mesh, PartitionSpec(kind.spec[0])) if explicit else None
+    return varying_as(jnp.broadcast_to(log_det, x.shape[:1], out_sharding=batch), x)
 
 
-def varying_as(tree: Tree, x: jax.Array) -> Tree:
-    """Arrays, within `shard_map` marked to vary between the devices between which `x` does; elsewhere as they are.
+def varying_as(tree: Tree, *like: Any) -> Tree:
+    """Arrays, within `shard_map` marked to vary between the devices as any of `like` does; elsewhere as they are.
 
     Loops and custom derivatives want alike marks on what they combine; gradients of what was marked are summed.
     """
+    wanted: set[Any] = set()
+    wanted.update(*(jax.typeof(leaf).manual_axis_type.varying for leaf in jax.tree.leaves(like)))
 
     def marked(leaf: jax.Array) -> jax.Array:
-        own, wanted = (jax.typeof(array).manual_axis_type.varying for array in (leaf, x))
-        return jax.lax.pcast(leaf, tuple(sorted(wanted - own)), to="varying") if wanted - own else leaf
+        lacking = wanted - jax.typeof(leaf).manual_axis_type.varying
+        return jax.lax.pcast(leaf, tuple(sorted(lacking)), to="varying") if lacking else leaf
 
     return jax.tree.map(marked, tree)
 
@@ -149,10 +188,7 @@ def no_params(key: jax.Array, x: jax.Array, condition: Condition = None) -> Para
 
 def parameterless(forward: Map, inverse: Map) -> Bijection:
     """The Bijection of two functions of the array alone."""
-    return Bijection(
-        no_params,
-        *(described(functools.partial(_without_params, function), function) for function in (forward, inverse)),
-    )
+    return Bijection(no_params, *(bound(_without_params, function, by=function) for function in (forward, inverse)))
 
 
 def _without_params(function: Map, params: Params, x: jax.Array, condition: Condition = None) -> Result:
@@ -182,6 +218,41 @@ def pulled_back(
         return y, each(log_det, x)
 
     return x, *jax.vjp(forward, params, x, condition)[1](cotangents)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _rebuilding(forward: Map, pullback: Pullback, params: Params, x: jax.Array, condition: Condition = None) -> Result:
+    return forward(params, x, condition)
+
+
+def _rebuilding_fwd(forward: Map, pullback: Pullback, params: Params, x: jax.Array, condition: Condition) -> Any:
+    y, log_det = forward(params, x, condition)
+    return (y, log_det), (params, y, condition)
+
+
+def _rebuilding_bwd(forward: Map, pullback: Pullback, residuals: Any, cotangents: Result) -> Any:
+    params, y, condition = residuals
+    return pullback(params, y, condition, cotangents)[1:]
+
+
+_rebuilding.defvjp(_rebuilding_fwd, _rebuilding_bwd)
+
+
+def with_backward(backward: str, forward: Map, pullback: Pullback) -> Map:
+    """`forward`, differentiated as `backward` says: 'stored', by autodiff, or 'rebuilt', by `pullback` from its output.
+
+    Raises:
+      ValueError: another `backward`.
+    """
+    if backward not in BACKWARDS:
+        raise ValueError(f"backward is {backward!r}; it must be one of {', '.join(BACKWARDS)}")
+    return bound(_run_rebuilding, forward, pullback, by=forward) if backward == "rebuilt" else forward
+
+
+def _run_rebuilding(
+    forward: Map, pullback: Pullback, params: Params, x: jax.Array, condition: Condition = None
+) -> Result:
+    return _rebuilding(forward, pullback, params, varying_as(jnp.asarray(x), params, condition), condition)
 
 
 def no_cotangent(condition: Condition) -> Condition:

@@ -12,33 +12,33 @@ Source: Gomez et al. 2017, "The reversible residual network", section 3.1.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import jax
 
 from fusioninn_jax.bijections.base import (
     Bijection,
     Condition,
+    Init,
+    Map,
     Params,
     Result,
     added,
+    bound,
     called,
     checked,
-    described,
+    checked_bijections,
+    checked_log_det,
     no_cotangent,
     no_log_det,
     pulled_back,
+    with_backward,
 )
-
-BACKWARDS = ("stored", "rebuilt")
-
-Members = Sequence[Bijection]
 
 
 def chain_forward(
-    bijections: Members, params: Sequence[Params], x: jax.Array, condition: Condition = None
+    bijections: Sequence[Bijection], params: Sequence[Params], x: jax.Array, condition: Condition = None
 ) -> tuple[jax.Array, jax.Array]:
     """Applies each bijection with its own params, in order; returns (y, log_det (B,)).
 
@@ -58,104 +58,80 @@ def chain_forward(
     log_det = no_log_det(x)
     for position, (bijection, own) in enumerate(zip(bijections, params, strict=True)):
         x, term = called(bijection.forward, own, x, condition=condition)
-        if term.shape != log_det.shape:
-            raise ValueError(
-                f"member {position} of a chain gave a log_det of shape {term.shape}; "
-                f"expected one value an example, {log_det.shape}"
-            )
-        log_det = log_det + term.astype(log_det.dtype)
+        log_det = log_det + checked_log_det(f"member {position} of a chain", term, x).astype(log_det.dtype)
     return x, log_det
 
 
 def chain_inverse(
-    bijections: Members, params: Sequence[Params], y: jax.Array, condition: Condition = None
+    bijections: Sequence[Bijection], params: Sequence[Params], y: jax.Array, condition: Condition = None
 ) -> tuple[jax.Array, jax.Array]:
     """Applies each inverse with its own params, last bijection first; returns (x, log_det (B,)).
 
     Arguments and errors are those of `chain_forward`.
     """
-    return chain_forward(reversed_members(bijections), params[::-1], y, condition)
+    back = Steps(tuple(bijections), ()).inverted()
+    return chain_forward(back.members, params[::-1], y, condition)
 
 
-def reversed_members(bijections: Members) -> tuple[Bijection, ...]:
-    """The members of the inverse, in its order."""
-    return tuple(bijection.inverted() for bijection in reversed(bijections))
+class Steps(NamedTuple):
+    """Bijections in the order of use, and where the params of each stand among those of all."""
+
+    members: tuple[Bijection, ...]
+    keys: tuple[int | str, ...]
+
+    def inverted(self) -> Steps:
+        """The inverses, in their order of use."""
+        return Steps(tuple(member.inverted() for member in reversed(self.members)), self.keys[::-1])
 
 
-def chain_pullback(
-    bijections: Members, params: Sequence[Params], y: jax.Array, condition: Condition, cotangents: Result
-) -> tuple[jax.Array, list[Params], jax.Array, Condition]:
-    """The backward pass of `chain_forward` from its output, as `Bijection.forward_pullback` has it."""
+def _forward(steps: Steps, params: Params, x: jax.Array, condition: Condition = None) -> Result:
+    given = params if isinstance(params, Mapping) else dict(enumerate(params))
+    if set(given) != set(steps.keys):
+        raise ValueError(
+            f"a chain of {len(steps.keys)} bijections takes as many params; got {len(given)}: "
+            f"for {list(given)}, not {sorted(steps.keys)}"
+        )
+    return chain_forward(steps.members, [given[key] for key in steps.keys], x, condition)
+
+
+def _pullback(
+    steps: Steps, params: Params, y: jax.Array, condition: Condition, cotangents: Result
+) -> tuple[jax.Array, Params, jax.Array, Condition]:
+    """The backward pass from the output, as `Bijection.forward_pullback` has it."""
     g, g_log_det = cotangents
-    g_params, g_condition = [], no_cotangent(condition)
-    for bijection, own in zip(reversed(bijections), reversed(params), strict=True):
+    g_params, g_condition = {}, no_cotangent(condition)
+    for member, key in zip(reversed(steps.members), reversed(steps.keys), strict=True):
         # A member may not be rebuilt before the gradient has come down to it: XLA would rebuild them all first and
         # keep them. Its CPU backend drops an optimization_barrier before it orders the work, so it is a sum.
-        y, g_own, g, g_term = pulled_back(bijection, own, y + 0 * g, condition, (g, g_log_det))
-        g_params.append(g_own)
+        y, g_params[key], g, g_term = pulled_back(member, params[key], y + 0 * g, condition, (g, g_log_det))
         g_condition = added(g_condition, g_term)
-    return y, g_params[::-1], g, g_condition
+    return y, jax.tree.unflatten(jax.tree.structure(params), jax.tree.leaves(g_params)), g, g_condition
 
 
-def _inverse_pullback(
-    bijections: Members, params: Sequence[Params], x: jax.Array, condition: Condition, cotangents: Result
-) -> tuple[jax.Array, list[Params], jax.Array, Condition]:
-    y, g_params, *rest = chain_pullback(reversed_members(bijections), params[::-1], x, condition, cotangents)
-    return y, g_params[::-1], *rest
+def of_steps(
+    steps: Steps, init: Init, inverse_init: Init | None, backward: str, forward: Map, inverse: Map
+) -> Bijection:
+    """Steps as a Bijection; `forward` and `inverse` give its directions their names and docstrings."""
+    back = steps.inverted()
+    there_back, back_back = bound(_pullback, steps), bound(_pullback, back)
+    return Bijection(
+        init,
+        with_backward(backward, bound(_forward, steps, by=forward), there_back),
+        with_backward(backward, bound(_forward, back, by=inverse), back_back),
+        there_back,
+        back_back,
+        inverse_init,
+    )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _rebuilding(bijections: Members, params: Sequence[Params], x: jax.Array, condition: Condition) -> Result:
-    return chain_forward(bijections, params, x, condition)
-
-
-def _rebuilding_fwd(bijections: Members, params: Sequence[Params], x: jax.Array, condition: Condition) -> Any:
-    y, log_det = chain_forward(bijections, params, x, condition)
-    return (y, log_det), (params, y, condition)
-
-
-def _rebuilding_bwd(bijections: Members, residuals: Any, cotangents: Result) -> Any:
-    params, y, condition = residuals
-    return chain_pullback(bijections, params, y, condition, cotangents)[1:]
-
-
-_rebuilding.defvjp(_rebuilding_fwd, _rebuilding_bwd)
-
-
-def _forward(
-    bijections: Members, backward: str, params: Sequence[Params], x: jax.Array, condition: Condition = None
-) -> tuple[jax.Array, jax.Array]:
-    run = _rebuilding if backward == "rebuilt" else chain_forward
-    return run(bijections, params, x, condition)
-
-
-def _inverse(
-    bijections: Members, backward: str, params: Sequence[Params], y: jax.Array, condition: Condition = None
-) -> tuple[jax.Array, jax.Array]:
-    return _forward(reversed_members(bijections), backward, params[::-1], y, condition)
-
-
-def _init(bijections: Members, key: jax.Array, x: jax.Array, condition: Condition = None) -> list[Params]:
-    params = []
-    for bijection, own_key in zip(bijections, jax.random.split(key, max(len(bijections), 1)), strict=False):
-        params.append(called(bijection.init, own_key, x, condition=condition))
-        x, _ = called(bijection.forward, params[-1], x, condition=condition)
-    return params
-
-
-def _inverse_init(bijections: Members, key: jax.Array, y: jax.Array, condition: Condition = None) -> list[Params]:
-    return _init(reversed_members(bijections), key, y, condition)[::-1]
-
-
-def checked_backward(backward: str) -> str:
-    """`backward`, where it is one of `BACKWARDS`.
-
-    Raises:
-      ValueError: it is not.
-    """
-    if backward not in BACKWARDS:
-        raise ValueError(f"backward is {backward!r}; it must be one of {', '.join(BACKWARDS)}")
-    return backward
+def _init(steps: Steps, key: jax.Array, x: jax.Array, condition: Condition = None) -> list[Params]:
+    """The members' params, each adapted to what the batch is when it comes to it."""
+    params = {}
+    keys = jax.random.split(key, max(len(steps.members), 1))
+    for position, (member, place) in enumerate(zip(*steps, strict=True)):
+        params[place] = called(member.init, keys[position], x, condition=condition)
+        x, _ = called(member.forward, params[place], x, condition=condition)
+    return [params[place] for place in range(len(params))]
 
 
 def chain(*bijections: Bijection, backward: str = "stored") -> Bijection:
@@ -168,18 +144,10 @@ def chain(*bijections: Bijection, backward: str = "stored") -> Bijection:
       backward: 'stored' or 'rebuilt', how gradients are found; values are the same.
 
     Raises:
+      TypeError: a member that is no Bijection.
       ValueError: another `backward`.
     """
-    backward = checked_backward(backward)
-    forward, inverse = (
-        described(functools.partial(function, bijections, backward), public)
-        for function, public in ((_forward, chain_forward), (_inverse, chain_inverse))
-    )
-    return Bijection(
-        functools.partial(_init, bijections),
-        forward,
-        inverse,
-        functools.partial(chain_pullback, bijections),
-        functools.partial(_inverse_pullback, bijections),
-        functools.partial(_inverse_init, bijections),
-    )
+    checked_bijections("chain", *bijections)
+    steps = Steps(bijections, tuple(range(len(bijections))))
+    inits = bound(_init, steps), bound(_init, steps.inverted())
+    return of_steps(steps, *inits, backward, chain_forward, chain_inverse)

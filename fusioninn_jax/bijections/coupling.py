@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 import jax
 
@@ -22,13 +22,13 @@ from fusioninn_jax.bijections.base import (
     Condition,
     Params,
     Result,
+    bound,
     called,
     checked,
-    described,
     each,
     sum_per_example,
 )
-from fusioninn_jax.bijections.chain import chain_forward, chain_pullback, reversed_members
+from fusioninn_jax.bijections.chain import Steps, of_steps
 from fusioninn_jax.bijections.parts import Channels, Mask, Split, parts_of
 from fusioninn_jax.bijections.transformers import CLAMP, Transformer, affine
 
@@ -90,10 +90,6 @@ def _forward(half: _Half, params: Params, x: jax.Array, condition: Condition = N
     return parts.joined(moved, seen), log_det
 
 
-def _inverse(half: _Half, params: Params, y: jax.Array, condition: Condition = None) -> Result:
-    return _forward(half.inverted(), params, y, condition)
-
-
 def _pullback(half: _Half, params: Params, y: jax.Array, condition: Condition, cotangents: Result) -> Any:
     """The backward pass from the output; the conditioner, which sees what did not move, is evaluated once."""
     parts = half.parts(y)
@@ -107,16 +103,21 @@ def _pullback(half: _Half, params: Params, y: jax.Array, condition: Condition, c
     return parts.joined(moving, seen), g_params, parts.joined(g_moving, g_seen + g_through), g_condition
 
 
-def _inverse_pullback(half: _Half, params: Params, x: jax.Array, condition: Condition, cotangents: Result) -> Any:
-    return _pullback(half.inverted(), params, x, condition, cotangents)
-
-
 def _init(
     half: _Half, conditioner_init: ConditionerInit, key: jax.Array, x: jax.Array, condition: Condition = None
 ) -> Params:
+    """The conditioner's params."""
     x = _checked(x)
     moving, seen = half.parts(x).separated(x)
     return called(conditioner_init, key, seen, moving.shape[-1], condition=condition)
+
+
+class Settings(TypedDict, total=False):
+    """What `coupling` and `half_coupling` take beside the conditioner."""
+
+    clamp: float | None
+    split: Split
+    transformer: Transformer | None
 
 
 def half_coupling_forward(
@@ -125,22 +126,20 @@ def half_coupling_forward(
     conditioner: Conditioner,
     *,
     condition: Condition = None,
-    clamp: float | None = CLAMP,
-    split: Split = None,
     swap: bool = False,
-    transformer: Transformer | None = None,
+    **settings: Unpack[Settings],
 ) -> tuple[jax.Array, jax.Array]:
     """The one-sided coupling of (B, ..., C); the first part moves and the conditioner sees the rest.
 
     Args:
       params: the conditioner's.
-      swap: the rest moves and the conditioner sees the first part.
-      x, conditioner, condition, clamp, split, transformer: as for `coupling_forward`, which names the errors too.
+      x, conditioner, condition: as for `coupling_forward`, which names the errors too.
+      swap, settings: as for `half_coupling`.
 
     Returns:
       (y, log_det), shaped as x and (B,).
     """
-    return _forward(_Half(conditioner, transformer or affine(clamp), split, swap), params, x, condition)
+    return half_coupling(conditioner, swap=swap, **settings).forward(params, x, condition)
 
 
 def half_coupling_inverse(
@@ -149,13 +148,11 @@ def half_coupling_inverse(
     conditioner: Conditioner,
     *,
     condition: Condition = None,
-    clamp: float | None = CLAMP,
-    split: Split = None,
     swap: bool = False,
-    transformer: Transformer | None = None,
+    **settings: Unpack[Settings],
 ) -> tuple[jax.Array, jax.Array]:
     """The exact inverse of `half_coupling_forward`, same arguments; returns (x, log_det of ∂x/∂y)."""
-    return _inverse(_Half(conditioner, transformer or affine(clamp), split, swap), params, y, condition)
+    return half_coupling(conditioner, swap=swap, **settings).inverse(params, y, condition)
 
 
 def half_coupling(
@@ -167,51 +164,44 @@ def half_coupling(
     swap: bool = False,
     transformer: Transformer | None = None,
 ) -> Bijection:
-    """A one-sided coupling as a Bijection; params: the conditioner's. Takes what `coupling` takes, and `swap`."""
+    """A one-sided coupling as a Bijection; params: the conditioner's.
+
+    Args:
+      swap: the rest moves and the conditioner sees the first part.
+      conditioner, conditioner_init, clamp, split, transformer: as for `coupling`, which names the errors too.
+    """
+    for given in (conditioner, conditioner_init):
+        if not callable(given):
+            raise TypeError(f"a coupling takes a conditioner and its init, two functions; got {type(given).__name__}")
+    if not isinstance(transformer, Transformer | None):
+        raise TypeError(f"a coupling takes a Transformer, such as affine(); got {type(transformer).__name__}")
     half = _Half(conditioner, transformer or affine(clamp), split, swap)
+    back = half.inverted()
     return Bijection(
-        functools.partial(_init, half, conditioner_init),
-        described(functools.partial(_forward, half), half_coupling_forward),
-        described(functools.partial(_inverse, half), half_coupling_inverse),
-        functools.partial(_pullback, half),
-        functools.partial(_inverse_pullback, half),
+        bound(_init, half, conditioner_init),
+        bound(_forward, half, by=half_coupling_forward),
+        bound(_forward, back, by=half_coupling_inverse),
+        bound(_pullback, half),
+        bound(_pullback, back),
     )
 
 
-Sides = tuple[Bijection, ...]
-NAMES = ("subnet2", "subnet1")  # of the conditioners' params, in the order of the two sides
+SIDES = ("subnet2", "subnet1")  # the conditioners' params, in the order of use
 
 
-def _sides_forward(
-    sides: Sides, names: tuple[str, ...], params: Params, x: jax.Array, condition: Condition = None
-) -> Result:
-    return chain_forward(sides, [params[name] for name in names], x, condition)
-
-
-def _sides_pullback(
-    sides: Sides, names: tuple[str, ...], params: Params, y: jax.Array, condition: Condition, cotangents: Result
-) -> Any:
-    x, g_params, *rest = chain_pullback(sides, [params[name] for name in names], y, condition, cotangents)
-    return x, dict(zip(names, g_params, strict=True)), *rest
-
-
-def _sides_init(sides: Sides, key: jax.Array, x: jax.Array, condition: Condition = None) -> Params:
+def _sides_init(
+    sides: tuple[Bijection, ...], key: jax.Array, x: jax.Array, condition: Condition = None
+) -> dict[str, Params]:
+    """The params of both conditioners."""
     key1, key2 = jax.random.split(key)  # subnet1's is the first
     return {
         name: called(side.init, own_key, x, condition=condition)
-        for name, side, own_key in zip(NAMES, sides, (key2, key1), strict=True)
+        for name, side, own_key in zip(SIDES, sides, (key2, key1), strict=True)
     }
 
 
 def coupling_forward(
-    params: Params,
-    x: jax.Array,
-    conditioner: Conditioner,
-    *,
-    condition: Condition = None,
-    clamp: float | None = CLAMP,
-    split: Split = None,
-    transformer: Transformer | None = None,
+    params: Params, x: jax.Array, conditioner: Conditioner, *, condition: Condition = None, **settings: Unpack[Settings]
 ) -> tuple[jax.Array, jax.Array]:
     """The two-sided coupling of (B, ..., C), C ≥ 2.
 
@@ -220,9 +210,7 @@ def coupling_forward(
       x: (B, ..., C).
       conditioner: `(params, u, channels) -> (B, ..., parameters * channels)`, any function: it is never inverted.
       condition: arrays of the same batch, which the conditioner takes as its fourth argument; or None.
-      clamp: bound of |s| of the affine transformer; None leaves s as it comes.
-      split: what the first part is, see `parts.Split`; None: half of the channels.
-      transformer: what happens to each element; None: `affine(clamp)`, 2 parameters an element, s and t.
+      settings: `clamp`, `split` and `transformer`, as for `coupling`.
 
     Returns:
       (y, log_det), shaped as x and (B,).
@@ -231,23 +219,14 @@ def coupling_forward(
       TypeError: `x` holds integers.
       ValueError: fewer than two channels, a split that does not fit, or a conditioner whose output does not.
     """
-    both = coupling(conditioner, clamp=clamp, split=split, transformer=transformer)
-    return both.forward(params, x, condition)
+    return coupling(conditioner, **settings).forward(params, x, condition)
 
 
 def coupling_inverse(
-    params: Params,
-    y: jax.Array,
-    conditioner: Conditioner,
-    *,
-    condition: Condition = None,
-    clamp: float | None = CLAMP,
-    split: Split = None,
-    transformer: Transformer | None = None,
+    params: Params, y: jax.Array, conditioner: Conditioner, *, condition: Condition = None, **settings: Unpack[Settings]
 ) -> tuple[jax.Array, jax.Array]:
     """The exact inverse of `coupling_forward`, same arguments; returns (x, log_det of ∂x/∂y)."""
-    both = coupling(conditioner, clamp=clamp, split=split, transformer=transformer)
-    return both.inverse(params, y, condition)
+    return coupling(conditioner, **settings).inverse(params, y, condition)
 
 
 def coupling(
@@ -261,22 +240,16 @@ def coupling(
     """A two-sided coupling as a Bijection: two one-sided ones, each part moving once.
 
     Args:
-      conditioner: see `coupling_forward`.
+      conditioner: `(params, u, channels) -> (B, ..., parameters * channels)`, or with a condition as a fourth argument.
       conditioner_init: `(key, u, channels) -> params`, and a condition where there is one; the default is for a
         conditioner without parameters.
-      clamp: bound of |s| of the affine transformer, or None.
-      split: what the first part is, see `parts.Split`.
-      transformer: what happens to each element; None: `affine(clamp)`.
+      clamp: bound of |s| of the affine transformer; None leaves s as it comes.
+      split: what the first part is, see `parts.Split`; None: half of the channels.
+      transformer: what happens to each element; None: `affine(clamp)`, 2 parameters an element, s and t.
+
+    Raises:
+      TypeError: a conditioner or an init that is no function, a transformer that is none.
     """
-    sides = tuple(
-        half_coupling(conditioner, conditioner_init, clamp=clamp, split=split, swap=swap, transformer=transformer)
-        for swap in (False, True)
-    )
-    back = reversed_members(sides)
-    return Bijection(
-        functools.partial(_sides_init, sides),
-        described(functools.partial(_sides_forward, sides, NAMES), coupling_forward),
-        described(functools.partial(_sides_forward, back, NAMES[::-1]), coupling_inverse),
-        functools.partial(_sides_pullback, sides, NAMES),
-        functools.partial(_sides_pullback, back, NAMES[::-1]),
-    )
+    settings: Settings = {"clamp": clamp, "split": split, "transformer": transformer}
+    sides = tuple(half_coupling(conditioner, conditioner_init, swap=swap, **settings) for swap in (False, True))
+    return of_steps(Steps(sides, SIDES), bound(_sides_init, sides), None, "stored", coupling_forward, coupling_inverse)

@@ -94,6 +94,7 @@ def _mask_of(split: Split, channels: int) -> np.ndarray:
     if given.ndim == 0:
         count = round(float(given) * channels) if given.dtype.kind == "f" else int(given)
         return np.arange(channels) < count
-    if given.ndim > 1 or given.dtype.kind not in "iu" or not set(given.tolist()) <= set(range(channels)):
-        raise ValueError(f"split names channels below {channels}; got {given.tolist()}")
+    named = given.ravel().tolist()
+    if given.ndim > 1 or len(set(named)) < len(named) or not set(named) <= set(range(channels)):
+        raise ValueError(f"split names channels below {channels}, each once, or is a mask of booleans; got {named}")
     return np.isin(np.arange(channels), given)

@@ -6,7 +6,6 @@ leading axis of n. `backward` is as in `chain`: `stored` keeps what every repeti
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import jax
@@ -18,15 +17,17 @@ from fusioninn_jax.bijections.base import (
     Params,
     Result,
     added,
+    bound,
     called,
     checked,
-    described,
-    each,
+    checked_bijections,
+    checked_log_det,
     log_det_dtype,
     no_cotangent,
     pulled_back,
+    varying_as,
+    with_backward,
 )
-from fusioninn_jax.bijections.chain import checked_backward
 
 
 def scan_forward(
@@ -59,11 +60,17 @@ def scan_forward(
             raise ValueError(
                 f"scan takes a block that keeps shape and type; it made {y.dtype}{y.shape} of {x.dtype}{x.shape}"
             )
-        return y, each(log_det, x)
+        return y, varying_as(checked_log_det("a scan's block", log_det, x), x)
 
-    x = checked("scan", x, "(B, ...)", lambda shape: True)
+    x = varying_as(checked("scan", x, "(B, ...)", lambda shape: True), params, condition)
     y, log_dets = jax.lax.scan(step, x, params, count, reverse=reverse)
     return y, log_dets.sum(0, dtype=log_det_dtype(x))
+
+
+def _forward(
+    block: Bijection, count: int, reverse: bool, params: Params, x: jax.Array, condition: Condition = None
+) -> Result:
+    return scan_forward(block, params, x, condition, count=count, reverse=reverse)
 
 
 def scan_inverse(
@@ -96,50 +103,17 @@ def _floating(tree: Condition) -> list[jax.Array]:
     return [leaf for leaf in jax.tree.leaves(tree) if leaf.dtype != jax.dtypes.float0]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
-def _rebuilding(
-    block: Bijection, count: int, reverse: bool, params: Params, x: jax.Array, condition: Condition
-) -> Result:
-    return scan_forward(block, params, x, condition, count=count, reverse=reverse)
-
-
-def _rebuilding_fwd(
-    block: Bijection, count: int, reverse: bool, params: Params, x: jax.Array, condition: Condition
-) -> Any:
-    y, log_det = scan_forward(block, params, x, condition, count=count, reverse=reverse)
-    return (y, log_det), (params, y, condition)
-
-
-def _rebuilding_bwd(block: Bijection, count: int, reverse: bool, residuals: Any, cotangents: Result) -> Any:
-    params, y, condition = residuals
-    return _pullback(block, count, reverse, params, y, condition, cotangents)[1:]
-
-
-_rebuilding.defvjp(_rebuilding_fwd, _rebuilding_bwd)
-
-
-def _run(
-    block: Bijection,
-    count: int,
-    backward: str,
-    reverse: bool,
-    params: Params,
-    x: jax.Array,
-    condition: Condition = None,
-) -> Result:
-    if backward == "rebuilt":
-        return _rebuilding(block, count, reverse, params, x, condition)
-    return scan_forward(block, params, x, condition, count=count, reverse=reverse)
-
-
 def _init(
     block: Bijection, count: int, reverse: bool, key: jax.Array, x: jax.Array, condition: Condition = None
 ) -> Params:
+    """The stacked params, those of each repetition adapted to what the batch is when it comes to it."""
+
     def step(x: jax.Array, key: jax.Array) -> tuple[jax.Array, Params]:
         own = called(block.init, key, x, condition=condition)
         return called(block.forward, own, x, condition=condition)[0], own
 
-    return jax.lax.scan(step, jnp.asarray(x), jax.random.split(key, count), reverse=reverse)[1]
+    start = varying_as(jnp.asarray(x), condition)
+    return jax.lax.scan(step, start, jax.random.split(key, count), reverse=reverse)[1]
 
 
 def scan(block: Bijection, count: int, *, backward: str = "stored") -> Bijection:
@@ -153,17 +127,19 @@ def scan(block: Bijection, count: int, *, backward: str = "stored") -> Bijection
       backward: 'stored' or 'rebuilt', how gradients are found; values are the same.
 
     Raises:
+      TypeError: a block that is no Bijection.
       ValueError: another `backward`, or a count below 1.
     """
-    checked_backward(backward)
+    checked_bijections("scan", block)
     if count < 1:
         raise ValueError(f"scan repeats a block at least once; got {count}")
-    back = block.inverted()
+    there, back = (block, count, False), (block.inverted(), count, True)
+    pullback, inverse_pullback = bound(_pullback, *there), bound(_pullback, *back)
     return Bijection(
-        functools.partial(_init, block, count, False),
-        described(functools.partial(_run, block, count, backward, False), scan_forward),
-        described(functools.partial(_run, back, count, backward, True), scan_inverse),
-        functools.partial(_pullback, block, count, False),
-        functools.partial(_pullback, back, count, True),
-        functools.partial(_init, back, count, True),
+        bound(_init, *there),
+        with_backward(backward, bound(_forward, *there, by=scan_forward), pullback),
+        with_backward(backward, bound(_forward, *back, by=scan_inverse), inverse_pullback),
+        pullback,
+        inverse_pullback,
+        bound(_init, *back),
     )

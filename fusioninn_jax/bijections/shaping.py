@@ -22,7 +22,7 @@ from fusioninn_jax.bijections.base import (
     bound,
     called,
     checked,
-    described,
+    checked_bijections,
     no_log_det,
     parameterless,
 )
@@ -123,6 +123,7 @@ def split_inverse(
 def _split_init(
     inner: Bijection, shape: Shape, split: Split, key: jax.Array, x: jax.Array, condition: Condition = None
 ) -> Params:
+    """The params of `inner`."""
     return called(inner.init, key, _parts(split, shape).separated(x)[0], condition=condition)
 
 
@@ -135,11 +136,10 @@ def split(inner: Bijection, shape: Shape, *, split: Split = None) -> Bijection:
       split: the channels that stay, see `parts.Split`; None: the first half.
 
     Raises:
+      TypeError: an `inner` that is no Bijection.
       ValueError: a split that does not fit the shape.
     """
+    checked_bijections("split", inner)
     _parts(split, shape)
-    forward, inverse = (
-        described(functools.partial(function, inner, shape=shape, split=split), function)
-        for function in (split_forward, split_inverse)
-    )
-    return Bijection(functools.partial(_split_init, inner, shape, split), forward, inverse)
+    forward, inverse = (bound(function, inner, shape=shape, split=split) for function in (split_forward, split_inverse))
+    return Bijection(bound(_split_init, inner, shape, split), forward, inverse)

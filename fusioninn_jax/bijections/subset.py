@@ -11,7 +11,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fusioninn_jax.bijections.base import Bijection, Condition, Params, Result, bound, called, checked
+from fusioninn_jax.bijections.base import (
+    Bijection,
+    Condition,
+    Params,
+    Result,
+    bound,
+    called,
+    checked,
+    checked_bijections,
+)
 
 
 def _checked(channels: tuple[int, ...], x: jax.Array) -> jax.Array:
@@ -63,6 +72,7 @@ def on_channels_inverse(
 def _init(
     key: jax.Array, x: jax.Array, condition: Condition = None, *, inner: Bijection, channels: tuple[int, ...]
 ) -> Params:
+    """The params of `inner`."""
     return called(inner.init, key, jnp.asarray(_checked(channels, x))[..., np.array(channels)], condition=condition)
 
 
@@ -70,11 +80,14 @@ def on_channels(inner: Bijection, channels: tuple[int, ...]) -> Bijection:
     """`inner` on some channels as a Bijection.
 
     Raises:
+      TypeError: an `inner` that is no Bijection.
       ValueError: no channels, or one twice, or one below 0.
     """
+    checked_bijections("on_channels", inner)
     if not channels or len(set(channels)) < len(channels) or min(channels) < 0:
         raise ValueError(f"on_channels takes distinct channels, 0 or above; got {channels}")
-    settings = {"inner": inner, "channels": tuple(channels)}
-    return Bijection(
-        bound(_init, **settings), bound(on_channels_forward, **settings), bound(on_channels_inverse, **settings)
+    forward, inverse, init = (
+        bound(function, inner=inner, channels=tuple(channels))
+        for function in (on_channels_forward, on_channels_inverse, _init)
     )
+    return Bijection(init, forward, inverse)

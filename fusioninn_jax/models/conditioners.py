@@ -13,6 +13,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.errors import ScopeParamShapeError
 from flax.linen.dtypes import promote_dtype
 
 from fusioninn_jax.bijections.coupling import Conditioner, ConditionerInit
@@ -56,6 +57,8 @@ class ConvConditioner(nn.Module):
 
     @nn.compact
     def __call__(self, u: jax.Array) -> jax.Array:
+        if u.ndim != 4:
+            raise ValueError(f"a conv conditioner takes images, (B, H, W, C); got shape {u.shape}")
         kernel1, bias1 = _ConvWeights(u.shape[-1], self.width, name="conv1")()
         kernel2, bias2 = _ConvWeights(self.width, self.parameters * self.channels, zero=self.zero_last, name="conv2")()
         dtype = self.dtype or _wider(u.dtype, kernel1.dtype)
@@ -119,7 +122,13 @@ def _apply(
     condition: jax.Array | None = None,
 ) -> jax.Array:
     seen = u if condition is None else join(u, condition)
-    return jnp.asarray(make(channels=channels).apply({"params": params}, seen))
+    try:
+        return jnp.asarray(make(channels=channels).apply({"params": params}, seen))
+    except ScopeParamShapeError as error:
+        given = "no condition" if condition is None else f"a condition of {condition.shape}"
+        raise ValueError(
+            f"this conditioner's params are not for {u.shape} with {given}: give init what forward will get"
+        ) from error
 
 
 def _init(

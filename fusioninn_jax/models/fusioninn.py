@@ -33,7 +33,7 @@ from fusioninn_jax.bijections import (
     unhaar,
     unsqueeze,
 )
-from fusioninn_jax.bijections.chain import BACKWARDS
+from fusioninn_jax.bijections.base import BACKWARDS
 from fusioninn_jax.models import salient
 from fusioninn_jax.models.base import FusionModel, Variables, on_one_device
 from fusioninn_jax.models.conditioners import conv_conditioner
