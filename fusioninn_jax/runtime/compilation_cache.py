@@ -32,7 +32,7 @@ def keep_compiled_programs() -> pathlib.Path | None:
     Returns:
       the folder; None where there is none.
     """
-    if jax.config.jax_compilation_cache_dir or os.environ.get(VARIABLE, "on") in OFF:
+    if jax.config.values["jax_compilation_cache_dir"] or os.environ.get(VARIABLE, "on") in OFF:
         return None
     try:
         folder = _folder()
