@@ -19,7 +19,7 @@ from fusioninn_jax import pretrained
 from fusioninn_jax.formats import files, nifti, provenance
 from fusioninn_jax.formats.provenance import Provenance
 from fusioninn_jax.formats.series import Series
-from fusioninn_jax.runtime import guarded, outputs, processes
+from fusioninn_jax.runtime import compilation_cache, guarded, outputs, processes
 from fusioninn_jax.runtime.errors import Parser, UserError
 from fusioninn_jax.studies import archive, batch, fusing, reading, study_background
 from fusioninn_jax.trained_model import TrainedModel
@@ -30,6 +30,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
         prog="python -m fusioninn_jax.decompose",
         description=__doc__,
+        epilog=compilation_cache.HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("fused", nargs="?", type=pathlib.Path, help="as `fuse` wrote it")

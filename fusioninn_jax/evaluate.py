@@ -18,7 +18,7 @@ import ml_collections
 from etils import epath
 
 from fusioninn_jax import input_pipeline, models, settings
-from fusioninn_jax.runtime import processes
+from fusioninn_jax.runtime import compilation_cache, processes
 from fusioninn_jax.runtime.command_line import one_line
 from fusioninn_jax.runtime.errors import Parser, UserError
 from fusioninn_jax.scoring import image_scores, score_table, terminal_table
@@ -32,6 +32,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
         prog="python -m fusioninn_jax.evaluate",
         description=__doc__,
+        epilog=compilation_cache.HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--workdir", help="of a training; its dataset is scored unless --dataset says otherwise")

@@ -19,7 +19,7 @@ import numpy as np
 
 from fusioninn_jax.formats import background, files, nifti, provenance
 from fusioninn_jax.formats.series import Series
-from fusioninn_jax.runtime import outputs, processes
+from fusioninn_jax.runtime import compilation_cache, outputs, processes
 from fusioninn_jax.runtime.errors import Parser, UserError
 from fusioninn_jax.studies import archive, batch, fusing, reading, study_background
 from fusioninn_jax.trained_model import TrainedModel
@@ -27,7 +27,10 @@ from fusioninn_jax.trained_model import TrainedModel
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
-        prog="python -m fusioninn_jax.fuse", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m fusioninn_jax.fuse",
+        description=__doc__,
+        epilog=compilation_cache.HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     reading.add_series_arguments(parser)
     parser.add_argument(

@@ -27,6 +27,7 @@ from matplotlib import pyplot as plt  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
 from fusioninn_jax import brain  # noqa: E402
+from fusioninn_jax.runtime import compilation_cache  # noqa: E402
 from fusioninn_jax.runtime.errors import Parser, UserError, cli  # noqa: E402
 from fusioninn_jax.score_names import (  # noqa: E402
     BRAIN,
@@ -257,7 +258,10 @@ def write_run_report(workdir: pathlib.Path, split: str = "test", count: int = 4)
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses the command line and writes the report; returns the exit code."""
     parser = Parser(
-        prog="python -m fusioninn_jax.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m fusioninn_jax.report",
+        description=__doc__,
+        epilog=compilation_cache.HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="one training: curves, images, scores")
@@ -296,4 +300,5 @@ def add_paper_commands(commands: Any) -> None:
 
 
 if __name__ == "__main__":
+    compilation_cache.keep_compiled_programs()
     cli(main)

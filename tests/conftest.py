@@ -33,6 +33,7 @@ os.environ |= {
 }
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["FUSIONINN_COMPILATION_CACHE"] = "off"  # of commands that tests start: the user's own is none of theirs
 
 import pytest  # noqa: E402  the flags above must be set before jax is imported
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import gzip
 import pathlib
 from typing import Any
 
@@ -240,7 +239,7 @@ def _bytes(path: pathlib.Path, header: Any, voxels: np.ndarray, found: list[Exte
 
 
 def _write_bytes(path: pathlib.Path, content: bytes) -> None:
-    path.write_bytes(gzip.compress(content, 6, mtime=0) if path.name.lower().endswith(".gz") else content)
+    path.write_bytes(volume_io.gzipped(content) if path.name.lower().endswith(".gz") else content)
 
 
 def _extension(endianness: str, code: int, content: bytes) -> bytes:

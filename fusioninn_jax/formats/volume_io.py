@@ -8,17 +8,18 @@ applied); nothing is normalised here.
 
 from __future__ import annotations
 
-import gzip
 import pathlib
 from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
+from isal import igzip
 
 from fusioninn_jax.formats.image_io import LARGEST, PathLike
 from fusioninn_jax.runtime import guarded, outputs
 from fusioninn_jax.runtime.errors import UserError
 
+GZIP_LEVEL = 3  # of 0 to 3
 GEOMETRY_TOLERANCE = 0.1  # voxel; how far apart the corners of two grids said to be the same may lie
 SMALLEST_VOXEL = 1e-9  # cubic millimetres
 LPS = nib.orientations.axcodes2ornt("LPS")
@@ -105,7 +106,12 @@ def write_nifti(path: PathLike, volume: Volume) -> None:
     voxels = nib.orientations.apply_orientation(volume.voxels, to_file)
     with outputs.new_files(path) as (temporary,):
         content = nib.Nifti1Image(voxels, volume.file_affine).to_bytes()
-        temporary.write_bytes(gzip.compress(content, mtime=0) if path.suffix.lower() == ".gz" else content)
+        temporary.write_bytes(gzipped(content) if path.suffix.lower() == ".gz" else content)
+
+
+def gzipped(content: bytes) -> bytes:
+    """Content as a gzip file: by ISA-L a tenth of zlib's time for 3 % more bytes, the same for the same content."""
+    return igzip.compress(content, GZIP_LEVEL, mtime=0)
 
 
 def axial_slices(volume: Volume) -> np.ndarray:

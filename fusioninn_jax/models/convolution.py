@@ -21,6 +21,7 @@ from fusioninn_jax.bijections.base import varying_as
 
 Offsets = list[tuple[int, int]]
 OFFSETS: Offsets = [(row, column) for row in range(3) for column in range(3)]
+PRECISION: str | None = "highest"  # of float32 on accelerators; gpu.py tries None, the card's own (TF32)
 # measured best on two cores (docs/PERFORMANCE.md)
 CHUNK_PIXELS = 2 * 96 * 96  # of the images taken together, about 2 MB of hidden layer
 STRIP_PIXELS = 48 * 240  # of the strips that the backward pass cuts larger images into
@@ -45,7 +46,7 @@ def conv_relu_conv(weights: ConvPair, x: jax.Array) -> jax.Array:
 def _by_convolutions(weights: ConvPair, x: jax.Array) -> jax.Array:
     def conv(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
         return bias[None, None, None] + jax.lax.conv_general_dilated(
-            x, kernel, (1, 1), "SAME", precision="highest", dimension_numbers=("NHWC", "HWIO", "NHWC")
+            x, kernel, (1, 1), "SAME", precision=PRECISION, dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
 
     return conv(jax.nn.relu(conv(x, weights.kernel1, weights.bias1)), weights.kernel2, weights.bias2)

@@ -12,7 +12,7 @@ import ml_collections
 from absl import flags, logging
 from ml_collections import config_flags
 
-from fusioninn_jax.runtime import processes
+from fusioninn_jax.runtime import compilation_cache, processes
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.runtime.host_memory import keep_freed_memory
 
@@ -31,6 +31,7 @@ def run_with_config(run: Callable[[ml_collections.ConfigDict, str], int], help_t
     """
     if set(HELP) & set(sys.argv[1:]):
         print(help_text())
+        print(compilation_cache.HELP)
         sys.exit(0)
     config_flag = config_flags.DEFINE_config_file("config", None, "the configuration file", lock_config=True)
     workdir_flag = flags.DEFINE_string("workdir", None, "the folder that the run writes to, and resumes from")

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from fusioninn_jax.runtime import errors, interrupts
+from fusioninn_jax.runtime import compilation_cache, errors, interrupts
 from fusioninn_jax.runtime.errors import UserError
 
 PEER_LOST = 3  # exit code of a process that stops because another one did
@@ -160,10 +160,13 @@ def part() -> None:
 def cli(main: Callable[[Sequence[str]], int | None]) -> None:
     """Runs an entry point on the command line without the three flags, after joining the other processes.
 
+    What it compiles is kept (`compilation_cache`).
+
     As `errors.cli`; besides, a process of several that fails ends at once instead of waiting for the others, and the
     others end because of it: those that wait for it in a collective operation when the connection breaks, or else
     when JAX misses its heartbeat (100 seconds).
     """
+    compilation_cache.keep_compiled_programs()
     try:
         errors.cli(lambda: main(_join(sys.argv[1:])))
     except SystemExit as end:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
+import functools
 import pathlib
 from collections.abc import Sequence
 
@@ -71,7 +73,9 @@ def read_sources(
     Raises:
       UserError: a series that cannot be read, or different grids without `resample`.
     """
-    sources = [files.read(path, keep_phi=keep_phi, fill_value=fill_value) for path in paths]
+    read = functools.partial(files.read, keep_phi=keep_phi, fill_value=fill_value)
+    with concurrent.futures.ThreadPoolExecutor() as pool:  # decompressing leaves Python's lock to others
+        sources = list(pool.map(read, paths))
     if resample:
         sources = sources[:1] + [regridding.resample(source, sources[0]) for source in sources[1:]]
     for path, source in zip(paths[1:], sources[1:], strict=True):
