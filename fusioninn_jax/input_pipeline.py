@@ -324,7 +324,6 @@ def evaluation_batches(
     split: str,
     *,
     batch_size: int,
-    multiple: int = 1,
     limit: int = 0,
     process_index: int = 0,
     process_count: int = 1,
@@ -338,7 +337,6 @@ def evaluation_batches(
       config: `settings.DATA`.
       split: which one.
       batch_size: images in every global batch, the filled-up ones included. Slices of unlike size never share one.
-      multiple: height and width are padded with zeros, at the bottom and right, to a multiple of this.
       limit: where above 0, every n-th slice only, n the smallest that leaves no more than this many.
       process_index: this process; it decodes its own rows of every global batch.
       process_count: number of processes.
@@ -357,12 +355,7 @@ def evaluation_batches(
         example = _with_target(prepared.targets[split], example) if split in prepared.targets else example
         if prepared.white:
             example["chroma"] = _chroma(prepared, encoded, example["sources"])
-        lack = -tf.shape(example["sources"])[:2] % multiple
-        pad = [[0, lack[0]], [0, lack[1]], [0, 0]]
-        images = {
-            name: tf.pad(example[name], pad) for name in ("sources", "mask", "target", "chroma") if name in example
-        }
-        return example | images | {"weight": weight}
+        return example | {"weight": weight}
 
     def size_key(number: tf.Tensor, example: dict[str, Any]) -> tf.Tensor:
         height, width = tf.unstack(tf.cast(example["sources"]["shape"][:2], tf.int64))

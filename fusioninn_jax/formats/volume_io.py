@@ -83,9 +83,19 @@ def open_nifti(path: pathlib.Path, ndim: int = 3) -> tuple[nib.Nifti1Image, tupl
             "give one file per modality (only MSD's imagesTr/BRATS_*.nii.gz is 4-D)"
         )
     affine = np.asarray(image.affine, np.float64)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < SMALLEST_VOXEL:
+    if not is_invertible(affine):
         raise UserError(f"{path}: its affine cannot be inverted, so left and right are unknown; mend its header")
     return image, shape
+
+
+def is_invertible(affine: np.ndarray) -> bool:
+    """Whether an affine says which way each voxel axis runs.
+
+    Its determinant alone does not: axes that differ by 1 in 1e20 have one, and are the same but for rounding.
+    """
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < SMALLEST_VOXEL:
+        return False
+    return bool(np.isfinite(nib.io_orientation(affine)).all())
 
 
 def write_nifti(path: PathLike, volume: Volume) -> None:
