@@ -175,9 +175,11 @@ def _read_nifti(path: pathlib.Path) -> nib.Nifti1Image:
     content = guarded.read_declared(path, nib.Nifti2Header.sizeof_hdr, declared)
     with guarded.reading(path, "not a readable NIfTI file", "fetch or convert it anew"):
         size = _declared_size(content)
-        slope = float(_header(content)["scl_slope"])
+        slope, intercept = (float(_header(content)[name]) for name in ("scl_slope", "scl_inter"))
         if np.isinf(slope):  # nibabel takes it for none; NaN is what nibabel writes for none
             raise guarded.Damaged(f"its slope is {slope}")
+        if slope and np.isfinite(slope) and not np.isfinite(intercept):
+            raise guarded.Damaged(f"its intercept is {intercept}")
         image = (nib.Nifti2Image if _is_nifti2(content) else nib.Nifti1Image).from_bytes(content)
         if len(content) < size:
             raise UserError(f"{path}: truncated ({len(content)} of {size} bytes); fetch the file anew")
