@@ -143,7 +143,9 @@ def png(side: int, chunks: list[tuple[bytes, bytes]]) -> bytes:
 def model_bombs(root: pathlib.Path, size: int) -> list[Bomb]:
     """A model whose archive of weights holds an array of `size` bytes too many."""
     (root / "model").mkdir()
-    cases.save_model(root / "model")
+    saving = FORK.Process(target=cases.save_model, args=(root / "model",))  # JAX must not start here
+    saving.start()
+    saving.join()
     path = root / "model" / "weights.npz"
     held = path.stat().st_size
     with (

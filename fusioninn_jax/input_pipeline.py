@@ -20,6 +20,7 @@ import numpy as np
 from etils import epath, epy
 
 from fusioninn_jax import prepared_data, regions
+from fusioninn_jax.runtime import guarded
 from fusioninn_jax.runtime.errors import UserError, first_line
 
 logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS warns of its own deprecated calls
@@ -133,18 +134,34 @@ def open_folder(folder: epath.Path) -> Prepared:
 
 
 def _guarded(prepared: Prepared, split: str, batches: Iterator[Batch]) -> Iterator[Batch]:
-    """The batches; what TensorFlow raises while it reads them becomes one line."""
+    """The batches; what TensorFlow raises while it reads them becomes one line, and its log lines stay out."""
+    while True:
+        with guarded.held_back():
+            batch = _next(batches)
+            if isinstance(batch, tf.errors.OpError):
+                del batches  # it logs when it goes
+                raise _explained(prepared, split, batch) from batch
+        if batch is None:
+            return
+        yield batch
+
+
+def _next(batches: Iterator[Batch]) -> Batch | tf.errors.OpError | None:
+    """The next batch, None at the end, or the error, without the frames that keep the iterator."""
     try:
-        yield from batches
-    except tf.errors.InvalidArgumentError as error:
-        if any(text in str(error) for text in UNLIKE_SIZES):
-            raise UserError(
-                f"{prepared.builder.data_dir}: images differ in size; set --config.data.crop="
-                "(HEIGHT, WIDTH), to which all are cut or padded"
-            ) from error
-        raise _unreadable(prepared, split, error) from error
+        return next(batches, None)
     except tf.errors.OpError as error:
-        raise _unreadable(prepared, split, error) from error
+        return error.with_traceback(None)
+
+
+def _explained(prepared: Prepared, split: str, error: Exception) -> UserError:
+    """What an error of TensorFlow means."""
+    if isinstance(error, tf.errors.InvalidArgumentError) and any(text in str(error) for text in UNLIKE_SIZES):
+        return UserError(
+            f"{prepared.builder.data_dir}: images differ in size; set --config.data.crop="
+            "(HEIGHT, WIDTH), to which all are cut or padded"
+        )
+    return _unreadable(prepared, split, error)
 
 
 def _unreadable(prepared: Prepared, split: str, error: Exception) -> UserError:
