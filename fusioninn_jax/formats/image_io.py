@@ -163,10 +163,10 @@ def _read_with_pillow(path: pathlib.Path, kind: str) -> np.ndarray:
         deep = image.tile[0].args if image.tile else None
         if isinstance(deep, str) and deep in ("RGB;16B", "RGBA;16B"):
             return _read_deep_png(handle, deep)
-        image = ImageOps.exif_transpose(image)  # as viewers show it, and as its partner without the note lies
+        upright = ImageOps.exif_transpose(image)  # as viewers show it, and as its partner without the note lies
         plain = {"P": "RGB", "PA": "RGB", "1": "L", "CMYK": "RGB"}
-        pixels = np.asarray(image.convert(plain[image.mode]) if image.mode in plain else image)
-        return pixels.astype(np.uint16) if image.mode.startswith("I") else pixels
+        pixels = np.asarray(upright.convert(plain[upright.mode]) if upright.mode in plain else upright)
+        return pixels.astype(np.uint16) if upright.mode.startswith("I") else pixels
 
 
 def _open_image(handle: BinaryIO, kind: str) -> ImageFile.ImageFile:
