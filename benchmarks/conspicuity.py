@@ -28,9 +28,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from data.brats import layouts, reading
-from fusioninn_jax import metrics, objective, pretrained, regions, trained_model, volumes
+from fusioninn_jax import metrics, objective, pretrained, regions, trained_model
 from fusioninn_jax.brain import brain_mask
 from fusioninn_jax.metrics import conspicuity
+from fusioninn_jax.models.padding import any_size
 from fusioninn_jax.runtime import errors
 from fusioninn_jax.scoring import image_scores
 from fusioninn_jax.storage import store
@@ -53,14 +54,13 @@ def read_patient(subject, modalities, count):
 
 def make_score(trained, names):
     """Fused image, conspicuity and SSIMs of a stack of slices, decomposition from 8 bits; compiled once a shape."""
-    model = trained.model
+    model = any_size(trained.model)
 
     @jax.jit
     def score(variables, stack, labels, key):
-        height, width = stack.shape[1:3]
-        padded = volumes.pad_slices(stack, model.multiple)
-        fused, latent = model.fuse(variables, *objective.split_sources(padded))
-        sources, picture = objective.split_sources(stack), store(fused[:, :height, :width], 8)
+        sources = objective.split_sources(stack)
+        fused, latent = model.fuse(variables, *sources)
+        picture = store(fused, 8)
         brain = brain_mask(sources)
         other = conspicuity.other_brain(brain, labels)
         result = {}
@@ -78,13 +78,12 @@ def make_score(trained, names):
             return result
         keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(jnp.arange(len(stack)))
         back = model.decompose(variables, store(fused, 8), objective.draw_latents(keys, trained.prior, latent))
-        back = [image[:, :height, :width] for image in back]
         for place, mask in (("brain", brain), ("whole", None)):
             result[f"decomposed SSIM, {place}"] = [
                 metrics.decomposition_ssim(source, image, mask=mask)
                 for source, image in zip(sources, back, strict=True)
             ]
-        return result | {"latent": latent[:, :height, :width], "brain": brain}
+        return result | {"latent": latent[:, : stack.shape[1], : stack.shape[2]], "brain": brain}
 
     return score
 

@@ -1,10 +1,11 @@
 """Kills a training at random moments, saves included, and damages its checkpoints: `python benchmarks/fault_drill.py`.
 
-A tiny training is stopped by SIGKILL or SIGTERM while it starts, trains or saves, and resumed, until it has been
-stopped often enough; whatever it logs must be, bit for bit, what an uninterrupted run logs. Then copies of a checkpoint
-get a bit flipped, a file cut short or a file removed, and are restored. Prints two Markdown tables; exits 1 where a run
-went on differently, lost more than it had to, or a damage went unnoticed. Every run is a process of its own, forked
-from this one, which has imported everything but has not started JAX.
+A tiny training is stopped by SIGKILL, SIGTERM or SIGINT while it starts, trains or saves, and resumed, until it has
+been stopped often enough; whatever it logs must be, bit for bit, what an uninterrupted run logs, and no half-written
+file may lie in its folder after SIGTERM or SIGINT, nor at the end. Then copies of a checkpoint get a bit flipped, a
+file cut short or a file removed, and are restored. Prints two Markdown tables; exits 1 where a run went on differently,
+lost more than it had to, left something, or a damage went unnoticed. Every run is a process of its own, forked from
+this one, which has imported everything but has not started JAX.
 """
 
 import argparse
@@ -27,11 +28,13 @@ import numpy as np
 from benchmarks import timing
 from fusioninn_jax import train
 from fusioninn_jax.models.fusioninn import settled
+from fusioninn_jax.runtime.staging import STAGING
 from fusioninn_jax.training import checkpoint
 from fusioninn_jax.training.train_log import TRAIN_FILE
 from tests import many_processes, training_case
 
 MOMENTS = ("start-up", "training", "save")
+SIGNALS = (signal.SIGINT, signal.SIGINT, signal.SIGTERM, signal.SIGKILL)  # drawn from; saves are always killed
 EVERY = 10  # steps between checkpoints
 FORK = multiprocessing.get_context("fork")
 DEADLINE = 300  # seconds for anything
@@ -86,7 +89,7 @@ def saving(workdir):
 
 
 def stop_at_random(process, workdir, moment, rng):
-    """Sends SIGKILL or SIGTERM; returns (signal, whether a save was under way), or None where the run ended first."""
+    """Sends a signal; returns (signal, whether a save was under way), or None where the run ended first."""
     before = len((workdir / TRAIN_FILE).read_text()) if (workdir / TRAIN_FILE).exists() else 0
     if moment == "start-up":
         time.sleep(rng.uniform(0, 4))
@@ -100,12 +103,17 @@ def stop_at_random(process, workdir, moment, rng):
         return None
     else:
         time.sleep(rng.uniform(0, 0.05))
-    number = signal.SIGKILL if moment == "save" or rng.random() < 0.5 else signal.SIGTERM
+    number = signal.SIGKILL if moment == "save" else SIGNALS[rng.integers(len(SIGNALS))]
     if not process.is_alive():
         return None
     os.kill(process.pid, number)
     process.join(DEADLINE)
     return number, number == signal.SIGKILL and saving(workdir)
+
+
+def half_written(workdir):
+    """What a save or a writing of results has left over."""
+    return [path for path in workdir.rglob("*") if "tmp" in path.name or path.name.startswith(STAGING)]
 
 
 def check(workdir, expected):
@@ -142,6 +150,7 @@ def drill(folder, data_dir, args, rng):
                     "in a save": stopped[1],
                     "same": same,
                     "code": process.exitcode,
+                    "left": [] if stopped[0] == signal.SIGKILL else half_written(workdir),
                 }
             )
             print(len(records), records[-1], "step", last, file=sys.stderr, flush=True)
@@ -151,7 +160,8 @@ def drill(folder, data_dir, args, rng):
             rounds += 1
             shutil.rmtree(workdir)
     child(run, config, workdir, log).join(DEADLINE)
-    return records, check(workdir, expected) == (args.steps, True), workdir
+    finished = check(workdir, expected) == (args.steps, True) and not half_written(workdir)
+    return records, finished, workdir
 
 
 def damage_copies(config, workdir, count, seed, results):
@@ -202,14 +212,16 @@ def print_stops(records, finished):
     """The first table; returns whether all went well."""
     rows, good = [], finished
     for moment in MOMENTS:
-        for name in ("SIGKILL", "SIGTERM"):
+        for name in ("SIGKILL", "SIGTERM", "SIGINT"):
             of = [record for record in records if (record["moment"], record["signal"]) == (moment, name)]
             if not of:
                 continue
             exact = sum(record["same"] and record.get("resumed", True) for record in of)
             lost = [record["lost"] for record in of if "lost" in record]
             good &= exact == len(of) and max(lost, default=0) < 2 * EVERY
-            if name == "SIGTERM" and moment != "start-up":
+            left = sum(len(record["left"]) for record in of)
+            good &= not left
+            if name != "SIGKILL" and moment != "start-up":
                 good &= not any(lost) and not any(record["code"] for record in of)
             rows.append(
                 [
@@ -219,6 +231,7 @@ def print_stops(records, finished):
                     sum(record["in a save"] for record in of),
                     f"{exact} / {len(of)}",
                     max(lost, default="-"),
+                    left,
                     sum(record["code"] == 0 for record in of),
                 ]
             )
@@ -230,6 +243,7 @@ def print_stops(records, finished):
             "half-written save in the folder",
             "resumed exactly",
             "most steps lost",
+            "half-written files left",
             "exit code 0",
         ],
         rows,

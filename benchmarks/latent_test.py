@@ -21,6 +21,7 @@ from scipy import stats
 
 from fusioninn_jax import input_pipeline, objective
 from fusioninn_jax.brain import brain_mask
+from fusioninn_jax.models.padding import pad_slices
 from fusioninn_jax.training import checkpoint
 
 PATCH = 3
@@ -41,10 +42,9 @@ def latents_inside(workdir, split, limit):
     model, variables, config, *_ = checkpoint.load(workdir, "last")
     prepared = input_pipeline.open_dataset(config.data)
     fuse, patches, pictures, inside, outside, places = jax.jit(model.fuse), [], [], [], [], []
-    for batch in input_pipeline.evaluation_batches(
-        prepared, config.data, split, batch_size=4, limit=limit, multiple=model.multiple
-    ):
-        sources = objective.split_sources(jnp.asarray(batch["sources"][batch["weight"] > 0]))
+    for batch in input_pipeline.evaluation_batches(prepared, config.data, split, batch_size=4, limit=limit):
+        stack = pad_slices(jnp.asarray(batch["sources"][batch["weight"] > 0]), model.multiple)
+        sources = objective.split_sources(stack)
         fused, latent = map(np.asarray, fuse(variables, *sources))
         brain = np.asarray(brain_mask(sources))
         whole = windows(brain)[..., 0, :].all(-1)

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 
-from fusioninn_jax import input_pipeline, objective, pretrained, settings, volumes
+from fusioninn_jax import input_pipeline, objective, pretrained, settings
+from fusioninn_jax.models.padding import pad_slices
 from fusioninn_jax.runtime import errors
 from fusioninn_jax.storage import store
 
@@ -36,7 +37,7 @@ def images(stack: np.ndarray) -> list[np.ndarray]:
     """The columns of TITLES, each (N, H, W) in [0, 1]."""
     model, variables, *_ = pretrained.load()
     height, width = stack.shape[1:3]
-    padded = volumes.pad_slices(jnp.asarray(stack), model.multiple)
+    padded = pad_slices(jnp.asarray(stack), model.multiple)
     fused, latent = jax.jit(model.fuse)(variables, *objective.split_sources(padded))
     fresh = jax.random.normal(jax.random.key(0), latent.shape)
     back = jax.jit(model.decompose)(variables, store(fused, 8), fresh)

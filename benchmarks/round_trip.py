@@ -19,6 +19,7 @@ import optax
 
 from fusioninn_jax import input_pipeline, models, objective, settings
 from fusioninn_jax.models.fusioninn import make_flow
+from fusioninn_jax.models.padding import pad_slices
 
 
 def train_briefly(config, stacks, steps):
@@ -75,10 +76,8 @@ def read(args):
     prepared = input_pipeline.open_dataset(config.data)
     batches = input_pipeline.train_batches(prepared, config.data, batch_size=8, seed=0)
     stacks = [next(batches)["sources"] for _ in range(25)]
-    whole = next(
-        input_pipeline.evaluation_batches(prepared, config.data, "validation", batch_size=4, multiple=2, limit=4)
-    )["sources"]
-    return config, stacks, whole
+    whole = next(input_pipeline.evaluation_batches(prepared, config.data, "validation", batch_size=4, limit=4))
+    return config, stacks, np.asarray(pad_slices(whole["sources"], 2))
 
 
 def main():

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 
 from fusioninn_jax import calibration, input_pipeline, objective, storage, volumes
 from fusioninn_jax.brain import brain_mask
+from fusioninn_jax.models.padding import any_size
 from fusioninn_jax.scoring import uncertainty
 from fusioninn_jax.ssim import ssim
 from fusioninn_jax.training import checkpoint
@@ -29,15 +30,13 @@ PARTS = 10
 def point_estimates(trained, prepared, split, limit, samples):
     """SSIM inside the brain, (m, 3): with a fresh latent, latent 0, the mean of the samples; means over slices."""
     model, variables, scores = trained.model, trained.variables, []
-    batches = input_pipeline.evaluation_batches(
-        prepared, trained.config.data, split, batch_size=1, limit=limit, multiple=model.multiple
-    )
+    batches = input_pipeline.evaluation_batches(prepared, trained.config.data, split, batch_size=1, limit=limit)
     for i, batch in enumerate(batches):
         stack = jnp.asarray(batch["sources"])
         sources, key = objective.split_sources(stack), jax.random.key(i)
-        fused, latent = jax.jit(model.fuse)(variables, *sources)
+        fused, latent = jax.jit(any_size(model).fuse)(variables, *sources)
         units = jnp.broadcast_to(jnp.array([0.0, 1.0]), (1, stack.shape[-1], 2))
-        stored = volumes.FusedVolume(storage.store(fused[..., 0], 8), units, None, stack.shape[1:3])
+        stored = volumes.from_fused(storage.store(fused[..., 0], 8), units, model.multiple)
         zero = dataclasses.replace(stored, latent=jnp.zeros_like(latent))
         estimates = (
             volumes.decompose_volume(model, variables, stored, key=key),

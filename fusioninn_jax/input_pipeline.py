@@ -20,6 +20,7 @@ import numpy as np
 from etils import epath, epy
 
 from fusioninn_jax import prepared_data, regions
+from fusioninn_jax.runtime import guarded
 from fusioninn_jax.runtime.errors import UserError, first_line
 
 logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS warns of its own deprecated calls
@@ -133,18 +134,34 @@ def open_folder(folder: epath.Path) -> Prepared:
 
 
 def _guarded(prepared: Prepared, split: str, batches: Iterator[Batch]) -> Iterator[Batch]:
-    """The batches; what TensorFlow raises while it reads them becomes one line."""
+    """The batches; what TensorFlow raises while it reads them becomes one line, and its log lines stay out."""
+    while True:
+        with guarded.held_back():
+            batch = _next(batches)
+            if isinstance(batch, tf.errors.OpError):
+                del batches  # it logs when it goes
+                raise _explained(prepared, split, batch) from batch
+        if batch is None:
+            return
+        yield batch
+
+
+def _next(batches: Iterator[Batch]) -> Batch | tf.errors.OpError | None:
+    """The next batch, None at the end, or the error, without the frames that keep the iterator."""
     try:
-        yield from batches
-    except tf.errors.InvalidArgumentError as error:
-        if any(text in str(error) for text in UNLIKE_SIZES):
-            raise UserError(
-                f"{prepared.builder.data_dir}: images differ in size; set --config.data.crop="
-                "(HEIGHT, WIDTH), to which all are cut or padded"
-            ) from error
-        raise _unreadable(prepared, split, error) from error
+        return next(batches, None)
     except tf.errors.OpError as error:
-        raise _unreadable(prepared, split, error) from error
+        return error.with_traceback(None)
+
+
+def _explained(prepared: Prepared, split: str, error: Exception) -> UserError:
+    """What an error of TensorFlow means."""
+    if isinstance(error, tf.errors.InvalidArgumentError) and any(text in str(error) for text in UNLIKE_SIZES):
+        return UserError(
+            f"{prepared.builder.data_dir}: images differ in size; set --config.data.crop="
+            "(HEIGHT, WIDTH), to which all are cut or padded"
+        )
+    return _unreadable(prepared, split, error)
 
 
 def _unreadable(prepared: Prepared, split: str, error: Exception) -> UserError:
@@ -324,7 +341,6 @@ def evaluation_batches(
     split: str,
     *,
     batch_size: int,
-    multiple: int = 1,
     limit: int = 0,
     process_index: int = 0,
     process_count: int = 1,
@@ -338,7 +354,6 @@ def evaluation_batches(
       config: `settings.DATA`.
       split: which one.
       batch_size: images in every global batch, the filled-up ones included. Slices of unlike size never share one.
-      multiple: height and width are padded with zeros, at the bottom and right, to a multiple of this.
       limit: where above 0, every n-th slice only, n the smallest that leaves no more than this many.
       process_index: this process; it decodes its own rows of every global batch.
       process_count: number of processes.
@@ -357,12 +372,7 @@ def evaluation_batches(
         example = _with_target(prepared.targets[split], example) if split in prepared.targets else example
         if prepared.white:
             example["chroma"] = _chroma(prepared, encoded, example["sources"])
-        lack = -tf.shape(example["sources"])[:2] % multiple
-        pad = [[0, lack[0]], [0, lack[1]], [0, 0]]
-        images = {
-            name: tf.pad(example[name], pad) for name in ("sources", "mask", "target", "chroma") if name in example
-        }
-        return example | images | {"weight": weight}
+        return example | {"weight": weight}
 
     def size_key(number: tf.Tensor, example: dict[str, Any]) -> tf.Tensor:
         height, width = tf.unstack(tf.cast(example["sources"]["shape"][:2], tf.int64))

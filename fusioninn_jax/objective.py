@@ -18,6 +18,7 @@ import numpy as np
 from fusioninn_jax import characteristic, fusion_targets, latent_losses, losses, salts, storage
 from fusioninn_jax.brain import brain_mask
 from fusioninn_jax.models import FusionModel, Variables
+from fusioninn_jax.models.padding import any_size
 from fusioninn_jax.score_names import BRAIN, of_decomposed, of_fused
 from fusioninn_jax.ssim import Moments, moments, ssim
 
@@ -159,7 +160,7 @@ def loss_parts(
       slices: the batch.
       keys: (B,), one for each example; its latents are drawn with it.
       config: `settings.LOSSES`.
-      train: use and update batch statistics.
+      train: use and update batch statistics, of slices of a size that the model takes; else any size will do.
       gather: brings arrays of all devices together, latents and moments: (B, ...) -> (global B, ...).
       share: adds up the sums of all devices, a pytree.
       step_key: of what all devices draw alike, the directions of the latent loss; None: always the same ones.
@@ -176,6 +177,7 @@ def loss_parts(
     if train:
         fused, latent, batch_stats = model.fuse_train(variables, *sources, gather=gather)
     else:
+        model = any_size(model)
         (fused, latent), batch_stats = model.fuse(variables, *sources), variables.get("batch_stats", {})
     similarity = _similarity(sources, config)
     fused, *sides = split_sources(fused)  # of deep supervision, each as good as the fused image itself
@@ -186,14 +188,15 @@ def loss_parts(
     if latent is None or model.decompose is None:
         return losses.LossParts(fusion, jnp.zeros_like(fusion), jnp.zeros((), fused.dtype)), images, batch_stats
     target_keys, fresh_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
-    brain = brain_mask(sources)
+    fresh = draw_latents(fresh_keys, config.prior, latent)
+    latent, brain = latent[:, : fused.shape[1], : fused.shape[2]], brain_mask(sources)
     if config.latent == "characteristic":
         latent_part = _shared_latent_loss(latent, fused, brain, config, share, step_key)
     else:
         target = draw_latents(target_keys, config.prior, latent)
         latent_part = latent_losses.latent_loss(config.latent, gather(latent), gather(target), gather(brain))
     stored = storage.simulate(fused, jax.vmap(lambda key: jax.random.fold_in(key, salts.STORAGE))(keys), config.storage)
-    decomposed = model.decompose(variables, stored, draw_latents(fresh_keys, config.prior, latent))
+    decomposed = model.decompose(variables, stored, fresh)
     images |= {"latent": latent, "decomposed": decomposed}
     background = losses.background_excess(fused, ~brain)
     return losses.LossParts(fusion, similarity(decomposed), latent_part, background), images, batch_stats

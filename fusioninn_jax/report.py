@@ -135,6 +135,7 @@ def _examples(workdir: pathlib.Path, split: str, count: int) -> tuple[dict[str, 
     import jax
 
     from fusioninn_jax import fusion_targets, input_pipeline
+    from fusioninn_jax.models.padding import any_size
     from fusioninn_jax.training import checkpoint, validation
 
     model, variables, config, *_ = checkpoint.load(workdir)
@@ -154,7 +155,7 @@ def _examples(workdir: pathlib.Path, split: str, count: int) -> tuple[dict[str, 
     chosen = [with_tumour[i] for i in _pick([names[i] for i in with_tumour], count)]
     stacked = {name: np.stack([found[i][name] for i in chosen]) for name in found[0] if name != "tumour"}
     if "fused" not in stacked:  # a system whose validation does not fuse
-        stacked["fused"] = np.asarray(jax.jit(model.fuse)(variables, *np.split(stacked["sources"], 2, -1))[0])
+        stacked["fused"] = np.asarray(jax.jit(any_size(model).fuse)(variables, *np.split(stacked["sources"], 2, -1))[0])
     return stacked, [names[i] for i in chosen]
 
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from fusioninn_jax import losses, objective
 from fusioninn_jax.models import FusionModel, Variables
+from fusioninn_jax.models.padding import pad_slices
 
 Array = jax.Array | np.ndarray
 ACCELERATOR_BATCH = 16  # slices at a time; on a CPU one by one is three times faster, it stays in the cache
@@ -45,17 +46,6 @@ class FusedVolume:
     def fused(self) -> Array:
         """(Z, H, W), about [0, 1]; a raw fused image may leave it by a hundredth."""
         return self.whole[:, : self.size[0], : self.size[1]]
-
-
-def pad_slices(volume: jax.Array, multiple: int) -> jax.Array:
-    """Slices whose last row and column are repeated until both sides are divisible.
-
-    Args:
-      volume: (Z, H, W, ...).
-      multiple: that divides H and W of the result.
-    """
-    lack = [-length % multiple for length in volume.shape[1:3]]
-    return jnp.pad(volume, ((0, 0), (0, lack[0]), (0, lack[1]), *[(0, 0)] * (volume.ndim - 3)), mode="edge")
 
 
 def from_fused(fused: Array, ranges: Array, multiple: int) -> FusedVolume:

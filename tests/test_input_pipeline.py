@@ -93,8 +93,8 @@ def test_crops_move_with_the_epoch(config):
 
 def test_evaluation_sees_every_slice_once_and_weighs_the_filling_zero(config):
     prepared = input_pipeline.open_dataset(config)
-    found = list(input_pipeline.evaluation_batches(prepared, config, "validation", batch_size=4, multiple=16))
-    assert [batch["sources"].shape for batch in found] == [(4, 32, 32, 2)] * 2
+    found = list(input_pipeline.evaluation_batches(prepared, config, "validation", batch_size=4))
+    assert [batch["sources"].shape for batch in found] == [(4, 24, 28, 2)] * 2
     np.testing.assert_array_equal(np.concatenate([batch["weight"] for batch in found]), [1] * 5 + [0] * 3)
     real = np.concatenate([batch["number"] for batch in found])[:5]
     np.testing.assert_array_equal(real, range(5))

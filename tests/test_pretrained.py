@@ -1,5 +1,6 @@
 """A model as two plain files."""
 
+import json
 import pathlib
 
 import jax
@@ -49,6 +50,15 @@ def test_weights_of_another_model_are_refused(small, tmp_path):
     other = tmp_path / pretrained.CONFIG
     other.write_text(other.read_text().replace('"blocks": 2', '"blocks": 1'))
     with pytest.raises(UserError, match="not a model of this package"):
+        pretrained.load(tmp_path)
+
+
+@pytest.mark.parametrize("prior", ["nomral", 5, None, ["normal"]])
+def test_an_unknown_prior_is_refused(small, tmp_path, prior):
+    pretrained.save(tmp_path, *small)
+    path = tmp_path / pretrained.CONFIG
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"prior": prior}))
+    with pytest.raises(UserError, match="prior: is none of the known ones; give one of normal, "):
         pretrained.load(tmp_path)
 
 

@@ -100,7 +100,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("what, spoil, message", DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_dataset_is_named_with_the_command_that_makes_it_anew(copy, tmp_path, what, spoil, message):
+def test_a_damaged_dataset_is_named_with_the_command_that_makes_it_anew(copy, tmp_path, what, spoil, message, capfd):
     folder, config = copy
     files = {"info": "dataset_info.json", "features": "features.json", "metadata": "metadata.json"}
     spoil(folder / files[what] if what in files else next(folder.glob(f"*{what}*tfrecord*")))
@@ -108,6 +108,7 @@ def test_a_damaged_dataset_is_named_with_the_command_that_makes_it_anew(copy, tm
         train.train_and_evaluate(config, str(tmp_path / "run"))
     line = str(caught.value)
     assert "\n" not in line and str(folder) in line
+    assert ".cc:" not in capfd.readouterr().err  # TensorFlow's own words
     assert f"python -m data.prepare tiny --name=default --source=FOLDER --data_dir={tmp_path}/data --overwrite" in line
 
 

@@ -19,6 +19,7 @@ BORDER_SHARE = 0.5  # of the border's pixels that must have the background's val
 DOUBT_SHARE = 0.1  # so many have it, but too few to be sure
 VOLUME_SHARE = 0.1  # of all voxels: a frame of zeros round a picture is no background
 SAME = 1e-5  # of the range of values; values nearer than this are one
+NOISE = 0.1  # of the range of values: a border that varies less is noise about a background, and no brain
 DEEP, DEEP_SHARE = 0.05, 0.02  # more than 2 % of the brain lie deeper than 5 % of its height: no undershoot
 GAP = 0.02  # of the brain's range, between the moved background and the brain
 AUTO, MINIMUM = "auto", "minimum"
@@ -56,7 +57,8 @@ def find(voxels: np.ndarray, asked: str | float = AUTO, name: str = "the volume"
       None where no value stands out, as in a scan with noise round the head: the minimum then serves.
 
     Raises:
-      UserError: a value that may be the background or not, or `asked` is a number that no voxel has.
+      UserError: a value that may be the background or not, noise about one inside the brain's range, or `asked` is a
+        number that no voxel has.
     """
     low, high = float(voxels.min()), float(voxels.max())
     if low == high or asked == MINIMUM:
@@ -64,7 +66,8 @@ def find(voxels: np.ndarray, asked: str | float = AUTO, name: str = "the volume"
     same = SAME * (high - low)
     if asked != AUTO:
         return _asked(voxels, float(asked), same, name)
-    value, share = _commonest(_border(voxels), same)
+    border = _border(voxels)
+    value, share = _commonest(border, same)
     covered = float(_is(voxels, value, same).mean())
     if share >= BORDER_SHARE and covered >= VOLUME_SHARE:
         return _described(voxels, value, same)
@@ -72,6 +75,12 @@ def find(voxels: np.ndarray, asked: str | float = AUTO, name: str = "the volume"
         raise UserError(
             f"{name}: {share:.0%} of its border is {value:.6g}, with much below it: background or not? "
             f"Give {OPTION}={value:.6g}, or {OPTION}={MINIMUM}"
+        )
+    middle = _middle_of_noise(border, voxels) if share < DOUBT_SHARE else None
+    if middle is not None and dips(voxels, middle):
+        raise UserError(
+            f"{name}: its border lies about {middle:.6g}, with much below it, and no value of it is the background's "
+            f"alone; set the background to one value, or give {OPTION}={MINIMUM}"
         )
     return None
 
@@ -86,6 +95,13 @@ def _border(voxels: np.ndarray) -> np.ndarray:
             voxels[..., 1:-1, -1].ravel(),
         ]
     )
+
+
+def _middle_of_noise(border: np.ndarray, voxels: np.ndarray) -> float | None:
+    """What the border's pixels lie about, where they differ little beside what the volume holds."""
+    first, middle, last = np.quantile(border, (0.1, 0.5, 0.9))
+    lowest, highest = np.quantile(voxels, (0.01, 0.99))
+    return float(middle) if last - first <= NOISE * (highest - lowest) else None
 
 
 def _commonest(values: np.ndarray, same: float) -> tuple[float, float]:

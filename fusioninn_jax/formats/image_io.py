@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import tifffile
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, ImageOps
 
 from fusioninn_jax.runtime import decompression, guarded
 from fusioninn_jax.runtime.errors import UserError
@@ -52,7 +52,8 @@ def encode_deep_png(rgb: np.ndarray, texts: dict[str, str]) -> bytes:
 def read_image(path: PathLike, *, finite: bool = True) -> np.ndarray:
     """Reads a PNG, TIFF, JPEG or BMP, 8 or 16 bits, grey or colour; transparency is dropped.
 
-    Grey that is stored as colour or with a palette (three equal channels) is grey.
+    Grey that is stored as colour or with a palette (three equal channels) is grey. What a camera notes as turned (EXIF)
+    is turned upright.
 
     Args:
       path: the file.
@@ -116,6 +117,8 @@ def _read_tiff(path: pathlib.Path) -> np.ndarray:
         if page.samplesperpixel > 4 or page.imagedepth > 1:
             raise guarded.Damaged(f"{page.samplesperpixel} samples a pixel, {page.imagedepth} deep")
         _check_segments(handle, page)
+        if (turn := page.tags.valueof("Orientation", 1)) != 1:
+            raise UserError(f"{path}: is to be shown turned or mirrored (orientation {turn}); save it anew upright")
         if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
             raise UserError(f"{path}: grey values run from white to black; save it anew with black as 0")
         image = page.asarray()
@@ -160,9 +163,10 @@ def _read_with_pillow(path: pathlib.Path, kind: str) -> np.ndarray:
         deep = image.tile[0].args if image.tile else None
         if isinstance(deep, str) and deep in ("RGB;16B", "RGBA;16B"):
             return _read_deep_png(handle, deep)
+        upright = ImageOps.exif_transpose(image)  # as viewers show it, and as its partner without the note lies
         plain = {"P": "RGB", "PA": "RGB", "1": "L", "CMYK": "RGB"}
-        pixels = np.asarray(image.convert(plain[image.mode]) if image.mode in plain else image)
-        return pixels.astype(np.uint16) if image.mode.startswith("I") else pixels
+        pixels = np.asarray(upright.convert(plain[upright.mode]) if upright.mode in plain else upright)
+        return pixels.astype(np.uint16) if upright.mode.startswith("I") else pixels
 
 
 def _open_image(handle: BinaryIO, kind: str) -> ImageFile.ImageFile:

@@ -134,7 +134,7 @@ def check_origin(path: pathlib.Path, origin: dict[str, Any], dtype: np.dtype) ->
     with guarded.reading(path, "the record of the fusion in it is damaged", "fuse anew"):
         header = _header(origin["header"])
         affine = np.asarray(header.get_best_affine(), np.float64)
-        if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < volume_io.SMALLEST_VOXEL:
+        if not volume_io.is_invertible(affine):
             raise guarded.Damaged("the affine of a source cannot be inverted")
         if header.get_data_dtype().newbyteorder("=") != dtype.newbyteorder("="):
             raise guarded.Damaged("the type of a source is not that of its header")

@@ -84,9 +84,19 @@ def open_nifti(path: pathlib.Path, ndim: int = 3) -> tuple[nib.Nifti1Image, tupl
             "give one file per modality (only MSD's imagesTr/BRATS_*.nii.gz is 4-D)"
         )
     affine = np.asarray(image.affine, np.float64)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < SMALLEST_VOXEL:
+    if not is_invertible(affine):
         raise UserError(f"{path}: its affine cannot be inverted, so left and right are unknown; mend its header")
     return image, shape
+
+
+def is_invertible(affine: np.ndarray) -> bool:
+    """Whether an affine says which way each voxel axis runs.
+
+    Its determinant alone does not: axes that differ by 1 in 1e20 have one, and are the same but for rounding.
+    """
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < SMALLEST_VOXEL:
+        return False
+    return bool(np.isfinite(nib.io_orientation(affine)).all())
 
 
 def write_nifti(path: PathLike, volume: Volume) -> None:
@@ -171,9 +181,11 @@ def _read_nifti(path: pathlib.Path) -> nib.Nifti1Image:
     content = guarded.read_declared(path, nib.Nifti2Header.sizeof_hdr, declared)
     with guarded.reading(path, "not a readable NIfTI file", "fetch or convert it anew"):
         size = _declared_size(content)
-        slope = float(_header(content)["scl_slope"])
+        slope, intercept = (float(_header(content)[name]) for name in ("scl_slope", "scl_inter"))
         if np.isinf(slope):  # nibabel takes it for none; NaN is what nibabel writes for none
             raise guarded.Damaged(f"its slope is {slope}")
+        if slope and np.isfinite(slope) and not np.isfinite(intercept):
+            raise guarded.Damaged(f"its intercept is {intercept}")
         image = (nib.Nifti2Image if _is_nifti2(content) else nib.Nifti1Image).from_bytes(content)
         if len(content) < size:
             raise UserError(f"{path}: truncated ({len(content)} of {size} bytes); fetch the file anew")

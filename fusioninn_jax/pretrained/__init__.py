@@ -18,7 +18,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from fusioninn_jax import models, settings
+from fusioninn_jax import limits, models, settings
 from fusioninn_jax.models import FusionModel, Variables, fusioninn
 from fusioninn_jax.runtime import guarded, numpy_files, outputs
 from fusioninn_jax.runtime.errors import UserError, first_line
@@ -128,6 +128,9 @@ def from_bytes(text: str, weights: bytes) -> TrainedModel:
       ValueError, KeyError: weights and configuration that do not fit together.
     """
     config = ml_collections.ConfigDict(json.loads(text))
+    prior = limits.LIMITS["losses.prior"]
+    if not prior.allows(config.prior):
+        raise ValueError(f"prior: is none of the known ones; give {prior.wanted}")
     model = _model(config.model.to_json(sort_keys=True))
     image = jax.ShapeDtypeStruct((1, 16, 16, 1), np.float32)
     shapes = jax.eval_shape(model.init, jax.random.key(0), *[image] * (model.sources or 2))

@@ -14,6 +14,7 @@ import lzma
 import os
 import pathlib
 import stat
+import tempfile
 import threading
 import warnings
 import zipfile
@@ -74,6 +75,9 @@ def reading(path: pathlib.Path, what: str, mend: str) -> Iterator[None]:
         raise UserError(f"{path}: {what} ({why(error)}); {mend}") from error
 
 
+_HELD = threading.Lock()  # the process has one stderr
+
+
 class _Quiet:
     """How many blocks of how many threads ask for silence, and what to go back to after the last."""
 
@@ -99,6 +103,47 @@ def quiet() -> Iterator[None]:
             if _Quiet.depth == 0:
                 _Quiet.filters.__exit__(None, None, None)
                 logging.disable(_Quiet.level)
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[None]:
+    """Keeps back what the block writes to the process's stderr, and drops it where the block raises.
+
+    C++ libraries log an error in their own words, whatever they are told, and so beside our one line. What comes from a
+    block that succeeds is shown at its end. Does nothing in a second thread meanwhile, or without a stderr.
+    """
+    if not _HELD.acquire(blocking=False):
+        yield
+        return
+    try:
+        with _kept_back() if _has_stderr() else contextlib.nullcontext():
+            yield
+    finally:
+        _HELD.release()
+
+
+def _has_stderr() -> bool:
+    try:
+        os.fstat(2)
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _kept_back() -> Iterator[None]:
+    shown = os.dup(2)
+    try:
+        with tempfile.TemporaryFile() as held:
+            os.dup2(held.fileno(), 2)
+            try:
+                yield
+            finally:
+                os.dup2(shown, 2)
+            held.seek(0)
+            os.write(2, held.read())
+    finally:
+        os.close(shown)
 
 
 def check_there(path: pathlib.Path) -> os.stat_result:

@@ -13,10 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fusioninn_jax import metrics, objective, volumes
+from fusioninn_jax import metrics, objective
 from fusioninn_jax.brain import brain_mask
 from fusioninn_jax.metrics import cddfuse
 from fusioninn_jax.models import FusionModel
+from fusioninn_jax.models.padding import any_size
 from fusioninn_jax.score_names import BRAIN, FAIRNESS, STORAGE_BITS, of_decomposed, of_fused
 from fusioninn_jax.scoring.lesion_scores import count_levels
 from fusioninn_jax.storage import store
@@ -93,6 +94,7 @@ def make_score(model: FusionModel, names: tuple[str, ...], prior: str) -> Callab
     The latents that decomposition starts from are drawn anew for each image, from the key and the image's number.
     The model sees slices padded as `fuse` and `decompose` pad them; what it gives is cut back before it is scored.
     """
+    model = any_size(model)
 
     def score(
         constant: tuple[Any, jax.Array], stack: jax.Array, numbers: jax.Array, labels: jax.Array
@@ -100,12 +102,7 @@ def make_score(model: FusionModel, names: tuple[str, ...], prior: str) -> Callab
         variables, key = constant
         sources, (height, width) = objective.split_sources(stack), stack.shape[1:3]
 
-        def cut(image: jax.Array) -> jax.Array:
-            return image[:, :height, :width]
-
-        padded = objective.split_sources(volumes.pad_slices(stack, model.multiple))
-        fused, latent = model.fuse(variables, *padded)
-        fused = cut(fused)
+        fused, latent = model.fuse(variables, *sources)
         result = {
             "fused": fused,
             "levels": count_levels(sources, fused, labels),
@@ -116,10 +113,9 @@ def make_score(model: FusionModel, names: tuple[str, ...], prior: str) -> Callab
         keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(numbers)
         fresh = objective.draw_latents(keys, prior, latent)
         for storage, bits in STORAGE_BITS.items():
-            stored = volumes.pad_slices(store(fused, bits), model.multiple)
-            decomposed = tuple(map(cut, model.decompose(variables, stored, fresh)))
+            decomposed = model.decompose(variables, store(fused, bits), fresh)
             result |= decomposition_scores(sources, decomposed, storage)
-        return result | {"latent": cut(latent)}
+        return result | {"latent": latent[:, :height, :width]}
 
     return score
 

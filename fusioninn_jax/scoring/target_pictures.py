@@ -13,6 +13,7 @@ import ml_collections
 import numpy as np
 
 from fusioninn_jax import fusion_targets, input_pipeline, objective
+from fusioninn_jax.models.padding import any_size
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.scoring.fused_images import FusedFolder
 from fusioninn_jax.scoring.score_split import image_name
@@ -61,13 +62,11 @@ def _of_system(
 ) -> np.ndarray:
     """(slices, H, W) uint8, what a trained system makes of the split."""
     trained = checkpoint.load(folder)
-    fuse = jax.jit(lambda stack: store(trained.model.fuse(trained.variables, *objective.split_sources(stack))[0], 8))
+    model = any_size(trained.model)
+    fuse = jax.jit(lambda stack: store(model.fuse(trained.variables, *objective.split_sources(stack))[0], 8))
     pictures = []
     for batch in input_pipeline.evaluation_batches(prepared, data, split, batch_size=1):
-        height, width = batch["sources"].shape[1:3]
-        lack = -height % trained.model.multiple, -width % trained.model.multiple
-        padded = np.pad(batch["sources"], ((0, 0), (0, lack[0]), (0, lack[1]), (0, 0)))
-        pictures.append((int(batch["number"][0]), np.asarray(fuse(padded))[0, :height, :width, 0]))
+        pictures.append((int(batch["number"][0]), np.asarray(fuse(batch["sources"]))[0, ..., 0]))
     return _stacked(folder, pictures)
 
 

@@ -21,6 +21,7 @@ from fusioninn_jax import calibration, input_pipeline, objective, pretrained, st
 from fusioninn_jax.brain import brain_mask
 from fusioninn_jax.calibration import Calibration
 from fusioninn_jax.models import FusionModel, Variables
+from fusioninn_jax.models.padding import any_size
 from fusioninn_jax.runtime.errors import Parser, UserError, cli
 from fusioninn_jax.trained_model import TrainedModel
 
@@ -57,9 +58,9 @@ def draws(
     Returns:
       two arrays (B, H, W, m).
     """
-    fused, _ = jax.jit(model.fuse)(variables, *objective.split_sources(stack))
+    fused, _ = jax.jit(any_size(model).fuse)(variables, *objective.split_sources(stack))
     units = jnp.broadcast_to(jnp.array([0.0, 1.0]), (len(stack), stack.shape[-1], 2))
-    stored = volumes.FusedVolume(storage.store(fused[..., 0], 8), units, None, (stack.shape[1], stack.shape[2]))
+    stored = volumes.from_fused(storage.store(fused[..., 0], 8), units, model.multiple)
     mean, spread = volumes.decompose_samples(model, variables, stored, key=key, samples=samples)
     return jnp.moveaxis(mean, 0, -1), jnp.moveaxis(spread, 0, -1) * math.sqrt(samples / (samples - 1))
 
@@ -81,9 +82,7 @@ def collect(
     """
     found: list[tuple[np.ndarray, ...]] = []
     model, variables, config = trained.model, trained.variables, trained.config.data
-    batches = input_pipeline.evaluation_batches(
-        prepared, config, split, batch_size=1, multiple=model.multiple, limit=limit
-    )
+    batches = input_pipeline.evaluation_batches(prepared, config, split, batch_size=1, limit=limit)
     for batch in batches:
         stack = jnp.asarray(batch["sources"])
         key = jax.random.fold_in(jax.random.key(0), int(batch["number"][0]))

@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from fusioninn_jax import brain, input_pipeline, losses
+from fusioninn_jax.models.padding import any_size
 from fusioninn_jax.runtime import outputs
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.ssim import ssim
@@ -189,11 +190,12 @@ def save(figure: Figure, folder: pathlib.Path, stem: str) -> list[pathlib.Path]:
 def apply(trained: TrainedModel, stack: np.ndarray) -> Fusion:
     """What a system makes of one (H, W, M) pair; it decomposes with a fresh latent of its own prior."""
     sources = [jnp.asarray(stack[None, ..., i : i + 1]) for i in range(stack.shape[-1])]
-    fused, latent = jax.jit(trained.model.fuse)(trained.variables, *sources)
+    model = any_size(trained.model)
+    fused, latent = jax.jit(model.fuse)(trained.variables, *sources)
     decomposed: tuple[jax.Array, ...] = ()
-    if latent is not None and trained.model.decompose is not None:
+    if latent is not None and model.decompose is not None:
         fresh = losses.sample_prior(trained.prior, jax.random.key(trained.config.seed), latent.shape)
-        decomposed = jax.jit(trained.model.decompose)(trained.variables, fused, fresh)
+        decomposed = jax.jit(model.decompose)(trained.variables, fused, fresh)
 
     def plain(image: jax.Array) -> np.ndarray:
         return np.asarray(image)[0, ..., 0]
@@ -206,7 +208,7 @@ def _clearest_slices(
 ) -> list[dict[str, Any]]:
     """The slice with the most tumour (without any mask: the most brain) of each of the first `count` subjects."""
     best: dict[str, tuple[tuple[int, int], dict[str, Any]]] = {}
-    for batch in input_pipeline.evaluation_batches(prepared, data.data, split, batch_size=1, multiple=16):
+    for batch in input_pipeline.evaluation_batches(prepared, data.data, split, batch_size=1):
         example = {name: values[0] for name, values in batch.items()}
         area = int((example["mask"] > 0).sum()), int(brain.inside(example["sources"]).sum())
         subject = example["subject"].decode()

@@ -21,6 +21,7 @@ from fusioninn_jax.tables.systems import System
 BOUNDS = ("mean", "max", "laplacian_pyramid", "wavelet", "guided_filter", "ssim_limit")
 REFERENCE = "fusioninn"  # the others are compared with it
 LEVEL = 0.05
+ANY_MULTIPLE = 16  # every system takes images whose sides it divides
 COLUMNS = {
     "q_ssim": "Q_SSIM",
     "q_fmi": "Q_FMI",
@@ -274,9 +275,9 @@ def run(args: argparse.Namespace, overrides: list[str]) -> pathlib.Path:
     out = args.out or (args.root or pathlib.Path("runs")) / "table1"
     scoring = systems.scoring_of(args, "table1")
     found = [Scored(system, *systems.scores(system, prepared, data, scoring, out / "scores")) for system in compared]
-    size = next(input_pipeline.evaluation_batches(prepared, data.data, args.split, batch_size=1, multiple=16, limit=1))[
-        "sources"
-    ].shape[1:3]
+    first = next(input_pipeline.evaluation_batches(prepared, data.data, args.split, batch_size=1, limit=1))
+    height, width = (length + -length % ANY_MULTIPLE for length in first["sources"].shape[1:3])
+    size = height, width
     costs = {system.label: measure_cost(system, size) for system in compared}
     reference = next((scored for scored in found if scored.system.name == REFERENCE), None)
     modalities = list(prepared.modalities)

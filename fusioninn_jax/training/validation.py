@@ -62,7 +62,6 @@ def run_over(
         prepared,
         config.data,
         split,
-        multiple=model.multiple,
         batch_size=config.train.eval_batch_size,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
@@ -70,10 +69,7 @@ def run_over(
     own = len(parallel.own_devices(devices))
     for batch in batches:
         height, width = batch["sources"].shape[1:3]
-        padded = f", padded to multiples of {model.multiple}," if model.multiple > 1 else ""
-        check_size(
-            model, height, width, f"{config.data.dataset}: images of the split {split}{padded}", "leave such images out"
-        )
+        check_size(model, height, width, f"{config.data.dataset}: images of the split {split}", "leave such images out")
         slices = objective.slices_of(batch)
         slices, numbers = parallel.split_batch((slices, batch["number"].astype(np.uint32)), own)
         yield batch, parallel.merge_batch(step(variables, slices, numbers, key))

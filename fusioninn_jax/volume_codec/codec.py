@@ -117,6 +117,12 @@ def _parse(
     return (top, background, count, bool(masked)), firsts, pieces[0], pieces[1:]
 
 
+def table_bytes(data: bytes) -> int:
+    """Bytes of what travels beside the streams of `encode`: its own table, coefficients, decorrelation."""
+    count = HEAD.unpack_from(data)[2]
+    return len(data) - sum(ENTRY.unpack_from(data, HEAD.size + i * ENTRY.size)[2] for i in range(count))
+
+
 def _differences(coefficients: np.ndarray) -> np.ndarray:
     """Coefficients against those of the group before."""
     return np.diff(coefficients, axis=0, prepend=0)

@@ -109,3 +109,19 @@ def test_options_are_parsed(text, value):
 def test_bad_options_are_named(text):
     with pytest.raises(UserError, match="give auto, minimum or a number"):
         background.parse(text)
+
+
+def test_noise_about_a_background_amid_the_brain_is_asked_about():
+    raw, inside = head()
+    noise = np.random.default_rng(2).normal(0, 0.02, raw.shape).astype(np.float32)
+    volume = np.where(inside, z_scored(raw, inside), noise)
+    with pytest.raises(UserError, match="x.nii: its border lies about .* no value of it is .*--background=minimum"):
+        background.find(volume, name="x.nii")
+    assert not background.find(volume, "minimum").is_moved
+
+
+def test_noise_below_the_brain_and_a_brain_at_the_border_are_no_background():
+    raw, inside = head()
+    noise = np.abs(np.random.default_rng(2).normal(0, 9, raw.shape)).astype(np.float32)
+    assert background.find(np.where(inside, raw, noise)) is None
+    assert background.find(z_scored(raw, inside)[:, 8:30, 8:28]) is None

@@ -243,3 +243,16 @@ def test_real_volume(realdata):
     stored = np.asarray(nib.load(path).dataobj)  # BraTS is stored in LPS order already
     np.testing.assert_array_equal(volume.voxels, stored)
     assert volume.voxels.shape == (240, 240, 155) and volume.spacing == (1.0, 1.0, 1.0)
+
+
+def test_a_picture_noted_as_turned_is_turned_upright(tmp_path):
+    grey = np.arange(15 * 20, dtype=np.uint8).reshape(15, 20)
+    note = Image.Exif()
+    note[274] = 6  # the first row is shown at the right
+    Image.fromarray(grey).save(tmp_path / "a.png", exif=note)
+    np.testing.assert_array_equal(image_io.read_image(tmp_path / "a.png"), np.rot90(grey, -1))
+    tifffile.imwrite(tmp_path / "a.tif", grey, extratags=[(274, "H", 1, 6, True)])
+    with pytest.raises(UserError, match="a.tif: is to be shown turned or mirrored"):
+        image_io.read_image(tmp_path / "a.tif")
+    tifffile.imwrite(tmp_path / "b.tif", grey, extratags=[(274, "H", 1, 1, True)])
+    np.testing.assert_array_equal(image_io.read_image(tmp_path / "b.tif"), grey)

@@ -79,6 +79,7 @@ def test_a_scale_that_overflows(tmp_path, slope, intercept):
         with pytest.raises(UserError, match=f"{path.name}: ") as caught:
             files.read(path)
         assert "\n" not in str(caught.value)
+        assert np.isfinite(intercept) or "its intercept is" in str(caught.value)
         with pytest.raises(UserError, match=f"{path.name}: "):
             volume_io.read_nifti(path)
 
@@ -365,3 +366,22 @@ def test_a_record_that_is_whole(tmp_path):
     assert {key: value for key, value in found.items() if key != provenance.SEAL} == whole
     with pytest.raises(UserError, match="tells of 3 slices, there are 2"):
         provenance.sources(whole, uniform(noise("u2", 2).transpose(2, 0, 1), PIXELS, {"kind": "picture"}))
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        [[1e20, 1e20, 0], [0, 1, 0], [0, 0, 1]],
+        [[1, 0, 0], [0, 1, 0], [1e38, 0, 3e38]],
+        [[1, 0, 0], [0, 1, 0], [0, 0, 0]],
+    ],
+)
+def test_an_affine_without_directions_is_one_line(tmp_path, columns):
+    path = store(tmp_path / "a.nii", noise())
+    raw = bytearray(path.read_bytes())
+    raw[280:328] = np.hstack([columns, np.zeros((3, 1))]).astype("<f4").tobytes()
+    raw[254:256] = struct.pack("<h", 1)
+    path.write_bytes(raw)
+    for read in (nifti.read, volume_io.read_nifti):
+        with pytest.raises(UserError, match="affine cannot be inverted"):
+            read(path)
