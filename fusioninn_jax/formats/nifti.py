@@ -11,6 +11,7 @@ import nibabel as nib
 import numpy as np
 
 from fusioninn_jax.formats import provenance, volume_io
+from fusioninn_jax.formats.grid import from_axial, to_axial
 from fusioninn_jax.formats.provenance import START, Provenance
 from fusioninn_jax.formats.series import Series, uniform
 from fusioninn_jax.runtime import guarded
@@ -57,9 +58,7 @@ def read(path: pathlib.Path, *, keep_phi: bool = False) -> Series:
     image, shape = volume_io.open_nifti(path)
     stored = volume_io.real_voxels(path, image, scaled=False).reshape(shape)
     affine = np.asarray(image.affine, np.float64)
-    to_lps = nib.orientations.ornt_transform(nib.io_orientation(affine), volume_io.LPS)
-    voxels = nib.orientations.apply_orientation(stored, to_lps).transpose(2, 1, 0)
-    lps_affine = affine @ nib.orientations.inv_ornt_aff(to_lps, shape)
+    voxels, axial_affine = to_axial(stored, affine)
     data: Any = image.dataobj
     slope, intercept = float(data.slope), float(data.inter)
     header = image.header.copy()
@@ -67,7 +66,7 @@ def read(path: pathlib.Path, *, keep_phi: bool = False) -> Series:
     header = header if keep_phi else without_phi(header)
     header["scl_slope"], header["scl_inter"] = slope, intercept  # nibabel blanks them on reading
     origin = {"kind": KIND, "header": _kept(header)}
-    series = uniform(np.ascontiguousarray(voxels), lps_affine, origin, slope, intercept)
+    series = uniform(np.ascontiguousarray(voxels.transpose(2, 1, 0)), axial_affine, origin, slope, intercept)
     return series._replace(record=find_record(path, _extensions(image)))
 
 
@@ -217,8 +216,7 @@ def write(path: pathlib.Path, header: Any, voxels: np.ndarray, found: list[Exten
 
 
 def _bytes(path: pathlib.Path, header: Any, voxels: np.ndarray, found: list[Extension]) -> bytes:
-    order = nib.orientations.ornt_transform(volume_io.LPS, nib.io_orientation(header.get_best_affine()))
-    turned = nib.orientations.apply_orientation(np.swapaxes(voxels, 0, 2), order)
+    turned = from_axial(np.swapaxes(voxels, 0, 2), header.get_best_affine())
     scale = float(header["scl_slope"]), float(header["scl_inter"])
     header = header.copy()
     header.set_data_shape(turned.shape)

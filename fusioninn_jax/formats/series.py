@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fusioninn_jax.formats import image_io, volume_io
+from fusioninn_jax.formats import image_io
 from fusioninn_jax.formats.colour import Chroma
+from fusioninn_jax.formats.grid import Grid, check_same
 from fusioninn_jax.runtime.errors import UserError
 
 HUGE, FLATTENED = 1e10, 2.0**-16  # a value beyond this, with all others in so small a part of the range, is no reading
 FILL_TOLERANCE = 1e-6  # relative; headers and float32 round the number
-PIXELS = np.diag([-1.0, -1.0, 1.0, 1.0])  # affine of an image without geometry: one voxel is one millimetre
 
 
 class Series(NamedTuple):
@@ -34,6 +34,11 @@ class Series(NamedTuple):
     origin: dict[str, Any]
     record: dict[str, Any] | None = None
     chroma: Chroma | None = None
+
+    @property
+    def grid(self) -> Grid:
+        """Where the voxels lie."""
+        return Grid(self.stored.shape[::-1], self.affine)
 
     def slice_values(self, number: int) -> np.ndarray:
         """(Y, X) float64 values of one slice, in the units of the file."""
@@ -80,11 +85,8 @@ def uniform(
 
 def check_same_grid(first: Series, second: Series, first_name: str, second_name: str) -> None:
     """Raises `UserError` unless both have one grid (corners within 0.1 voxel)."""
-    one, other = (
-        volume_io.Volume(series.stored.transpose(2, 1, 0), series.affine, series.affine) for series in (first, second)
-    )
     try:
-        volume_io.check_same_grid(one, other, first_name, second_name)
+        check_same(first.grid, second.grid, first_name, second_name)
     except UserError as error:
         raise UserError(f"{error} (`--resample` does the latter)") from error
 
