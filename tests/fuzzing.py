@@ -21,7 +21,7 @@ from fusioninn_jax import decompose, fuse
 from fusioninn_jax.formats import files, nifti, provenance
 from fusioninn_jax.pretrained import load
 from fusioninn_jax.runtime.errors import UserError
-from fusioninn_jax.studies import archive
+from fusioninn_jax.studies import archive, decomposing
 from tests.studies import cases, dicom_series
 
 LONGEST_LINE = 700  # characters of a message, paths included
@@ -96,7 +96,7 @@ def _archive(path: pathlib.Path) -> list[np.ndarray]:
     content = archive.payload(path, record)
     if content is None:
         raise UserError("the archive is none any more")  # `decompose` goes on with the fused image alone
-    sources = decompose.from_archive(path, image, record, content)
+    sources = decomposing.from_archive(path, image, record, content)
     return [source.stored for source in sources]
 
 
