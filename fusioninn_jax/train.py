@@ -23,9 +23,20 @@ from fusioninn_jax.runtime import interrupts, processes, progress
 from fusioninn_jax.runtime.command_line import run_with_config
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.scoring.target_pictures import with_targets
-from fusioninn_jax.training import checkpoint, parallel, run_lock, talk, train_state, validation
+from fusioninn_jax.training import checkpoint, checkpoint_folders, parallel, run_lock, talk, train_state, validation
 from fusioninn_jax.training.train_log import TrainLog
 from fusioninn_jax.training.validation import validate
+
+
+class _Run(NamedTuple):
+    """What a training works with from its first step to its last."""
+
+    config: ml_collections.ConfigDict
+    workdir: str
+    model: models.FusionModel
+    optimizer: Any
+    prepared: input_pipeline.Prepared
+    devices: list[jax.Device]
 
 
 class Outcome(NamedTuple):
@@ -105,16 +116,10 @@ def initial_state(
     return train_state.create(variables, optimizer, config.optimizer)
 
 
-def _start(
-    workdir: str,
-    model: models.FusionModel,
-    optimizer: Any,
-    config: ml_collections.ConfigDict,
-    prepared: input_pipeline.Prepared,
-) -> tuple[train_state.TrainState, bool]:
+def _start(of: _Run) -> tuple[train_state.TrainState, bool]:
     """The state to go on from, process 0's on every process, and whether its evaluation is done."""
-    state = initial_state(model, optimizer, config, prepared)
-    restored = checkpoint.restore_latest(workdir, state, config) if processes.is_first() else None
+    state = initial_state(of.model, of.optimizer, of.config, of.prepared)
+    restored = checkpoint.restore_latest(of.workdir, state, of.config) if processes.is_first() else None
     state, evaluated = processes.broadcast(restored or checkpoint.Restored(state, np.bool_(False)))
     return state, bool(evaluated)
 
@@ -161,28 +166,21 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> Outcome:
     parallel.check_batch(config.train.eval_batch_size, len(devices), "--config.train.eval_batch_size")
     model = models.get(config.model.name, config.model[config.model.name])
     optimizer = train_state.make_optimizer(config.optimizer, config.train.steps)
+    whole = _Run(config, workdir, model, optimizer, prepared, devices)
     with run_lock.hold(workdir) if processes.is_first() else contextlib.nullcontext():
-        state, evaluated = _start(workdir, model, optimizer, config, prepared)
+        state, evaluated = _start(whole)
         if processes.is_first():
             print(
                 *talk.opening(devices, prepared, config, state.variables, int(state.step), workdir),
                 sep="\n",
                 flush=True,
             )
-        return _train(config, workdir, model, optimizer, prepared, devices, state, evaluated)
+        return _train(whole, state, evaluated)
 
 
-def _train(
-    config: ml_collections.ConfigDict,
-    workdir: str,
-    model: models.FusionModel,
-    optimizer: Any,
-    prepared: input_pipeline.Prepared,
-    devices: list[jax.Device],
-    state: train_state.TrainState,
-    evaluated: bool,
-) -> Outcome:
+def _train(of: _Run, state: train_state.TrainState, evaluated: bool) -> Outcome:
     """The loop, from `state` on."""
+    config, workdir, model, optimizer, prepared, devices = of
     state, step, key = parallel.replicate(state, devices), int(state.step), jax.random.key(config.seed)
     train_step, own = parallel.make_train_step(model, optimizer, config, devices), len(parallel.own_devices(devices))
     batches = input_pipeline.train_batches(
@@ -223,7 +221,7 @@ def _train(
             checkpoint.save(manager, state, config)
             assert stop.number is not None
             say(f"stopped by {signal.Signals(stop.number).name} at step {step}; the same command resumes there")
-    checkpoint.check_written(workdir, step)
+    checkpoint_folders.check_written(workdir, step)
     if step >= config.train.steps:
         say(talk.closing(workdir, prepared, step, time.monotonic() - at))
     return Outcome(state, stop.number)

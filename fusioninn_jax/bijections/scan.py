@@ -7,7 +7,7 @@ leading axis of n. `backward` is as in `chain`: `stored` keeps what every repeti
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -73,18 +73,27 @@ def scan_inverse(
     return scan_forward(block.inverted(), params, y, condition, count=count, reverse=True)
 
 
+class _Repeated(NamedTuple):
+    """What a scan is made of; `reverse` begins with the last params."""
+
+    block: Bijection
+    times: int
+    backward: str
+    reverse: bool = False
+
+
 def _pullback(
-    block: Bijection, count: int, reverse: bool, params: Params, y: jax.Array, condition: Condition, cotangents: Result
+    of: _Repeated, params: Params, y: jax.Array, condition: Condition, cotangents: Result
 ) -> tuple[jax.Array, Params, jax.Array, Condition]:
     """The backward pass from the output, as `Bijection.forward_pullback` has it."""
 
     def step(carry: Any, own: Params) -> tuple[Any, Params]:
         y, g, g_condition = carry
-        x, g_own, g, g_term = pulled_back(block, own, y, condition, (g, cotangents[1]))
+        x, g_own, g, g_term = pulled_back(of.block, own, y, condition, (g, cotangents[1]))
         return (x, g, [added(a, b) for a, b in zip(g_condition, _floating(g_term), strict=True)]), g_own
 
     start = y, cotangents[0], _floating(no_cotangent(condition))
-    (x, g, g_condition), g_params = jax.lax.scan(step, start, params, count, reverse=not reverse)
+    (x, g, g_condition), g_params = jax.lax.scan(step, start, params, of.times, reverse=not of.reverse)
     leaves, tree = jax.tree.flatten(no_cotangent(condition))
     summed = iter(g_condition)
     whole = [leaf if leaf.dtype == jax.dtypes.float0 else next(summed) for leaf in leaves]
@@ -96,50 +105,36 @@ def _floating(tree: Condition) -> list[jax.Array]:
     return [leaf for leaf in jax.tree.leaves(tree) if leaf.dtype != jax.dtypes.float0]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
-def _rebuilding(
-    block: Bijection, count: int, reverse: bool, params: Params, x: jax.Array, condition: Condition
-) -> Result:
-    return scan_forward(block, params, x, condition, count=count, reverse=reverse)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _rebuilding(of: _Repeated, params: Params, x: jax.Array, condition: Condition) -> Result:
+    return scan_forward(of.block, params, x, condition, count=of.times, reverse=of.reverse)
 
 
-def _rebuilding_fwd(
-    block: Bijection, count: int, reverse: bool, params: Params, x: jax.Array, condition: Condition
-) -> Any:
-    y, log_det = scan_forward(block, params, x, condition, count=count, reverse=reverse)
+def _rebuilding_fwd(of: _Repeated, params: Params, x: jax.Array, condition: Condition) -> Any:
+    y, log_det = scan_forward(of.block, params, x, condition, count=of.times, reverse=of.reverse)
     return (y, log_det), (params, y, condition)
 
 
-def _rebuilding_bwd(block: Bijection, count: int, reverse: bool, residuals: Any, cotangents: Result) -> Any:
+def _rebuilding_bwd(of: _Repeated, residuals: Any, cotangents: Result) -> Any:
     params, y, condition = residuals
-    return _pullback(block, count, reverse, params, y, condition, cotangents)[1:]
+    return _pullback(of, params, y, condition, cotangents)[1:]
 
 
 _rebuilding.defvjp(_rebuilding_fwd, _rebuilding_bwd)
 
 
-def _run(
-    block: Bijection,
-    count: int,
-    backward: str,
-    reverse: bool,
-    params: Params,
-    x: jax.Array,
-    condition: Condition = None,
-) -> Result:
-    if backward == "rebuilt":
-        return _rebuilding(block, count, reverse, params, x, condition)
-    return scan_forward(block, params, x, condition, count=count, reverse=reverse)
+def _run(of: _Repeated, params: Params, x: jax.Array, condition: Condition = None) -> Result:
+    if of.backward == "rebuilt":
+        return _rebuilding(of, params, x, condition)
+    return scan_forward(of.block, params, x, condition, count=of.times, reverse=of.reverse)
 
 
-def _init(
-    block: Bijection, count: int, reverse: bool, key: jax.Array, x: jax.Array, condition: Condition = None
-) -> Params:
+def _init(of: _Repeated, key: jax.Array, x: jax.Array, condition: Condition = None) -> Params:
     def step(x: jax.Array, key: jax.Array) -> tuple[jax.Array, Params]:
-        own = called(block.init, key, x, condition=condition)
-        return called(block.forward, own, x, condition=condition)[0], own
+        own = called(of.block.init, key, x, condition=condition)
+        return called(of.block.forward, own, x, condition=condition)[0], own
 
-    return jax.lax.scan(step, jnp.asarray(x), jax.random.split(key, count), reverse=reverse)[1]
+    return jax.lax.scan(step, jnp.asarray(x), jax.random.split(key, of.times), reverse=of.reverse)[1]
 
 
 def scan(block: Bijection, count: int, *, backward: str = "stored") -> Bijection:
@@ -158,12 +153,13 @@ def scan(block: Bijection, count: int, *, backward: str = "stored") -> Bijection
     checked_backward(backward)
     if count < 1:
         raise ValueError(f"scan repeats a block at least once; got {count}")
-    back = block.inverted()
+    there = _Repeated(block, count, backward)
+    back = _Repeated(block.inverted(), count, backward, reverse=True)
     return Bijection(
-        functools.partial(_init, block, count, False),
-        described(functools.partial(_run, block, count, backward, False), scan_forward),
-        described(functools.partial(_run, back, count, backward, True), scan_inverse),
-        functools.partial(_pullback, block, count, False),
-        functools.partial(_pullback, back, count, True),
-        functools.partial(_init, back, count, True),
+        functools.partial(_init, there),
+        described(functools.partial(_run, there), scan_forward),
+        described(functools.partial(_run, back), scan_inverse),
+        functools.partial(_pullback, there),
+        functools.partial(_pullback, back),
+        functools.partial(_init, back),
     )

@@ -23,7 +23,7 @@ from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.scoring import score_table
 from fusioninn_jax.scoring.score_split import Scoring, score_model
 from fusioninn_jax.trained_model import TrainedModel
-from fusioninn_jax.training import checkpoint
+from fusioninn_jax.training import checkpoint, checkpoint_folders
 from fusioninn_jax.training.train_log import TRAIN_FILE, read_lines
 
 
@@ -110,7 +110,7 @@ def train_missing(
         _override(config, overrides)
         workdirs[name] = root / name
         _check_same_run(workdirs[name], config)
-        newest = checkpoint.newest_step(workdirs[name])
+        newest = checkpoint_folders.newest_step(workdirs[name])
         if config.train.epochs or newest is None or newest < config.train.steps:
             print(f"training {name} in {workdirs[name]}", flush=True)
             try:
