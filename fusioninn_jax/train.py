@@ -47,7 +47,11 @@ class Outcome(NamedTuple):
 
 
 def check_config(config: ml_collections.ConfigDict) -> None:
-    """Raises UserError where a setting is unknown, of another kind than its default, or out of range."""
+    """Raises UserError where a setting is unknown, of another kind than its default, or out of range.
+
+    Args:
+      config: `settings.TRAINING`, perhaps with other names or values.
+    """
     try:
         config_check.check(config, settings.defaults(), limits.below(""), "config.")
         models.get(config.model.name, config.model.to_dict().get(config.model.name))
@@ -56,7 +60,11 @@ def check_config(config: ml_collections.ConfigDict) -> None:
 
 
 def settle(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-    """A copy with the model's settings as training records them."""
+    """A copy with the model's settings as training records them.
+
+    Args:
+      config: `settings.TRAINING`.
+    """
     config = ml_collections.ConfigDict(config.to_dict())
     if config.model.name == "fusioninn":
         config.model.fusioninn = settled(config.model.fusioninn)
@@ -65,6 +73,10 @@ def settle(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
 
 def resolve(config: ml_collections.ConfigDict, prepared: input_pipeline.Prepared) -> ml_collections.ConfigDict:
     """Fills in what follows from other settings and from the data, so that a checkpoint records it.
+
+    Args:
+      config: `settings.TRAINING`.
+      prepared: the dataset.
 
     Raises:
       UserError: the data has other modalities than the model takes, or too few slices.
@@ -90,7 +102,14 @@ def resolve(config: ml_collections.ConfigDict, prepared: input_pipeline.Prepared
 def initial_state(
     model: models.FusionModel, optimizer: Any, config: ml_collections.ConfigDict, prepared: input_pipeline.Prepared
 ) -> train_state.TrainState:
-    """The state before step 0; what adapts to data adapts to the whole first global batch, which all devices share."""
+    """The state before step 0; what adapts to data adapts to the whole first global batch, which all devices share.
+
+    Args:
+      model: the system.
+      optimizer: from `train_state.make_optimizer`.
+      config: from `resolve`.
+      prepared: the dataset.
+    """
     first = next(
         input_pipeline.train_batches(
             prepared,
@@ -156,7 +175,12 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str) -> train
 
 
 def run(config: ml_collections.ConfigDict, workdir: str) -> Outcome:
-    """As `train_and_evaluate`; tells besides whether a signal ended it."""
+    """As `train_and_evaluate`; tells besides whether a signal ended it.
+
+    Args:
+      config: `settings.TRAINING`.
+      workdir: see `train_and_evaluate`.
+    """
     check_config(config)
     devices = parallel.all_devices()
     parallel.check_batch(config.train.batch_size, len(devices))

@@ -73,6 +73,12 @@ def chain_inverse(
     """Applies each inverse with its own params, last bijection first; returns (x, log_det (B,)).
 
     Arguments and errors are those of `chain_forward`.
+
+    Args:
+      bijections: the members, in the order of the forward map.
+      params: one for each member, in that order.
+      y: (B, ...).
+      condition: None, or arrays of the same batch.
     """
     return chain_forward(reversed_members(bijections), params[::-1], y, condition)
 

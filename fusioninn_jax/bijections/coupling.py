@@ -154,7 +154,12 @@ def half_coupling_inverse(
     swap: bool = False,
     transformer: Transformer | None = None,
 ) -> tuple[jax.Array, jax.Array]:
-    """The exact inverse of `half_coupling_forward`, same arguments; returns (x, log_det of ∂x/∂y)."""
+    """The exact inverse of `half_coupling_forward`, same arguments; returns (x, log_det of ∂x/∂y).
+
+    Args:
+      y: (B, ..., C), floats.
+      params, conditioner, condition, clamp, split, swap, transformer: see `half_coupling_forward`.
+    """
     return _inverse(_Half(conditioner, transformer or affine(clamp), split, swap), params, y, condition)
 
 
@@ -167,7 +172,12 @@ def half_coupling(
     swap: bool = False,
     transformer: Transformer | None = None,
 ) -> Bijection:
-    """A one-sided coupling as a Bijection; params: the conditioner's. Takes what `coupling` takes, and `swap`."""
+    """A one-sided coupling as a Bijection; params: the conditioner's. Takes what `coupling` takes, and `swap`.
+
+    Args:
+      conditioner, conditioner_init, clamp, split, transformer: see `coupling`.
+      swap: the rest moves and the conditioner sees the first part.
+    """
     half = _Half(conditioner, transformer or affine(clamp), split, swap)
     return Bijection(
         functools.partial(_init, half, conditioner_init),
@@ -245,7 +255,12 @@ def coupling_inverse(
     split: Split = None,
     transformer: Transformer | None = None,
 ) -> tuple[jax.Array, jax.Array]:
-    """The exact inverse of `coupling_forward`, same arguments; returns (x, log_det of ∂x/∂y)."""
+    """The exact inverse of `coupling_forward`, same arguments; returns (x, log_det of ∂x/∂y).
+
+    Args:
+      y: (B, ..., C), floats.
+      params, conditioner, condition, clamp, split, transformer: see `coupling_forward`.
+    """
     both = coupling(conditioner, clamp=clamp, split=split, transformer=transformer)
     return both.inverse(params, y, condition)
 

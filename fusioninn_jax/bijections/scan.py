@@ -69,7 +69,12 @@ def scan_forward(
 def scan_inverse(
     block: Bijection, params: Params, y: jax.Array, condition: Condition = None, *, count: int | None = None
 ) -> tuple[jax.Array, jax.Array]:
-    """The inverse of `scan_forward`, same arguments; returns (x, log_det of ∂x/∂y)."""
+    """The inverse of `scan_forward`, same arguments; returns (x, log_det of ∂x/∂y).
+
+    Args:
+      block, params, condition, count: see `scan_forward`.
+      y: (B, ..., C).
+    """
     return scan_forward(block.inverted(), params, y, condition, count=count, reverse=True)
 
 

@@ -82,13 +82,22 @@ def to_axial(voxels: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def from_axial(voxels: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """Voxels in LPS order, (X, Y, Z) and channels, in the order of the file that has this affine."""
+    """Voxels in LPS order, (X, Y, Z) and channels, in the order of the file that has this affine.
+
+    Args:
+      voxels: as `to_axial` gives them.
+      affine: of the file.
+    """
     order = nib.orientations.ornt_transform(_LPS, nib.io_orientation(affine))
     return nib.orientations.apply_orientation(voxels, order)
 
 
 def slice_step(affine: np.ndarray) -> int | None:
-    """How slices along z follow in axial order: 1, or -1 where they run downwards; None where they are not axial."""
+    """How slices along z follow in axial order: 1, or -1 where they run downwards; None where they are not axial.
+
+    Args:
+      affine: of a volume whose slices are stored along z.
+    """
     axis, flip = _order(affine)[2]
     return int(flip) if axis == 2 else None
 

@@ -60,7 +60,12 @@ class Series(NamedTuple):
 
 
 def to_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Values as `dtype`; integers rounded to even and clipped to their range."""
+    """Values as `dtype`; integers rounded to even and clipped to their range.
+
+    Args:
+      values: of any shape, finite.
+      dtype: an integer or float type.
+    """
     if dtype.kind == "f":
         return values.astype(dtype)
     limits = np.iinfo(dtype)
@@ -72,7 +77,15 @@ def to_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 def uniform(
     stored: np.ndarray, affine: np.ndarray, origin: dict[str, Any], slope: float = 1, intercept: float = 0
 ) -> Series:
-    """A Series whose slices share slope and intercept."""
+    """A Series whose slices share slope and intercept.
+
+    Args:
+      stored: (Z, Y, X).
+      affine: (4, 4), see `Series`.
+      origin: see `Series`.
+      slope: value = stored · slope + intercept; likewise `intercept`.
+      intercept: see there.
+    """
     count = len(stored)
     return Series(
         np.asarray(stored, stored.dtype.newbyteorder("=")),
@@ -84,7 +97,14 @@ def uniform(
 
 
 def check_same_grid(first: Series, second: Series, first_name: str, second_name: str) -> None:
-    """Raises `UserError` unless both have one grid (corners within 0.1 voxel)."""
+    """Raises `UserError` unless both have one grid (corners within 0.1 voxel).
+
+    Args:
+      first: the series that the other is held against.
+      second: the other.
+      first_name: of the file, for the message.
+      second_name: likewise.
+    """
     try:
         check_same(first.grid, second.grid, first_name, second_name)
     except UserError as error:
@@ -110,7 +130,12 @@ def with_background(series: Series, fill: float) -> Series:
 
 
 def check_values(series: Series, name: str) -> None:
-    """Raises UserError at the first slice whose scaled values cannot be computed with; it names slice and value."""
+    """Raises UserError at the first slice whose scaled values cannot be computed with; it names slice and value.
+
+    Args:
+      series: to be checked.
+      name: of the file, for the message.
+    """
     for number in range(len(series.stored)):
         values = series.slice_values(number)
         with np.errstate(invalid="ignore"):

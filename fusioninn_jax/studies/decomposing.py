@@ -52,6 +52,9 @@ class Decomposition:
 def decompose(asked: Decomposition) -> str:
     """Decomposes one fused image, all outputs or none; returns a line that says what was done.
 
+    Args:
+      asked: what is wanted.
+
     Raises:
       UserError: files that cannot be read, are no fusion, or were changed; another model; outputs that cannot be
         written.

@@ -53,6 +53,9 @@ class StudyFusion:
 def read(asked: StudyFusion) -> list[Series]:
     """The series of the study, once it is clear that the outputs can be written.
 
+    Args:
+      asked: what is wanted.
+
     Raises:
       UserError: outputs that cannot be written; series that cannot be read, or lie on other grids.
     """
@@ -119,5 +122,9 @@ def _write_archive(
 
 
 def latent_bytes(sources: Sequence[Series]) -> int:
-    """About what the file of a latent takes: noise, which hardly compresses, and the rounding of the fused image."""
+    """About what the file of a latent takes: noise, which hardly compresses, and the rounding of the fused image.
+
+    Args:
+      sources: of the study.
+    """
     return len(sources) * sources[0].stored.size * np.dtype(np.float32).itemsize * 9 // 10

@@ -46,6 +46,10 @@ def make_manager(workdir: Folder, config: ml_collections.ConfigDict) -> ocp.Chec
     """An asynchronous manager of `workdir`/checkpoints that keeps the last and the best.
 
     It belongs to all processes, which save together; what an interrupted save left is removed.
+
+    Args:
+      workdir: of the run.
+      config: `settings.CHECKPOINT`.
     """
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # a save that fails is told below, in one line
     policies = ocp.checkpoint_managers
@@ -72,7 +76,12 @@ def make_manager(workdir: Folder, config: ml_collections.ConfigDict) -> ocp.Chec
 
 @contextlib.contextmanager
 def managed(workdir: Folder, config: ml_collections.ConfigDict) -> Iterator[ocp.CheckpointManager]:
-    """A manager whose last save is waited for at the end of the block; one process that fails of several waits not."""
+    """A manager whose last save is waited for at the end of the block; one process that fails of several waits not.
+
+    Args:
+      workdir: of the run.
+      config: `settings.CHECKPOINT`.
+    """
     manager = make_manager(workdir, config)
     try:
         yield manager
@@ -135,7 +144,11 @@ def _on_all_processes(state: TrainState) -> TrainState:
 
 
 def finish(manager: ocp.CheckpointManager) -> None:
-    """Waits for the save under way, and says so where it failed."""
+    """Waits for the save under way, and says so where it failed.
+
+    Args:
+      manager: from `make_manager`.
+    """
     try:
         manager.wait_until_finished()
     except Exception as error:
