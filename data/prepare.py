@@ -72,8 +72,8 @@ def _request(args: argparse.Namespace, builder_cls: Any) -> tuple[Any, str | Non
     """(config, manual_dir, settings to compare with those of a dataset already there)."""
     if args.dataset == "brain_phantom":
         if args.config not in builder_cls.builder_configs:
-            known = " or ".join(builder_cls.builder_configs)
-            raise errors.UserError(f"--config={args.config}: unknown; choose {known}")
+            known = ", ".join(builder_cls.builder_configs)
+            raise errors.UserError(f"--config={args.config}: unknown; choose one of {known}")
         return args.config, None, None
     own = {
         key: value
