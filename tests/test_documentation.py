@@ -7,14 +7,21 @@ import json
 import os
 import pathlib
 import re
+import runpy
 import subprocess
 import sys
 
 import pytest
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
-PAGES = sorted([*DOCS.rglob("*.md"), DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md"])
-DOCTESTS = sorted(page for page in DOCS.rglob("*.md") if ">>> " in page.read_text() and page.name != "others.md")
+PAGES = sorted(
+    [
+        *(page for page in DOCS.rglob("*.md") if "_build" not in page.parts),
+        DOCS.parent / "README.md",
+        DOCS.parent / "CONTRIBUTING.md",
+    ]
+)
+DOCTESTS = [page for page in PAGES if DOCS in page.parents and ">>> " in page.read_text() and page.name != "others.md"]
 
 
 NOTEBOOKS = sorted(path.stem for path in (DOCS / "notebooks").glob("*.ipynb"))
@@ -48,6 +55,55 @@ def test_examples_give_what_the_page_says(page):
 def test_links_lead_somewhere(page):
     for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
         assert link.startswith("http") or (page.parent / link).exists(), link
+
+
+def site():
+    """What docs/conf.py holds."""
+    return runpy.run_path(str(DOCS / "conf.py"))
+
+
+def test_docstrings_become_text_formulas_and_lists():
+    lines = [
+        "The size |x| of `a * b`, and **c:",
+        "  |y| = 2 * x",
+        "and so on:",
+        "- one",
+        "  and its *rest",
+        "- two",
+        "The end.",
+    ]
+    assert site()["with_formulas"](lines) == [
+        r"The size \|x\| of `a * b`, and \*\*c:",
+        "",
+        "::",
+        "",
+        "  |y| = 2 * x",
+        "",
+        "and so on:",
+        "",
+        "- one",
+        r"  and its \*rest",
+        "- two",
+        "",
+        "The end.",
+    ]
+
+
+def test_links_out_of_the_docs_become_names_and_others_stay():
+    content = ["[data](../../data/README.md#top), [a page](../RESULTS.md), [there](https://example.org)"]
+    site()["read_page"](None, "guide/page", content)
+    assert content == ["data (`data/README.md`), [a page](../RESULTS.md), [there](https://example.org)"]
+
+
+def test_every_page_is_in_the_contents_of_the_site():
+    listed = {DOCS / "index"}
+    for page in DOCS.rglob("*.md"):
+        for block in re.findall(r"```{toctree}\n(.*?)```", page.read_text(), re.DOTALL):
+            entries = [line for line in block.splitlines() if line and not line.startswith(":")]
+            listed |= {(page.parent / entry).resolve() for entry in entries}
+    pages = [*DOCS.rglob("*.md"), *(DOCS / "notebooks").glob("*.ipynb")]
+    built = DOCS / "_build"
+    assert {page.with_suffix("") for page in pages if built not in page.parents} == listed
 
 
 def test_the_reference_names_every_public_function():
