@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fusioninn_jax import characteristic
+from fusioninn_jax import characteristic, latent_sums
 from tests import tolerances
 
-TERMS = ("pixels", "patches", "tails", "neighbours", "picture", "places")
+TERMS = ("pixels", "patches", "tails", "neighbours", "picture", "places", "phases")
 terms = jax.jit(characteristic.characteristic_terms)
 value_and_gradient = jax.jit(jax.value_and_grad(characteristic.characteristic))
 KEY = jax.random.key(9)
@@ -41,10 +41,10 @@ def test_wave_sums_are_the_formula_and_so_is_their_gradient():
     p, weight = noise(0, (3, 50)), jnp.arange(50) % 3 * 0.5
 
     def plain(p):
-        angles = characteristic.T[:, None, None] * p
+        angles = latent_sums.T[:, None, None] * p
         return jnp.stack([(weight * jnp.cos(angles)).sum(-1), (weight * jnp.sin(angles)).sum(-1)])
 
-    found, back = jax.vjp(lambda p: characteristic.wave_sums(p, weight), p)
+    found, back = jax.vjp(lambda p: latent_sums.wave_sums(p, weight), p)
     expected, expected_back = jax.vjp(plain, p)
     np.testing.assert_allclose(found, expected, atol=1e-4)
     cotangent = noise(1, expected.shape)
@@ -58,7 +58,7 @@ def test_expectations_are_those_of_draws_from_the_prior(shape):
 
     def of_draw(key):
         draw, directions = jax.random.split(key)
-        sums = characteristic.local_sums(jax.random.normal(draw, shape), fused, mask, directions)
+        sums = latent_sums.local_sums(jax.random.normal(draw, shape), fused, mask, directions)
         return characteristic.deviations(sums)
 
     found = jax.jit(jax.vmap(of_draw))(jax.random.split(jax.random.key(0), 400))
@@ -99,6 +99,10 @@ CHANGES = {
     "places": [
         lambda z, y: z * jnp.linspace(0.5, 1.4, 8)[:, None, None, None],
         lambda z, y: z + jnp.where(jnp.arange(48) < 20, 0.4, -0.3)[:, None, None],
+    ],
+    "phases": [
+        lambda z, y: z + jnp.where(jnp.arange(48) % 4 == 1, 0.4, -0.2)[:, None],
+        lambda z, y: z * jnp.where(jnp.arange(48) % 2 == 1, 1.3, 0.6)[:, None, None],
     ],
 }
 

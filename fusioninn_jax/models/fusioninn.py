@@ -4,8 +4,7 @@ Three formulations. `official` is the authors' code: the flow acts on the intens
 inverse is fed the fused image itself and a sigmoid ends the decomposition, so it is not lossless. `logit` is a flow
 from logits to logits, exactly invertible. With a zero-initialised last convolution it starts as a permutation.
 `linear` is a flow of the intensities themselves, exactly invertible too, that starts as a picture of the sources, by
-default their salient mean, and their differences: training only has to hide the differences in the picture. Its levels
-go up to 4 and back, so that what is hidden can depend on the surroundings.
+default their salient mean, and their differences: training only has to hide the differences in the picture.
 Source: FusionINN (arXiv 2403.15769) section 2.
 """
 
@@ -48,8 +47,8 @@ PERMUTATION_KINDS = ("", "rotate", "swap", "random")
 ARCHITECTURE: dict[str, dict[str, Any]] = {
     "linear": {
         "blocks": 7,
-        "levels": (1, 2, 3, 4, 3, 2, 1),
-        "widths": (32, 64, 64, 32, 64, 64, 32),
+        "levels": (1, 2),
+        "widths": (32, 64, 64, 64, 64, 64, 32),
         "squeeze": "haar",
         "permutation": "rotate",
     },

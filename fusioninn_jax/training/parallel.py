@@ -17,7 +17,8 @@ import ml_collections
 import numpy as np
 import optax
 
-from fusioninn_jax import characteristic, objective, salts, score_names
+from fusioninn_jax import objective, salts, score_names
+from fusioninn_jax.latent_sums import Sums
 from fusioninn_jax.models import FusionModel, Variables
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.training import train_state
@@ -119,7 +120,7 @@ def _added(tree: Any) -> Any:
 
 
 @jax.custom_vjp
-def _share(sums: characteristic.Sums) -> characteristic.Sums:
+def _share(sums: Sums) -> Sums:
     """The sums of all devices.
 
     The gradient is that of the sum of all devices' losses, as of any collective here. All make the same of the shared
