@@ -29,7 +29,7 @@ from benchmarks import timing
 from fusioninn_jax import train
 from fusioninn_jax.models.fusioninn import settled
 from fusioninn_jax.runtime.staging import STAGING
-from fusioninn_jax.training import checkpoint
+from fusioninn_jax.training import checkpoint, checkpoint_folders
 from fusioninn_jax.training.train_log import TRAIN_FILE
 from tests import many_processes, training_case
 
@@ -85,7 +85,7 @@ def wait_until(condition, process):
 
 
 def saving(workdir):
-    return any("tmp" in path.name for path in (workdir / checkpoint.FOLDER).glob("*"))
+    return any("tmp" in path.name for path in (workdir / checkpoint_folders.FOLDER).glob("*"))
 
 
 def stop_at_random(process, workdir, moment, rng):
@@ -133,7 +133,7 @@ def drill(folder, data_dir, args, rng):
     records, workdir, rounds = [], folder / "drill" / "run", 0
     while len(records) < args.stops:
         logged, _ = check(workdir, expected)
-        newest = checkpoint.newest_step(workdir) or 0
+        newest = checkpoint_folders.newest_step(workdir) or 0
         process = child(run, config, workdir, log)
         moment = MOMENTS[len(records) % len(MOMENTS)]
         stopped = stop_at_random(process, workdir, moment, rng)
@@ -180,9 +180,9 @@ def damage_copies(config, workdir, count, seed, results):
     tally = {kind: {"found": 0, "harmless": 0, "unnoticed": 0} for kind in ("bit flipped", "cut short", "removed")}
     for _ in range(count):
         copy = workdir.parent / "copy"
-        shutil.copytree(workdir / checkpoint.FOLDER, copy / checkpoint.FOLDER)
+        shutil.copytree(workdir / checkpoint_folders.FOLDER, copy / checkpoint_folders.FOLDER)
         kind = list(tally)[rng.integers(len(tally))]
-        damage(copy / checkpoint.FOLDER / str(newest), kind, rng)
+        damage(copy / checkpoint_folders.FOLDER / str(newest), kind, rng)
         with contextlib.redirect_stderr(io.StringIO()):
             restored = checkpoint.restore_latest(copy, state, config)
         same = int(restored.state.step) == newest and all(

@@ -28,5 +28,9 @@ def inside(stack: Images, axis: int = -1) -> Images:
 
 
 def brain_mask(sources: tuple[jax.Array, ...]) -> jax.Array:
-    """(B, H, W, 1) bool, where the brain is in m sources (B, H, W, 1)."""
+    """(B, H, W, 1) bool, where the brain is in m sources (B, H, W, 1).
+
+    Args:
+      sources: m images (B, H, W, 1), 0 in the background.
+    """
     return inside(jnp.concatenate(sources, -1))

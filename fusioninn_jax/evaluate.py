@@ -8,6 +8,7 @@ Scores a trained model, training-free systems (`--model=mean`) and folders of im
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import pathlib
 import shutil
@@ -78,16 +79,64 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def _folders(args: argparse.Namespace, taken: Sequence[str]) -> dict[str, pathlib.Path]:
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` is asked for.
+
+    Attributes:
+      workdir: of a training, if any.
+      checkpoint: which of it: `best` or `last`.
+      sampling_steps: of a trained DDFM; None for what its configuration says.
+      models: names of training-free systems.
+      folders: `NAME=FOLDER` of images that other methods fused.
+      ranges: `[NAME=]BLACK,WHITE` of those images.
+      dataset: name/config of a prepared dataset; None for the one trained on.
+      data_dir: where datasets are prepared; None for where they were in training.
+      scoring: what is scored, and how; without the ranges.
+      out: folder of the results.
+      everything: print every score, not only what fits a terminal.
+    """
+
+    workdir: str | None
+    checkpoint: str
+    sampling_steps: int | None
+    models: tuple[str, ...]
+    folders: tuple[str, ...]
+    ranges: tuple[str, ...]
+    dataset: str | None
+    data_dir: str | None
+    scoring: Scoring
+    out: str
+    everything: bool
+
+
+def _wishes(args: argparse.Namespace) -> Evaluation:
+    save_fused = pathlib.Path(args.save_fused) if args.save_fused else None
+    return Evaluation(
+        workdir=args.workdir,
+        checkpoint=args.checkpoint,
+        sampling_steps=args.sampling_steps,
+        models=tuple(args.model),
+        folders=tuple(args.fused_dir),
+        ranges=tuple(args.fused_range),
+        dataset=args.dataset,
+        data_dir=args.data_dir,
+        scoring=Scoring(args.split, args.metrics or "all", args.batch_size, args.limit, save_fused),
+        out=args.out or os.path.join(args.workdir, "evaluation", args.split),
+        everything=args.metrics == "all",
+    )
+
+
+def _folders(given: Sequence[str], taken: Sequence[str]) -> dict[str, pathlib.Path]:
     """Name of each method -> folder of its fused images.
 
     Raises:
       UserError: a name that is none, or that two systems have.
     """
     folders: dict[str, pathlib.Path] = {}
-    for item in args.fused_dir:
-        given, _, folder = item.rpartition("=")
-        name = given or pathlib.Path(os.path.realpath(folder)).name
+    for item in given:
+        chosen, _, folder = item.rpartition("=")
+        name = chosen or pathlib.Path(os.path.realpath(folder)).name
         if not name or "/" in name or name in (".", ".."):
             raise UserError(f"--fused-dir={item}: {name!r} names no method; give --fused-dir=NAME=FOLDER")
         if name in folders or name in taken:
@@ -96,9 +145,9 @@ def _folders(args: argparse.Namespace, taken: Sequence[str]) -> dict[str, pathli
     return folders
 
 
-def _ranges(args: argparse.Namespace, folders: Mapping[str, pathlib.Path]) -> dict[str, Range]:
+def _ranges(given: Sequence[str], folders: Mapping[str, pathlib.Path]) -> dict[str, Range]:
     ranges = {}
-    for item in args.fused_range:
+    for item in given:
         name, _, text = item.rpartition("=")
         if name and name not in folders:
             raise UserError(
@@ -117,23 +166,23 @@ def _with_steps(trained: TrainedModel, steps: int) -> TrainedModel:
     return trained._replace(model=models.get(trained.name, config.model[trained.name]))
 
 
-def _load(args: argparse.Namespace) -> tuple[dict[str, TrainedModel], ml_collections.ConfigDict]:
+def _load(asked: Evaluation) -> tuple[dict[str, TrainedModel], ml_collections.ConfigDict]:
     """The systems to run, and the configuration that says on what data."""
     systems, config = {}, settings.defaults()
-    if args.workdir:
-        trained = checkpoint.load(args.workdir, args.checkpoint)
-        if args.sampling_steps:
-            trained = _with_steps(trained, args.sampling_steps)
+    if asked.workdir:
+        trained = checkpoint.load(asked.workdir, asked.checkpoint)
+        if asked.sampling_steps:
+            trained = _with_steps(trained, asked.sampling_steps)
         systems[trained.name], config = trained, trained.config
         if processes.is_first():
-            print(f"{args.workdir}: {args.checkpoint} checkpoint, step {trained.step}")
-    for name in args.model:
+            print(f"{asked.workdir}: {asked.checkpoint} checkpoint, step {trained.step}")
+    for name in asked.models:
         if name in systems:
             raise UserError(f"--model={name}: is scored already; name it once")
         systems[name] = training_free(name)
     with config.unlocked():
-        config.data.dataset = args.dataset or config.data.dataset
-        config.data.data_dir = args.data_dir or config.data.data_dir
+        config.data.dataset = asked.dataset or config.data.dataset
+        config.data.data_dir = asked.data_dir or config.data.data_dir
     return systems, config
 
 
@@ -154,27 +203,20 @@ def _write(out: epath.Path, rows: list[score_table.Row], report: dict[str, Any],
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses the command line, scores, writes the tables; returns the exit code."""
     try:
-        return _evaluate(_arguments(argv))
+        return _evaluate(_wishes(_arguments(argv)))
     except ValueError as error:  # the library's own word for bad input, such as images smaller than a metric's window
         raise UserError(one_line(error)) from error
 
 
-def _evaluate(args: argparse.Namespace) -> int:
-    systems, config = _load(args)
-    folders = _folders(args, list(systems))
+def _evaluate(asked: Evaluation) -> int:
+    systems, config = _load(asked)
+    folders = _folders(asked.folders, list(systems))
     prepared = input_pipeline.open_dataset(config.data)
-    scoring = Scoring(
-        args.split,
-        args.metrics or "all",
-        args.batch_size,
-        args.limit,
-        pathlib.Path(args.save_fused) if args.save_fused else None,
-        _ranges(args, folders),
-    )
+    scoring = dataclasses.replace(asked.scoring, fused_ranges=_ranges(asked.ranges, folders))
     rows: list[score_table.Row] = []
     report: dict[str, Any] = {
         "dataset": config.data.dataset,
-        "split": args.split,
+        "split": scoring.split,
         "modalities": list(prepared.modalities),
         "systems": {},
     }
@@ -187,12 +229,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         report["systems"][name] = score_table.summarise(of_system) | further
         rows += of_system
     if processes.is_first():
-        _write(
-            epath.Path(args.out or os.path.join(args.workdir, "evaluation", args.split)),
-            rows,
-            report,
-            everything=args.metrics == "all",
-        )
+        _write(epath.Path(asked.out), rows, report, everything=asked.everything)
     return 0
 
 

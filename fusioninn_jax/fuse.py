@@ -9,19 +9,19 @@ precision, from `--lossless` bit for bit. Whole folders of studies:
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import pathlib
 import sys
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
-import numpy as np
-
-from fusioninn_jax.formats import background, files, nifti, provenance
-from fusioninn_jax.formats.series import Series
-from fusioninn_jax.runtime import compilation_cache, outputs, processes
+from fusioninn_jax.formats import background, files
+from fusioninn_jax.runtime import compilation_cache, processes
 from fusioninn_jax.runtime.errors import Parser, UserError
-from fusioninn_jax.studies import archive, batch, fusing, reading, study_background
+from fusioninn_jax.studies import archive, batch, fusing, fusing_files, reading
+from fusioninn_jax.studies.fusing_files import StudyFusion
 from fusioninn_jax.trained_model import TrainedModel
 
 
@@ -83,88 +83,33 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def write_fusion(result: fusing.Fusion, output: pathlib.Path, latent: pathlib.Path | None, *, overwrite: bool) -> None:
-    """Writes the fused image and, where a path is given, its latent; both or neither."""
-    names = [output] + ([latent] if latent else [])
-    with outputs.new_files(*names, overwrite=overwrite, is_own=files.is_own_folder) as temporaries:
-        files.write(temporaries[0], output, result.image, result.record)
-        if latent:
-            channels, remainder = fusing.latent_channels(result)
-            header = nifti.header_like(result.image, np.dtype(np.float32))
-            channels = channels.astype(np.float32)
-            of_latent = provenance.of_latent(result.record, channels, remainder)
-            nifti.write(temporaries[1], header, channels, [(nifti.COMMENT, provenance.text(of_latent))])
+class Batch(NamedTuple):
+    """Which studies are fused: those below `root`, a pattern for each series; and whether latents are kept."""
+
+    root: pathlib.Path
+    patterns: tuple[str, ...]
+    latents: bool
 
 
-def write_archive(
-    trained: TrainedModel | None,
-    sources: Sequence[Series],
-    output: pathlib.Path,
-    *,
-    asked: Sequence[str | float],
-    names: Sequence[str],
-    grey_levels: int,
-    overwrite: bool,
-) -> None:
-    """Writes the lossless archive after reading it back and comparing every voxel.
-
-    Args:
-      trained: a model whose picture is kept; None for the mean in so many grey levels.
-
-    Raises:
-      UserError: what comes back differs from what went in.
-    """
-    with outputs.new_files(output, overwrite=overwrite) as (temporary,):
-        archive.write(temporary, sources, trained, grey_levels, asked=asked, names=names)
-        archive.check_seal(temporary)
-        image = nifti.read(temporary)
-        record = provenance.check(image.record, output, "fused")
-        block = archive.payload(temporary, record)
-        assert block is not None
-        restored = archive.decode(temporary, image, record, block)
-        for i, (source, copy) in enumerate(zip(sources, restored, strict=True), 1):
-            if archive.checksum(source.stored) != archive.checksum(copy.stored):
-                raise UserError(
-                    f"{output}: series {i} did not come back bit for bit; nothing was written, please report this"
-                )
-
-
-def _model(args: argparse.Namespace) -> TrainedModel | None:
-    """The model that fuses; None for an archive whose picture is the mean."""
-    return None if args.lossless and args.checkpoint is None else fusing.load(args.checkpoint)
-
-
-def fuse_study(
-    trained: TrainedModel | None,
-    paths: Sequence[pathlib.Path],
-    output: pathlib.Path,
-    latent: pathlib.Path | None,
-    args: argparse.Namespace,
-    *,
-    overwrite: bool,
-) -> Series:
-    """Fuses one study from files to files; returns its first series."""
-    outputs.check(
-        [output] + ([latent] if latent else []), inputs=paths, overwrite=overwrite, is_own=files.is_own_folder
+def _wishes(args: argparse.Namespace) -> StudyFusion:
+    """What the command line asks for, of one study; of many, what is said of each."""
+    return StudyFusion(
+        sources=tuple(args.sources),
+        output=args.output,
+        latent=args.latent,
+        lossless=args.lossless,
+        preview=args.preview,
+        background=args.background,
+        fill_value=args.fill_value,
+        resample=args.resample,
+        keep_phi=args.keep_phi,
+        overwrite=args.overwrite,
     )
-    sources = reading.read_sources(paths, keep_phi=args.keep_phi, resample=args.resample, fill_value=args.fill_value)
-    asked, names = study_background.parse_all(args.background), [str(path) for path in paths]
-    if args.lossless:
-        write_archive(trained, sources, output, asked=asked, names=names, grey_levels=args.preview, overwrite=overwrite)
-        return sources[0]
-    assert trained is not None
-    if latent and not args.studies:
-        print(f"{latent}: will take about {latent_bytes(sources) / 1e6:.0f} MB", flush=True)
-    result = fusing.fuse(trained, sources, files.storage(output, sources[0]), asked=asked, names=names)
-    if latent and result.volume.latent is None:
-        raise UserError(f"{latent}: the model of this checkpoint has no latent; leave it out")
-    write_fusion(result, output, latent, overwrite=overwrite)
-    return sources[0]
 
 
-def latent_bytes(sources: Sequence[Series]) -> int:
-    """About what the file of a latent takes: noise, which hardly compresses, and the rounding of the fused image."""
-    return len(sources) * sources[0].stored.size * np.dtype(np.float32).itemsize * 9 // 10
+def _model(checkpoint: str | None, lossless: bool) -> TrainedModel | None:
+    """The model that fuses; None for an archive whose picture is the mean."""
+    return None if lossless and checkpoint is None else fusing.load(checkpoint)
 
 
 def _ask_about_twins(paths: Sequence[pathlib.Path]) -> None:
@@ -183,48 +128,53 @@ def _ask_about_twins(paths: Sequence[pathlib.Path]) -> None:
         raise UserError(f"{twice[0]}: is named twice; name each series once")
 
 
-def _fuse_one(args: argparse.Namespace) -> int:
+def _fuse_one(asked: StudyFusion, checkpoint: str | None) -> int:
+    """Fuses one study; the exit code."""
     started = time.time()
-    files.check_output(args.output)
-    _ask_about_twins(args.sources)
-    first = fuse_study(_model(args), args.sources, args.output, args.latent, args, overwrite=args.overwrite)
-    count, height, width = first.stored.shape
+    files.check_output(asked.output)
+    _ask_about_twins(asked.sources)
+    trained, sources = _model(checkpoint, asked.lossless), fusing_files.read(asked)
+    if asked.latent:
+        print(f"{asked.latent}: will take about {fusing_files.latent_bytes(sources) / 1e6:.0f} MB", flush=True)
+    fusing_files.fuse(trained, sources, asked)
+    count, height, width = sources[0].stored.shape
     print(
-        f"written: {args.output}{f' and {args.latent}' if args.latent else ''}; {len(args.sources)} series, {count} "
+        f"written: {' and '.join(map(str, asked.written))}; {len(sources)} series, {count} "
         f"slices of {height}x{width}, {time.time() - started:.1f} s"
     )
-    if args.lossless:
-        print(f"{args.output.stat().st_size / 1e6:.2f} MB; read back, and every voxel found equal")
+    if asked.lossless:
+        print(f"{asked.output.stat().st_size / 1e6:.2f} MB; read back, and every voxel found equal")
     return 0
 
 
-def _fuse_all(args: argparse.Namespace) -> int:
-    trained = _model(args)
+def _fuse_all(asked: StudyFusion, checkpoint: str | None, studies: Batch) -> int:
+    """Fuses every study of a folder; the exit code."""
+    trained = _model(checkpoint, asked.lossless)
 
-    def names(study: batch.Study) -> tuple[pathlib.Path, pathlib.Path | None]:
-        folder = args.output / study.folder
-        in_dicom = not args.lossless and any(files.is_dicom(path) for path in study.found[0])
-        return (
-            folder / (batch.FUSED_DICOM if in_dicom else batch.FUSED),
-            folder / batch.LATENT if args.with_latents else None,
-        )
+    def own(study: batch.Study) -> StudyFusion:
+        folder = asked.output / study.folder
+        in_dicom = not asked.lossless and any(files.is_dicom(path) for path in study.found[0])
+        output = folder / (batch.FUSED_DICOM if in_dicom else batch.FUSED)
+        return dataclasses.replace(asked, output=output, latent=folder / batch.LATENT if studies.latents else None)
 
     def is_done(study: batch.Study) -> bool:
-        return not args.overwrite and all(name.exists() for name in names(study) if name)
+        return not asked.overwrite and all(name.exists() for name in own(study).written)
 
     def process(study: batch.Study) -> None:
-        there = any(name.exists() for name in names(study) if name)  # half of a study: its latent was not asked for
-        fuse_study(trained, batch.sources(study, args.match), *names(study), args, overwrite=args.overwrite or there)
+        there = any(name.exists() for name in own(study).written)  # half of a study: its latent was not asked for
+        sources = tuple(batch.sources(study, studies.patterns))
+        of_study = dataclasses.replace(own(study), sources=sources, overwrite=asked.overwrite or there)
+        fusing_files.fuse(trained, fusing_files.read(of_study), of_study)
 
-    return batch.run(batch.find(args.studies, args.match), is_done, process)
+    return batch.run(batch.find(studies.root, studies.patterns), is_done, process)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses the command line and fuses; returns the exit code."""
     args = _arguments(argv)
     if args.studies:
-        return _fuse_all(args)
-    return _fuse_one(args) if processes.is_first() else 0  # one study is not shared out
+        return _fuse_all(_wishes(args), args.checkpoint, Batch(args.studies, tuple(args.match), args.with_latents))
+    return _fuse_one(_wishes(args), args.checkpoint) if processes.is_first() else 0  # one study is not shared out
 
 
 if __name__ == "__main__":

@@ -26,7 +26,11 @@ SOURCES = "sources"
 
 
 def is_folder(setting: str) -> bool:
-    """Whether the setting names a folder rather than a rule."""
+    """Whether the setting names a folder rather than a rule.
+
+    Args:
+      setting: `losses.fusion_target`.
+    """
     return "/" in setting or setting.startswith(".")
 
 
@@ -37,6 +41,9 @@ def rule_names() -> list[str]:
 
 def parse(setting: str) -> Mapping[str, float]:
     """The rules of a blend and their weights, which sum to 1: "3*mean+max" -> {"mean": 0.75, "max": 0.25}.
+
+    Args:
+      setting: a rule, or several with weights: `mean`, `3*mean+max`.
 
     Raises:
       ValueError: an unknown rule, or a weight that is no positive number.

@@ -297,7 +297,6 @@ def add_paper_commands(commands: Any) -> None:
     ):
         command = commands.add_parser(name, help=text)
         module.add_arguments(command, **options)
-        command.set_defaults(run=module.run)
 
 
 if __name__ == "__main__":

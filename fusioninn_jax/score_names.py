@@ -26,7 +26,11 @@ _OF_DECOMPOSED = re.compile(rf"([a-z]+)_decomposed_(\d+)_([a-z0-9]+)({BRAIN})?")
 
 
 def of_fused(source: int) -> str:
-    """SSIM of the fused image with the source of that number."""
+    """SSIM of the fused image with the source of that number.
+
+    Args:
+      source: its number, from 1.
+    """
     return f"ssim_fused_{source}"
 
 
@@ -62,17 +66,29 @@ def of_part(measure: str, part: str, of: int | str = "") -> str:
 
 
 def parts_in(names: Iterable[str]) -> list[str]:
-    """The parts of the tumour that some `of_part` among these names is of, in their order."""
+    """The parts of the tumour that some `of_part` among these names is of, in their order.
+
+    Args:
+      names: of scores.
+    """
     measures = tuple(f"{measure}_" for measure in CONSPICUITY)
     return list(dict.fromkeys(name.split("_")[1] for name in names if name.startswith(measures)))
 
 
 def source_of_fused(name: str) -> int | None:
-    """The source of an `of_fused`; None for any other score."""
+    """The source of an `of_fused`; None for any other score.
+
+    Args:
+      name: of a score.
+    """
     found = _OF_FUSED.fullmatch(name)
     return int(found[1]) if found else None
 
 
 def is_of_decomposed(name: str) -> bool:
-    """Whether a score is an `of_decomposed`, inside the brain or not."""
+    """Whether a score is an `of_decomposed`, inside the brain or not.
+
+    Args:
+      name: of a score.
+    """
     return _OF_DECOMPOSED.fullmatch(name) is not None

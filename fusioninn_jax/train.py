@@ -23,9 +23,20 @@ from fusioninn_jax.runtime import interrupts, processes, progress
 from fusioninn_jax.runtime.command_line import run_with_config
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.scoring.target_pictures import with_targets
-from fusioninn_jax.training import checkpoint, parallel, run_lock, talk, train_state, validation
+from fusioninn_jax.training import checkpoint, checkpoint_folders, parallel, run_lock, talk, train_state, validation
 from fusioninn_jax.training.train_log import TrainLog
 from fusioninn_jax.training.validation import validate
+
+
+class _Run(NamedTuple):
+    """What a training works with from its first step to its last."""
+
+    config: ml_collections.ConfigDict
+    workdir: str
+    model: models.FusionModel
+    optimizer: Any
+    prepared: input_pipeline.Prepared
+    devices: list[jax.Device]
 
 
 class Outcome(NamedTuple):
@@ -36,7 +47,11 @@ class Outcome(NamedTuple):
 
 
 def check_config(config: ml_collections.ConfigDict) -> None:
-    """Raises UserError where a setting is unknown, of another kind than its default, or out of range."""
+    """Raises UserError where a setting is unknown, of another kind than its default, or out of range.
+
+    Args:
+      config: `settings.TRAINING`, perhaps with other names or values.
+    """
     try:
         config_check.check(config, settings.defaults(), limits.below(""), "config.")
         models.get(config.model.name, config.model.to_dict().get(config.model.name))
@@ -45,7 +60,11 @@ def check_config(config: ml_collections.ConfigDict) -> None:
 
 
 def settle(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-    """A copy with the model's settings as training records them."""
+    """A copy with the model's settings as training records them.
+
+    Args:
+      config: `settings.TRAINING`.
+    """
     config = ml_collections.ConfigDict(config.to_dict())
     if config.model.name == "fusioninn":
         config.model.fusioninn = settled(config.model.fusioninn)
@@ -54,6 +73,10 @@ def settle(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
 
 def resolve(config: ml_collections.ConfigDict, prepared: input_pipeline.Prepared) -> ml_collections.ConfigDict:
     """Fills in what follows from other settings and from the data, so that a checkpoint records it.
+
+    Args:
+      config: `settings.TRAINING`.
+      prepared: the dataset.
 
     Raises:
       UserError: the data has other modalities than the model takes, or too few slices.
@@ -79,7 +102,14 @@ def resolve(config: ml_collections.ConfigDict, prepared: input_pipeline.Prepared
 def initial_state(
     model: models.FusionModel, optimizer: Any, config: ml_collections.ConfigDict, prepared: input_pipeline.Prepared
 ) -> train_state.TrainState:
-    """The state before step 0; what adapts to data adapts to the whole first global batch, which all devices share."""
+    """The state before step 0; what adapts to data adapts to the whole first global batch, which all devices share.
+
+    Args:
+      model: the system.
+      optimizer: from `train_state.make_optimizer`.
+      config: from `resolve`.
+      prepared: the dataset.
+    """
     first = next(
         input_pipeline.train_batches(
             prepared,
@@ -105,16 +135,10 @@ def initial_state(
     return train_state.create(variables, optimizer, config.optimizer)
 
 
-def _start(
-    workdir: str,
-    model: models.FusionModel,
-    optimizer: Any,
-    config: ml_collections.ConfigDict,
-    prepared: input_pipeline.Prepared,
-) -> tuple[train_state.TrainState, bool]:
+def _start(of: _Run) -> tuple[train_state.TrainState, bool]:
     """The state to go on from, process 0's on every process, and whether its evaluation is done."""
-    state = initial_state(model, optimizer, config, prepared)
-    restored = checkpoint.restore_latest(workdir, state, config) if processes.is_first() else None
+    state = initial_state(of.model, of.optimizer, of.config, of.prepared)
+    restored = checkpoint.restore_latest(of.workdir, state, of.config) if processes.is_first() else None
     state, evaluated = processes.broadcast(restored or checkpoint.Restored(state, np.bool_(False)))
     return state, bool(evaluated)
 
@@ -151,7 +175,12 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str) -> train
 
 
 def run(config: ml_collections.ConfigDict, workdir: str) -> Outcome:
-    """As `train_and_evaluate`; tells besides whether a signal ended it."""
+    """As `train_and_evaluate`; tells besides whether a signal ended it.
+
+    Args:
+      config: `settings.TRAINING`.
+      workdir: see `train_and_evaluate`.
+    """
     check_config(config)
     devices = parallel.all_devices()
     parallel.check_batch(config.train.batch_size, len(devices))
@@ -161,28 +190,21 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> Outcome:
     parallel.check_batch(config.train.eval_batch_size, len(devices), "--config.train.eval_batch_size")
     model = models.get(config.model.name, config.model[config.model.name])
     optimizer = train_state.make_optimizer(config.optimizer, config.train.steps)
+    whole = _Run(config, workdir, model, optimizer, prepared, devices)
     with run_lock.hold(workdir) if processes.is_first() else contextlib.nullcontext():
-        state, evaluated = _start(workdir, model, optimizer, config, prepared)
+        state, evaluated = _start(whole)
         if processes.is_first():
             print(
                 *talk.opening(devices, prepared, config, state.variables, int(state.step), workdir),
                 sep="\n",
                 flush=True,
             )
-        return _train(config, workdir, model, optimizer, prepared, devices, state, evaluated)
+        return _train(whole, state, evaluated)
 
 
-def _train(
-    config: ml_collections.ConfigDict,
-    workdir: str,
-    model: models.FusionModel,
-    optimizer: Any,
-    prepared: input_pipeline.Prepared,
-    devices: list[jax.Device],
-    state: train_state.TrainState,
-    evaluated: bool,
-) -> Outcome:
+def _train(of: _Run, state: train_state.TrainState, evaluated: bool) -> Outcome:
     """The loop, from `state` on."""
+    config, workdir, model, optimizer, prepared, devices = of
     state, step, key = parallel.replicate(state, devices), int(state.step), jax.random.key(config.seed)
     train_step, own = parallel.make_train_step(model, optimizer, config, devices), len(parallel.own_devices(devices))
     batches = input_pipeline.train_batches(
@@ -223,7 +245,7 @@ def _train(
             checkpoint.save(manager, state, config)
             assert stop.number is not None
             say(f"stopped by {signal.Signals(stop.number).name} at step {step}; the same command resumes there")
-    checkpoint.check_written(workdir, step)
+    checkpoint_folders.check_written(workdir, step)
     if step >= config.train.steps:
         say(talk.closing(workdir, prepared, step, time.monotonic() - at))
     return Outcome(state, stop.number)

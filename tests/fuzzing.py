@@ -21,7 +21,7 @@ from fusioninn_jax import decompose, fuse
 from fusioninn_jax.formats import files, nifti, provenance
 from fusioninn_jax.pretrained import load
 from fusioninn_jax.runtime.errors import UserError
-from fusioninn_jax.studies import archive
+from fusioninn_jax.studies import archive, decomposing
 from tests.studies import cases, dicom_series
 
 LONGEST_LINE = 700  # characters of a message, paths included
@@ -96,7 +96,7 @@ def _archive(path: pathlib.Path) -> list[np.ndarray]:
     content = archive.payload(path, record)
     if content is None:
         raise UserError("the archive is none any more")  # `decompose` goes on with the fused image alone
-    sources = decompose.from_archive(path, image, record, content)
+    sources = decomposing.from_archive(path, image, record, content)
     return [source.stored for source in sources]
 
 
@@ -265,7 +265,7 @@ def table(counts: collections.Counter[tuple[str, str]]) -> str:
 def training_subjects(data_dir: pathlib.Path, workdir: pathlib.Path) -> list[Subject]:
     """A checkpoint of a finished training, and the examples that it was trained on."""
     from fusioninn_jax import input_pipeline  # TensorFlow and Orbax take seconds to import
-    from fusioninn_jax.training import checkpoint
+    from fusioninn_jax.training import checkpoint, checkpoint_folders
     from tests import training_case
 
     def load_last(path: pathlib.Path) -> list[np.ndarray]:
@@ -286,10 +286,10 @@ def training_subjects(data_dir: pathlib.Path, workdir: pathlib.Path) -> list[Sub
     def names(folder: pathlib.Path, pattern: str) -> tuple[str, ...]:
         return tuple(sorted(str(path.relative_to(folder)) for path in folder.rglob(pattern) if path.is_file()))
 
-    last = max(int(path.name) for path in (workdir / checkpoint.FOLDER).iterdir() if path.name.isdigit())
+    last = max(int(path.name) for path in (workdir / checkpoint_folders.FOLDER).iterdir() if path.name.isdigit())
     examples = names(data_dir, "tiny/default/1.0.0/*train*tfrecord*")
     described = names(data_dir, "tiny/default/1.0.0/*.json")
-    state = tuple(name for name in names(workdir, "*") if f"{checkpoint.FOLDER}/{last}/" in name)
+    state = tuple(name for name in names(workdir, "*") if f"{checkpoint_folders.FOLDER}/{last}/" in name)
     return [
         Subject("checkpoint", workdir, state, load_last, sealed=True),
         Subject("tfrecord", data_dir, examples, load_examples, sealed=True),

@@ -13,6 +13,7 @@ from data.brats.naming import Subject
 from fusioninn_jax import regions
 from fusioninn_jax.brain import inside
 from fusioninn_jax.formats import background, hdf5, volume_io
+from fusioninn_jax.formats.grid import check_same
 from fusioninn_jax.runtime.errors import UserError
 
 LABEL_NAMES = {str(label): name for label, name in regions.LABEL_NAMES.items()}
@@ -70,7 +71,7 @@ def read_slices(
         return
     volumes, names = _volumes(subject, modalities)
     for volume, name in zip(volumes[1:], names[1:], strict=True):
-        volume_io.check_same_grid(volumes[0], volume, names[0], name)
+        check_same(volumes[0].grid, volume.grid, names[0], name)
     counts = [int((volume.voxels < 0).sum()) for volume in volumes]
     if strict and any(counts):
         worst = int(np.argmax(counts))
@@ -81,7 +82,7 @@ def read_slices(
         for volume, *of in zip(volumes, asked, names, strict=True)
     ]
     mask = _mask(subject, volumes[0], names[0])[..., np.newaxis]
-    x, y, _ = volumes[0].spacing
+    x, y, _ = volumes[0].grid.spacing.tolist()
     told = {modality: found for modality, (_, _, found) in zip(modalities, scaled, strict=True) if found is not None}
     yield Slices(
         np.stack([image for image, _, _ in scaled], axis=-1),
@@ -168,7 +169,7 @@ def _mask(subject: Subject, image: volume_io.Volume, image_name: str) -> np.ndar
             "from the file; renumber them as BraTS 2018 does and rename, or remove the annotation"
         )
     annotation = volume_io.read_nifti(path)
-    volume_io.check_same_grid(image, annotation, image_name, str(path))
+    check_same(image.grid, annotation.grid, image_name, str(path))
     labels, table = volume_io.axial_slices(annotation), regions.COLLECTIONS[subject.generation]
     mask = np.zeros(labels.shape, np.uint8)
     for value in np.unique(labels).tolist():

@@ -75,6 +75,11 @@ def _checked(params: Params, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Ar
 def actnorm_forward(params: Params, x: jax.Array, condition: Condition = None) -> tuple[jax.Array, jax.Array]:
     """y = x · exp(scale) + bias on (B, ..., C); returns (y, log_det (B,)).
 
+    Args:
+      params: `scale` and `bias`, (C,) each, from `actnorm_init`.
+      x: (B, ..., C), floats.
+      condition: taken like that of any bijection, and ignored.
+
     Raises:
       TypeError: `x` holds integers.
       ValueError: other channels than the params have.
@@ -85,7 +90,13 @@ def actnorm_forward(params: Params, x: jax.Array, condition: Condition = None) -
 
 
 def actnorm_inverse(params: Params, y: jax.Array, condition: Condition = None) -> tuple[jax.Array, jax.Array]:
-    """x = (y - bias) · exp(-scale) on (B, ..., C); returns (x, log_det (B,)). Raises as `actnorm_forward`."""
+    """x = (y - bias) · exp(-scale) on (B, ..., C); returns (x, log_det (B,)). Raises as `actnorm_forward`.
+
+    Args:
+      params: see `actnorm_forward`.
+      y: (B, ..., C), floats, as the forward map gives them.
+      condition: taken like that of any bijection, and ignored.
+    """
     del condition
     y, scale, bias, log_det = _checked(params, y)
     return (y - bias) * jnp.exp(-scale), -log_det

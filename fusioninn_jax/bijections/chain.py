@@ -68,6 +68,12 @@ def chain_inverse(
     """Applies each inverse with its own params, last bijection first; returns (x, log_det (B,)).
 
     Arguments and errors are those of `chain_forward`.
+
+    Args:
+      bijections: the members, in the order of the forward map.
+      params: one for each member, in that order.
+      y: (B, ...).
+      condition: None, or arrays of the same batch.
     """
     back = Steps(tuple(bijections), ()).inverted()
     return chain_forward(back.members, params[::-1], y, condition)

@@ -57,6 +57,10 @@ def logistic() -> Base:
 def uniform(low: float = 0.0, high: float = 1.0) -> Base:
     """Independent values, uniform between `low` and `high`.
 
+    Args:
+      low: the lower bound.
+      high: the upper bound.
+
     Raises:
       ValueError: an empty interval.
     """
@@ -98,7 +102,11 @@ def sample(
     base: Base | None = None,
     dtype: Any = jnp.float32,
 ) -> jax.Array:
-    """Draws from a flow. Arguments as for `sample_and_log_prob`."""
+    """Draws from a flow. Arguments as for `sample_and_log_prob`.
+
+    Args:
+      flow, params, shape, condition, key, base, dtype: see `sample_and_log_prob`.
+    """
     return sample_and_log_prob(flow, params, shape, condition, key=key, base=base, dtype=dtype)[0]
 
 

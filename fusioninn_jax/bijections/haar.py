@@ -26,6 +26,9 @@ def _mix_cells(x: jax.Array) -> jax.Array:
 def haar_forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(B, H, W, C) -> (B, H/2, W/2, 4C); returns (y, zeros (B,)).
 
+    Args:
+      x: (B, H, W, C), floats; H and W even.
+
     Raises:
       TypeError: integers.
       ValueError: not four axes, or H or W odd.
@@ -36,6 +39,9 @@ def haar_forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 def haar_inverse(y: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(B, h, w, 4C) -> (B, 2h, 2w, C); returns (x, zeros (B,)).
+
+    Args:
+      y: (B, h, w, 4C), floats.
 
     Raises:
       TypeError: integers.

@@ -52,14 +52,23 @@ def mean_difference_forward(x: jax.Array, *, position: int = 0) -> tuple[jax.Arr
 
 
 def mean_difference_inverse(y: jax.Array, *, position: int = 0) -> tuple[jax.Array, jax.Array]:
-    """The inverse of `mean_difference_forward`; arguments and errors as there."""
+    """The inverse of `mean_difference_forward`; arguments and errors as there.
+
+    Args:
+      y: (B, ..., C), floats, as the forward map gives them.
+      position: that of the forward map.
+    """
     y = _with_channels(y)
     inverse = np.linalg.inv(_mean_difference_matrix(y.shape[-1], position))
     return mixed(_in_type_of(y, inverse), y), no_log_det(y)
 
 
 def mean_difference(position: int = 0) -> Bijection:
-    """Mean and differences as a Bijection without parameters; of two channels Haar's transform, unscaled."""
+    """Mean and differences as a Bijection without parameters; of two channels Haar's transform, unscaled.
+
+    Args:
+      position: the channel that the mean takes the place of.
+    """
     return parameterless(
         bound(mean_difference_forward, position=position), bound(mean_difference_inverse, position=position)
     )
@@ -85,7 +94,13 @@ def rescale_forward(x: jax.Array, *, scale: float, offset: float = 0.0) -> tuple
 
 
 def rescale_inverse(y: jax.Array, *, scale: float, offset: float = 0.0) -> tuple[jax.Array, jax.Array]:
-    """The inverse of `rescale_forward`; arguments and errors as there."""
+    """The inverse of `rescale_forward`; arguments and errors as there.
+
+    Args:
+      y: (B, ...), floats.
+      scale: that of the forward map.
+      offset: likewise.
+    """
     y = checked("rescale", y, "(B, ...)", lambda shape: True)
     log_det = math.log(abs(scale)) * math.prod(y.shape[1:])
     return y / scale + offset, jnp.full(y.shape[:1], -log_det, log_det_dtype(y))
@@ -93,6 +108,10 @@ def rescale_inverse(y: jax.Array, *, scale: float, offset: float = 0.0) -> tuple
 
 def rescale(scale: float, offset: float = 0.0) -> Bijection:
     """A change of scale as a Bijection without parameters.
+
+    Args:
+      scale: factor, finite and not 0.
+      offset: what becomes 0.
 
     Raises:
       ValueError: a scale of 0, or one that is not finite.

@@ -50,7 +50,12 @@ def logit_forward(x: jax.Array, *, shrinkage: float) -> tuple[jax.Array, jax.Arr
 
 
 def logit_inverse(y: jax.Array, *, shrinkage: float) -> tuple[jax.Array, jax.Array]:
-    """The inverse of `logit_forward`; leaves [0, 1] where |y| > log((1 - shrinkage) / shrinkage)."""
+    """The inverse of `logit_forward`; leaves [0, 1] where |y| > log((1 - shrinkage) / shrinkage).
+
+    Args:
+      y: (B, ...), floats.
+      shrinkage: that of the forward map.
+    """
     y = checked("logit", y, "(B, ...)", lambda shape: True)
     start, slope = _tail(shrinkage)
     inside = jnp.clip(y, -start, start)
@@ -60,6 +65,9 @@ def logit_inverse(y: jax.Array, *, shrinkage: float) -> tuple[jax.Array, jax.Arr
 
 def logit(*, shrinkage: float) -> Bijection:
     """Logit as a Bijection without parameters.
+
+    Args:
+      shrinkage: how far the ends of [0, 1] are drawn in, in (0, 0.5).
 
     Raises:
       ValueError: shrinkage outside (0, 0.5).

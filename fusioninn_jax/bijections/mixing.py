@@ -70,7 +70,12 @@ def convolution1x1_forward(
 def convolution1x1_inverse(
     params: Params, y: jax.Array, condition: Condition = None, *, order: Order | None = None
 ) -> tuple[jax.Array, jax.Array]:
-    """The inverse of `convolution1x1_forward`, same arguments; returns (x, log_det of ∂x/∂y)."""
+    """The inverse of `convolution1x1_forward`, same arguments; returns (x, log_det of ∂x/∂y).
+
+    Args:
+      params, condition, order: see `convolution1x1_forward`.
+      y: (B, ..., C), floats, as the forward map gives them.
+    """
     del condition
     y = _channels("convolution1x1", params["log_s"], y)
     lower, upper, log_det = _triangles(params, y)
@@ -88,7 +93,11 @@ def _convolution1x1_init(key: jax.Array, x: jax.Array, condition: Condition = No
 
 def convolution1x1(order: Order | None = None) -> Bijection:
     """An invertible 1x1 convolution (a dense layer, of vectors) as a Bijection; starts near the permutation `order`,
-    by default the reversal of the channels."""
+    by default the reversal of the channels.
+
+    Args:
+      order: channel order[i] goes to place i; None: the reversal.
+    """
     return Bijection(
         _convolution1x1_init, bound(convolution1x1_forward, order=order), bound(convolution1x1_inverse, order=order)
     )
@@ -119,7 +128,13 @@ def orthogonal_forward(params: Params, x: jax.Array, condition: Condition = None
 
 
 def orthogonal_inverse(params: Params, y: jax.Array, condition: Condition = None) -> tuple[jax.Array, jax.Array]:
-    """x = Wᵀ y; arguments and errors as of `orthogonal_forward`."""
+    """x = Wᵀ y; arguments and errors as of `orthogonal_forward`.
+
+    Args:
+      params: see `orthogonal_forward`.
+      y: (B, ..., C), floats, as the forward map gives them.
+      condition: taken like that of any bijection, and ignored.
+    """
     del condition
     y = _channels("orthogonal", params["skew"], y)
     return mixed(_rotation(params, y).T, y), no_log_det(y)

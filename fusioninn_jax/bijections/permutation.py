@@ -47,6 +47,10 @@ def _by_gather(order: np.ndarray, x: jax.Array) -> jax.Array:
 def permutation_forward(permutation: Order, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Channel i of the result is channel permutation[i] of (B, ..., C); returns (y, zeros (B,)).
 
+    Args:
+      permutation: the order, C numbers.
+      x: (B, ..., C), floats.
+
     Raises:
       TypeError: `x` holds integers.
       ValueError: not a permutation of the C channels.
@@ -60,13 +64,21 @@ def permutation_forward(permutation: Order, x: jax.Array) -> tuple[jax.Array, ja
 
 
 def permutation_inverse(permutation: Order, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Undoes `permutation_forward` with the same permutation; returns (x, zeros (B,)). Raises as it does."""
+    """Undoes `permutation_forward` with the same permutation; returns (x, zeros (B,)). Raises as it does.
+
+    Args:
+      permutation: that of the forward map.
+      y: (B, ..., C), floats, as the forward map gives them.
+    """
     y = checked("permutation", y, "(B, ..., C)", lambda shape: len(shape) > 1)
     return permutation_forward(np.argsort(checked_order(permutation, y.shape[-1])), y)
 
 
 def permutation(order: Order) -> Bijection:
     """A fixed permutation of the channels as a Bijection without parameters.
+
+    Args:
+      order: channel order[i] goes to place i.
 
     Raises:
       ValueError: no permutation of 0 ... C - 1.

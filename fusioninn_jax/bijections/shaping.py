@@ -34,6 +34,9 @@ Shape = tuple[int, ...]
 def identity_forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """y = x; returns (x, zeros (B,)).
 
+    Args:
+      x: (B, ...), floats.
+
     Raises:
       TypeError: `x` holds integers.
     """
@@ -49,6 +52,11 @@ def identity() -> Bijection:
 def reshape_forward(x: jax.Array, *, before: Shape, after: Shape) -> tuple[jax.Array, jax.Array]:
     """(B, *before) -> (B, *after), elements in their order; returns (y, zeros (B,)).
 
+    Args:
+      x: (B, *before), floats.
+      before: of an example, without the batch.
+      after: likewise; of the same size.
+
     Raises:
       TypeError: `x` holds integers.
       ValueError: another shape than `before`.
@@ -60,6 +68,10 @@ def reshape_forward(x: jax.Array, *, before: Shape, after: Shape) -> tuple[jax.A
 
 def reshape(before: Shape, after: Shape) -> Bijection:
     """Another shape for each example as a Bijection; `before` and `after` leave out the batch.
+
+    Args:
+      before: of an example, without the batch.
+      after: likewise; of the same size.
 
     Raises:
       ValueError: shapes of different sizes.
@@ -108,7 +120,12 @@ def split_forward(
 def split_inverse(
     inner: Bijection, params: Params, y: jax.Array, condition: Condition = None, *, shape: Shape, split: Split = None
 ) -> tuple[jax.Array, jax.Array]:
-    """The inverse of `split_forward`, same arguments; returns (x, log_det of ∂x/∂y)."""
+    """The inverse of `split_forward`, same arguments; returns (x, log_det of ∂x/∂y).
+
+    Args:
+      inner, params, condition, shape, split: see `split_forward`.
+      y: the vectors that `split_forward` gives.
+    """
     size = math.prod(shape)
     y = checked("the inverse of split", y, f"(B, {size})", lambda got: got[1:] == (size,))
     parts = _parts(split, shape)

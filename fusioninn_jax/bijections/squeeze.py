@@ -20,6 +20,9 @@ def checked_cells(taker: str, y: jax.Array) -> jax.Array:
 def squeeze_forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(B, H, W, C) -> (B, H/2, W/2, 4C); returns (y, zeros (B,)).
 
+    Args:
+      x: (B, H, W, C), floats; H and W even.
+
     Raises:
       TypeError: `x` holds integers.
       ValueError: not four axes, or H or W odd.
@@ -34,6 +37,9 @@ def squeeze_forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 def squeeze_inverse(y: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(B, h, w, 4C) -> (B, 2h, 2w, C); returns (x, zeros (B,)).
+
+    Args:
+      y: (B, h, w, 4C), floats.
 
     Raises:
       TypeError: `y` holds integers.

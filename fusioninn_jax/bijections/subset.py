@@ -65,7 +65,15 @@ def on_channels_forward(
 def on_channels_inverse(
     params: Params, y: jax.Array, condition: Condition = None, *, inner: Bijection, channels: tuple[int, ...]
 ) -> Result:
-    """The inverse of `on_channels_forward`; arguments and errors as there."""
+    """The inverse of `on_channels_forward`; arguments and errors as there.
+
+    Args:
+      params: the inner bijection's.
+      y: (B, ..., C), floats, as the forward map gives them.
+      condition: as `inner` takes it.
+      inner: see `on_channels_forward`.
+      channels: likewise.
+    """
     return _applied("inverse", inner, channels, params, y, condition)
 
 
@@ -78,6 +86,10 @@ def _init(
 
 def on_channels(inner: Bijection, channels: tuple[int, ...]) -> Bijection:
     """`inner` on some channels as a Bijection.
+
+    Args:
+      inner: what is done to those channels.
+      channels: their numbers, from 0.
 
     Raises:
       TypeError: an `inner` that is no Bijection.

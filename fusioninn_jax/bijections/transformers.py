@@ -88,6 +88,9 @@ def affine(clamp: float | None = CLAMP) -> Transformer:
     """v = u · exp(s) + t; s is bounded by clamp · 0.636 · atan(s), so |s| < clamp; None leaves s as it comes.
 
     Source: Dinh et al. 2016, "Density estimation using Real NVP", eqs. 7-8; FrEIA's "ATAN" clamp (0.636 ≈ 2/π).
+
+    Args:
+      clamp: bound of |s|; None for none.
     """
     return Transformer(2, functools.partial(_affine_forward, clamp), functools.partial(_affine_inverse, clamp))
 
@@ -122,6 +125,10 @@ def odds(low: float = 0.0, high: float = 1.0) -> Transformer:
     """The odds (u - low) / (high - u) times exp(s): moves what lies between the ends, which stay, up or down.
 
     Beyond the ends it goes on straight, with the slopes that it has there, exp(s) and exp(-s).
+
+    Args:
+      low: the lower end.
+      high: the upper end.
 
     Raises:
       ValueError: ends that are not in order.

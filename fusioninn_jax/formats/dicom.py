@@ -5,29 +5,18 @@ from __future__ import annotations
 import pathlib
 from typing import Any, NamedTuple
 
-import nibabel as nib
 import numpy as np
 
-from fusioninn_jax.formats import dicom_files, dicom_geometry, provenance, volume_io
+from fusioninn_jax.formats import dicom_files, dicom_geometry, provenance
 from fusioninn_jax.formats.dicom_files import Image, pydicom
-from fusioninn_jax.formats.dicom_geometry import RAS_FROM_LPS, Plane
+from fusioninn_jax.formats.dicom_geometry import Plane
+from fusioninn_jax.formats.grid import slice_step, to_axial
 from fusioninn_jax.formats.provenance import Provenance
 from fusioninn_jax.formats.series import Series
 from fusioninn_jax.runtime import guarded
 from fusioninn_jax.runtime.errors import UserError
 
-__all__ = [
-    "CREATOR",
-    "KIND",
-    "MANUFACTURER",
-    "PATIENT",
-    "PRIVATE_GROUP",
-    "RAS_FROM_LPS",
-    "RECORD_ELEMENT",
-    "is_own",
-    "pydicom",
-    "read",
-]
+__all__ = ["CREATOR", "KIND", "MANUFACTURER", "PATIENT", "PRIVATE_GROUP", "RECORD_ELEMENT", "is_own", "pydicom", "read"]
 KIND = "dicom"
 MANUFACTURER = "fusioninn_jax"  # of derived series
 PRIVATE_GROUP, CREATOR, RECORD_ELEMENT = 0x0099, "FUSIONINN_JAX", 0x01
@@ -193,25 +182,18 @@ def _record(path: pathlib.Path, dataset: Any) -> Provenance | None:
 
 def _in_axial_order(path: pathlib.Path, series: Series) -> Series:
     """The series in LPS voxel order, by flips and permutations alone."""
-    to_lps = nib.orientations.ornt_transform(nib.io_orientation(series.affine), volume_io.LPS)
-    shape = series.stored.shape[::-1]
-    turned = nib.orientations.apply_orientation(series.stored.transpose(2, 1, 0), to_lps).transpose(2, 1, 0)
-    affine = series.affine @ nib.orientations.inv_ornt_aff(to_lps, shape)
-    if to_lps[2, 0] == 2:  # slices are axial: what belongs to each goes with it
-        flip = int(to_lps[2, 1])
-        origin = series.origin | {"instances": series.origin["instances"][::flip]}
+    voxels, affine = to_axial(series.stored.transpose(2, 1, 0), series.affine)
+    turned, step = np.ascontiguousarray(voxels.transpose(2, 1, 0)), slice_step(series.affine)
+    if step:  # slices are axial: what belongs to each goes with it
+        origin = series.origin | {"instances": series.origin["instances"][::step]}
         return series._replace(
-            stored=np.ascontiguousarray(turned),
-            slope=series.slope[::flip],
-            intercept=series.intercept[::flip],
-            affine=affine,
-            origin=origin,
+            stored=turned, slope=series.slope[::step], intercept=series.intercept[::step], affine=affine, origin=origin
         )
     if np.ptp(series.slope) or np.ptp(series.intercept):
         raise UserError(f"{path}: its slices are not axial and differ in rescale slope; convert the series to NIfTI")
     count = len(turned)
     return series._replace(
-        stored=np.ascontiguousarray(turned),
+        stored=turned,
         slope=np.full(count, series.slope[0]),
         intercept=np.full(count, series.intercept[0]),
         affine=affine,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fusioninn_jax.formats.series import PIXELS
+from fusioninn_jax.formats.grid import PIXELS, RAS_FROM_LPS
 from fusioninn_jax.runtime.errors import UserError
 
 # Of the spacing: how far a slice may lie from the even grid fitted to all. Scanners round positions.
@@ -17,7 +17,6 @@ ONE_PLACE = 0.01  # of the median distance: slices closer than that lie at one p
 DIRECTION_TOLERANCE = 1e-4
 DECIMALS = 9  # of a millimetre; least squares leave dust below
 PERPENDICULAR_TOLERANCE = 1e-3
-RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 class Plane(NamedTuple):

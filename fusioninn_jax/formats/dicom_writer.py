@@ -8,16 +8,7 @@ from typing import Any
 import numpy as np
 
 from fusioninn_jax.formats import provenance
-from fusioninn_jax.formats.dicom import (
-    CREATOR,
-    KIND,
-    MANUFACTURER,
-    PATIENT,
-    PRIVATE_GROUP,
-    RAS_FROM_LPS,
-    RECORD_ELEMENT,
-    pydicom,
-)
+from fusioninn_jax.formats.dicom import CREATOR, KIND, MANUFACTURER, PATIENT, PRIVATE_GROUP, RECORD_ELEMENT, pydicom
 from fusioninn_jax.formats.dicom_geometry import PERPENDICULAR_TOLERANCE
 from fusioninn_jax.formats.provenance import Provenance
 from fusioninn_jax.formats.series import Series
@@ -95,8 +86,7 @@ def _add_series(dataset: Any, series: Series, uids: dict[str, str], what: str) -
 
 
 def _add_image(library: Any, dataset: Any, series: Series, number: int) -> None:
-    lps = RAS_FROM_LPS @ series.affine
-    spacing = np.sqrt((lps[:3, :3] ** 2).sum(0))
+    lps, spacing = series.grid.lps, series.grid.spacing
     right, down = (lps[:3, :2] / spacing[:2]).T
     apart = np.abs(np.cross(right, down) @ lps[:3, 2:])  # of tilted slices less than the way from first pixel to first
 

@@ -35,12 +35,20 @@ GREY = Storage(np.dtype(np.uint16), 1 / 65535, takes_colour=True)  # black 0, wh
 
 
 def is_nifti(path: pathlib.Path) -> bool:
-    """Whether the name says NIfTI."""
+    """Whether the name says NIfTI.
+
+    Args:
+      path: of a file, which need not exist.
+    """
     return path.name.lower().endswith(NIFTI_ENDINGS)
 
 
 def is_dicom(path: pathlib.Path) -> bool:
-    """Whether a path is the folder, or a file, of a DICOM series, by its name."""
+    """Whether a path is the folder, or a file, of a DICOM series, by its name.
+
+    Args:
+      path: of a file or folder, which need not exist.
+    """
     return not is_nifti(path) and (path.is_dir() or path.suffix.lower() in (".dcm", ".ima"))
 
 
@@ -56,7 +64,12 @@ def _format(path: pathlib.Path) -> str:
 
 
 def storage(output: pathlib.Path, first: Series) -> Storage:
-    """How a fused image is stored in the format of `output`; integers where the first source holds integers."""
+    """How a fused image is stored in the format of `output`; integers where the first source holds integers.
+
+    Args:
+      output: where the image will be written; its ending tells the format.
+      first: the first source of the study.
+    """
     kind = _format(output)
     if kind == dicom.KIND:
         return UNSIGNED
@@ -67,7 +80,11 @@ def storage(output: pathlib.Path, first: Series) -> Storage:
 
 
 def check_output(output: pathlib.Path) -> None:
-    """Raises UserError for a name of no format that can be written."""
+    """Raises UserError for a name of no format that can be written.
+
+    Args:
+      output: where something is to be written.
+    """
     if output.suffix.lower() in LOSSY:
         raise UserError(
             f"{output}: {output.suffix} is read, not written: it loses what the fused image hides; write .png or .tif"
@@ -77,7 +94,11 @@ def check_output(output: pathlib.Path) -> None:
 
 
 def is_own_folder(folder: pathlib.Path) -> bool:
-    """Whether a folder is a DICOM series that this package wrote, holds nothing else, and has the name of one."""
+    """Whether a folder is a DICOM series that this package wrote, holds nothing else, and has the name of one.
+
+    Args:
+      folder: any path.
+    """
     return not is_nifti(folder) and folder.suffix.lower() not in images.ENDINGS and dicom.is_own(folder)
 
 
@@ -105,13 +126,24 @@ def read(path: pathlib.Path, *, keep_phi: bool = False, fill_value: float | None
 
 
 def check_origin(path: pathlib.Path, source: Series) -> None:
-    """Raises UserError where a source that a record tells of could not be written; the record lies in `path`."""
+    """Raises UserError where a source that a record tells of could not be written; the record lies in `path`.
+
+    Args:
+      path: of the fused image, for the message.
+      source: what it says of one of its sources.
+    """
     if source.origin["kind"] == nifti.KIND:
         nifti.check_origin(path, source.origin, source.stored.dtype)
 
 
 def write(path: pathlib.Path, name: pathlib.Path, series: Series, record: Provenance | None = None) -> None:
     """Writes a series, and the record where it is a fused image, to `path` in the format that `name` says.
+
+    Args:
+      path: where the content goes, often a temporary name.
+      name: what it will be called; its ending tells the format.
+      series: what is written.
+      record: the provenance of a fused image.
 
     Raises:
       UserError: the format cannot hold the series.

@@ -12,8 +12,9 @@ import tifffile
 from PIL import Image, PngImagePlugin
 
 from fusioninn_jax.formats import colour, image_io, provenance
+from fusioninn_jax.formats.grid import PIXELS
 from fusioninn_jax.formats.provenance import Provenance
-from fusioninn_jax.formats.series import PIXELS, Series, uniform
+from fusioninn_jax.formats.series import Series, uniform
 from fusioninn_jax.runtime import guarded, numpy_files
 from fusioninn_jax.runtime.errors import UserError
 

@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 
 from fusioninn_jax.formats import provenance, volume_io
+from fusioninn_jax.formats.grid import from_axial, to_axial
 from fusioninn_jax.formats.provenance import START, Provenance
 from fusioninn_jax.formats.series import Series, uniform
 from fusioninn_jax.runtime import guarded
@@ -50,15 +51,17 @@ def read(path: pathlib.Path, *, keep_phi: bool = False) -> Series:
 
     What its header keeps is an allow-list (`without_phi`), unless `keep_phi`. Values need not be finite.
 
+    Args:
+      path: .nii or .nii.gz; whether it is gzipped is told from its content.
+      keep_phi: keep all of the header, which may name the patient.
+
     Raises:
       UserError: as `volume_io.read_nifti`, or a damaged record of a fusion.
     """
     image, shape = volume_io.open_nifti(path)
     stored = volume_io.real_voxels(path, image, scaled=False).reshape(shape)
     affine = np.asarray(image.affine, np.float64)
-    to_lps = nib.orientations.ornt_transform(nib.io_orientation(affine), volume_io.LPS)
-    voxels = nib.orientations.apply_orientation(stored, to_lps).transpose(2, 1, 0)
-    lps_affine = affine @ nib.orientations.inv_ornt_aff(to_lps, shape)
+    voxels, axial_affine = to_axial(stored, affine)
     data: Any = image.dataobj
     slope, intercept = float(data.slope), float(data.inter)
     header = image.header.copy()
@@ -66,12 +69,15 @@ def read(path: pathlib.Path, *, keep_phi: bool = False) -> Series:
     header = header if keep_phi else without_phi(header)
     header["scl_slope"], header["scl_inter"] = slope, intercept  # nibabel blanks them on reading
     origin = {"kind": KIND, "header": _kept(header)}
-    series = uniform(np.ascontiguousarray(voxels), lps_affine, origin, slope, intercept)
+    series = uniform(np.ascontiguousarray(voxels.transpose(2, 1, 0)), axial_affine, origin, slope, intercept)
     return series._replace(record=find_record(path, _extensions(image)))
 
 
 def read_channels(path: pathlib.Path) -> tuple[np.ndarray, dict[str, Any] | None]:
     """(Z, Y, X, C) float32 voxels of a 4-D file in axial slices, and the record in its header.
+
+    Args:
+      path: .nii or .nii.gz.
 
     Raises:
       UserError: as `volume_io.read_nifti`.
@@ -82,7 +88,11 @@ def read_channels(path: pathlib.Path) -> tuple[np.ndarray, dict[str, Any] | None
 
 
 def extensions(path: pathlib.Path) -> list[Extension]:
-    """(code, content) of each header extension."""
+    """(code, content) of each header extension.
+
+    Args:
+      path: .nii or .nii.gz.
+    """
     return _extensions(volume_io.open_nifti(path)[0])
 
 
@@ -92,6 +102,10 @@ def _extensions(image: Any) -> list[Extension]:
 
 def find_record(path: pathlib.Path, found: list[Extension]) -> Provenance | None:
     """The record among header extensions, None where there is none.
+
+    Args:
+      path: of the file, for messages.
+      found: its header extensions.
 
     Raises:
       UserError: a damaged one.
@@ -106,6 +120,9 @@ def without_phi(header: Any) -> Any:
     """A copy of a header with nothing but geometry, type, scale, display range and their codes: an allow-list.
 
     Free text, fields that no reader looks at, and fields that their code says are unused may hold anything.
+
+    Args:
+      header: a nibabel NIfTI-1 or NIfTI-2 header.
     """
     clean = type(header)(endianness=header.endianness)
     for field in KEPT_FIELDS:
@@ -130,7 +147,13 @@ def _header(kept: str) -> Any:
 
 
 def check_origin(path: pathlib.Path, origin: dict[str, Any], dtype: np.dtype) -> None:
-    """Raises UserError where the header in a record is none that a series of `dtype` can be written with."""
+    """Raises UserError where the header in a record is none that a series of `dtype` can be written with.
+
+    Args:
+      path: of the fused image, for the message.
+      origin: of a source, as the record has it.
+      dtype: of its voxels.
+    """
     with guarded.reading(path, "the record of the fusion in it is damaged", "fuse anew"):
         header = _header(origin["header"])
         affine = np.asarray(header.get_best_affine(), np.float64)
@@ -143,7 +166,14 @@ def check_origin(path: pathlib.Path, origin: dict[str, Any], dtype: np.dtype) ->
 
 
 def adopt(origin: dict[str, Any], dtype: np.dtype, slope: float = 1, intercept: float = 0) -> dict[str, Any]:
-    """The origin of a series for other voxels on its grid: of another type and scale, without free text."""
+    """The origin of a series for other voxels on its grid: of another type and scale, without free text.
+
+    Args:
+      origin: of the series that lends its grid.
+      dtype: of the other voxels.
+      slope: of the other voxels; likewise `intercept`.
+      intercept: see there.
+    """
     if origin["kind"] != KIND:
         return origin
     header = without_phi(_header(origin["header"]))
@@ -157,6 +187,12 @@ def header_like(series: Series, dtype: np.dtype, slope: float = 1, intercept: fl
     """A header of the given type and scale on the grid of a series, without free text.
 
     A series that came from NIfTI lends its geometry: voxel order, both affines and their codes, units.
+
+    Args:
+      series: lends its grid.
+      dtype: of the voxels that the header is for.
+      slope: of those voxels; likewise `intercept`.
+      intercept: see there.
     """
     if series.origin["kind"] == KIND:
         return _header(adopt(series.origin, dtype, slope, intercept)["header"])
@@ -178,6 +214,11 @@ def header_like(series: Series, dtype: np.dtype, slope: float = 1, intercept: fl
 def write_series(path: pathlib.Path, series: Series, found: list[Extension] | None = None) -> None:
     """Writes a series: with its own header where it came from NIfTI, else with a fresh one.
 
+    Args:
+      path: ends in .nii or .nii.gz.
+      series: what is written.
+      found: header extensions.
+
     Raises:
       UserError: as `series_bytes`.
     """
@@ -186,6 +227,11 @@ def write_series(path: pathlib.Path, series: Series, found: list[Extension] | No
 
 def series_bytes(path: pathlib.Path, series: Series, found: list[Extension]) -> bytes:
     """What `write_series` writes, before it is gzipped; the voxels come last.
+
+    Args:
+      path: where it will be written, for messages.
+      series: what is written.
+      found: header extensions.
 
     Raises:
       UserError: slices of different slopes, which a NIfTI file cannot hold.
@@ -216,8 +262,7 @@ def write(path: pathlib.Path, header: Any, voxels: np.ndarray, found: list[Exten
 
 
 def _bytes(path: pathlib.Path, header: Any, voxels: np.ndarray, found: list[Extension]) -> bytes:
-    order = nib.orientations.ornt_transform(volume_io.LPS, nib.io_orientation(header.get_best_affine()))
-    turned = nib.orientations.apply_orientation(np.swapaxes(voxels, 0, 2), order)
+    turned = from_axial(np.swapaxes(voxels, 0, 2), header.get_best_affine())
     scale = float(header["scl_slope"]), float(header["scl_inter"])
     header = header.copy()
     header.set_data_shape(turned.shape)

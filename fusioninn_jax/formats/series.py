@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fusioninn_jax.formats import image_io, volume_io
+from fusioninn_jax.formats import image_io
 from fusioninn_jax.formats.colour import Chroma
+from fusioninn_jax.formats.grid import Grid, check_same
 from fusioninn_jax.runtime.errors import UserError
 
 HUGE, FLATTENED = 1e10, 2.0**-16  # a value beyond this, with all others in so small a part of the range, is no reading
 FILL_TOLERANCE = 1e-6  # relative; headers and float32 round the number
-PIXELS = np.diag([-1.0, -1.0, 1.0, 1.0])  # affine of an image without geometry: one voxel is one millimetre
 
 
 class Series(NamedTuple):
@@ -35,6 +35,11 @@ class Series(NamedTuple):
     record: dict[str, Any] | None = None
     chroma: Chroma | None = None
 
+    @property
+    def grid(self) -> Grid:
+        """Where the voxels lie."""
+        return Grid(self.stored.shape[::-1], self.affine)
+
     def slice_values(self, number: int) -> np.ndarray:
         """(Y, X) float64 values of one slice, in the units of the file."""
         with np.errstate(over="ignore", invalid="ignore"):
@@ -55,7 +60,12 @@ class Series(NamedTuple):
 
 
 def to_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Values as `dtype`; integers rounded to even and clipped to their range."""
+    """Values as `dtype`; integers rounded to even and clipped to their range.
+
+    Args:
+      values: of any shape, finite.
+      dtype: an integer or float type.
+    """
     if dtype.kind == "f":
         return values.astype(dtype)
     limits = np.iinfo(dtype)
@@ -67,7 +77,15 @@ def to_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 def uniform(
     stored: np.ndarray, affine: np.ndarray, origin: dict[str, Any], slope: float = 1, intercept: float = 0
 ) -> Series:
-    """A Series whose slices share slope and intercept."""
+    """A Series whose slices share slope and intercept.
+
+    Args:
+      stored: (Z, Y, X).
+      affine: (4, 4), see `Series`.
+      origin: see `Series`.
+      slope: value = stored · slope + intercept; likewise `intercept`.
+      intercept: see there.
+    """
     count = len(stored)
     return Series(
         np.asarray(stored, stored.dtype.newbyteorder("=")),
@@ -79,12 +97,16 @@ def uniform(
 
 
 def check_same_grid(first: Series, second: Series, first_name: str, second_name: str) -> None:
-    """Raises `UserError` unless both have one grid (corners within 0.1 voxel)."""
-    one, other = (
-        volume_io.Volume(series.stored.transpose(2, 1, 0), series.affine, series.affine) for series in (first, second)
-    )
+    """Raises `UserError` unless both have one grid (corners within 0.1 voxel).
+
+    Args:
+      first: the series that the other is held against.
+      second: the other.
+      first_name: of the file, for the message.
+      second_name: likewise.
+    """
     try:
-        volume_io.check_same_grid(one, other, first_name, second_name)
+        check_same(first.grid, second.grid, first_name, second_name)
     except UserError as error:
         raise UserError(f"{error} (`--resample` does the latter)") from error
 
@@ -108,7 +130,12 @@ def with_background(series: Series, fill: float) -> Series:
 
 
 def check_values(series: Series, name: str) -> None:
-    """Raises UserError at the first slice whose scaled values cannot be computed with; it names slice and value."""
+    """Raises UserError at the first slice whose scaled values cannot be computed with; it names slice and value.
+
+    Args:
+      series: to be checked.
+      name: of the file, for the message.
+    """
     for number in range(len(series.stored)):
         values = series.slice_values(number)
         with np.errstate(invalid="ignore"):

@@ -1,9 +1,8 @@
 """NIfTI volumes <-> NumPy arrays; geometry and intensities are kept as they are.
 
-Volumes are brought to LPS voxel order (x grows to the patient's left, y to the back, z to the head) by flips and
-permutations alone, so no voxel is interpolated. An axial slice is `image[y, x]`: row 0 is anterior and column 0 is
-the patient's right, as radiologists look at it. Intensities stay in the units of the file (slope and intercept
-applied); nothing is normalised here.
+Volumes are brought to LPS voxel order (`grid`), so no voxel is interpolated. An axial slice is `image[y, x]`: row 0 is
+anterior and column 0 is the patient's right, as radiologists look at it. Intensities stay in the units of the file
+(slope and intercept applied); nothing is normalised here.
 """
 
 from __future__ import annotations
@@ -15,14 +14,13 @@ import nibabel as nib
 import numpy as np
 from isal import igzip
 
+from fusioninn_jax.formats.grid import Grid, from_axial, to_axial
 from fusioninn_jax.formats.image_io import LARGEST, PathLike
 from fusioninn_jax.runtime import guarded, outputs
 from fusioninn_jax.runtime.errors import UserError
 
 GZIP_LEVEL = 3  # of 0 to 3
-GEOMETRY_TOLERANCE = 0.1  # voxel; how far apart the corners of two grids said to be the same may lie
 SMALLEST_VOXEL = 1e-9  # cubic millimetres
-LPS = nib.orientations.axcodes2ornt("LPS")
 
 
 class Volume(NamedTuple):
@@ -39,10 +37,9 @@ class Volume(NamedTuple):
     file_affine: np.ndarray
 
     @property
-    def spacing(self) -> tuple[float, float, float]:
-        """Voxel size in mm along x, y and z."""
-        x, y, z = np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0))
-        return float(x), float(y), float(z)
+    def grid(self) -> Grid:
+        """Where the voxels lie."""
+        return Grid(self.voxels.shape[:3], self.affine)
 
 
 def read_nifti(path: PathLike, ndim: int = 3) -> Volume:
@@ -62,10 +59,8 @@ def read_nifti(path: PathLike, ndim: int = 3) -> Volume:
     path = pathlib.Path(path)
     image, shape = open_nifti(path, ndim)
     affine = np.asarray(image.affine, np.float64)
-    voxels = real_voxels(path, image).reshape(shape)
-    to_lps = nib.orientations.ornt_transform(nib.io_orientation(affine), LPS)
-    lps_affine = affine @ nib.orientations.inv_ornt_aff(to_lps, shape[:3])
-    return Volume(np.ascontiguousarray(nib.orientations.apply_orientation(voxels, to_lps)), lps_affine, affine)
+    voxels, axial_affine = to_axial(real_voxels(path, image).reshape(shape), affine)
+    return Volume(np.ascontiguousarray(voxels), axial_affine, affine)
 
 
 def open_nifti(path: pathlib.Path, ndim: int = 3) -> tuple[nib.Nifti1Image, tuple[int, ...]]:
@@ -112,8 +107,7 @@ def write_nifti(path: PathLike, volume: Volume) -> None:
     path = pathlib.Path(path)
     if not path.name.lower().endswith((".nii", ".nii.gz")):
         raise UserError(f"{path}: a volume is written as .nii or .nii.gz; give it one of these endings")
-    to_file = nib.orientations.ornt_transform(LPS, nib.io_orientation(volume.file_affine))
-    voxels = nib.orientations.apply_orientation(volume.voxels, to_file)
+    voxels = from_axial(volume.voxels, volume.file_affine)
     with outputs.new_files(path) as (temporary,):
         content = nib.Nifti1Image(voxels, volume.file_affine).to_bytes()
         temporary.write_bytes(gzipped(content) if path.suffix.lower() == ".gz" else content)
@@ -127,23 +121,6 @@ def gzipped(content: bytes) -> bytes:
 def axial_slices(volume: Volume) -> np.ndarray:
     """(X, Y, Z[, C]) voxels as (Z, Y, X[, C]) axial slices: rows run to the back, columns to the patient's left."""
     return np.swapaxes(volume.voxels, 0, 2)
-
-
-def check_same_grid(first: Volume, second: Volume, first_name: str, second_name: str) -> None:
-    """Raises `UserError` unless two volumes have one shape and grids whose corners lie within 0.1 voxel."""
-    if first.voxels.shape[:3] != second.voxels.shape[:3]:
-        raise UserError(
-            f"{second_name}: shape {second.voxels.shape[:3]} differs from {first.voxels.shape[:3]} of "
-            f"{first_name}; co-register the images and resample them to one grid"
-        )
-    corners = np.array([(*index, 1.0) for index in np.ndindex(2, 2, 2)])
-    corners[:, :3] *= np.array(first.voxels.shape[:3]) - 1
-    apart = np.linalg.norm(corners @ (first.affine - second.affine).T, axis=1).max()
-    if apart > GEOMETRY_TOLERANCE * min(first.spacing):
-        raise UserError(
-            f"{second_name}: its affine puts the volume up to {apart:.3g} mm away from {first_name}; "
-            "co-register the images and resample them to one grid"
-        )
 
 
 def _declared_size(head: bytes) -> int:

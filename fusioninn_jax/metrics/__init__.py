@@ -4,7 +4,7 @@ The five of the paper's Table 1 share one signature: (x1, x2, fused, *, variant,
 (B, H, W) in [0, 1]. The default variant is the metric's own definition, 'fusioninn' the published numbers' one.
 
 The literature's further ones take what they need: (fused) for entropy, standard_deviation, spatial_frequency and
-average_gradient; (x1, x2, fused) for the rest; (source, decomposed) for decomposition_*. All take mask and give (B,).
+average_gradient; (x1, x2, fused) for the rest; (source, decomposed) for `decomposition_*`. All take mask and give (B,).
 
 `auc` and `contrast_to_noise` see whether an image shows a lesion: (image, region, reference); see `conspicuity`.
 """

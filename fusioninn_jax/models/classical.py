@@ -32,7 +32,11 @@ DAUBECHIES = {
 
 
 def stack_sources(sources: tuple[jax.Array, ...]) -> jax.Array:
-    """The sources along a new first axis: (m, B, H, W, C)."""
+    """The sources along a new first axis: (m, B, H, W, C).
+
+    Args:
+      sources: m images (B, H, W, C).
+    """
     if len(sources) < 2:
         raise ValueError(f"fusion takes two or more sources, not {len(sources)}")
     shapes = {source.shape for source in sources}
@@ -179,7 +183,13 @@ def _average_matrix(size: int, radius: int, sigma: float) -> np.ndarray:
 
 
 def average(x: jax.Array, radius: int, sigma: float = np.inf) -> jax.Array:
-    """Local average of (..., H, W, C) over a square window, plain unless sigma is given."""
+    """Local average of (..., H, W, C) over a square window, plain unless sigma is given.
+
+    Args:
+      x: (..., H, W, C).
+      radius: pixels to each side; the window is 2 · radius + 1 wide.
+      sigma: of Gaussian weights, in pixels; infinite for equal ones.
+    """
     return apply_separably(_average_matrix(x.shape[-3], radius, sigma), x, _average_matrix(x.shape[-2], radius, sigma))
 
 

@@ -24,7 +24,14 @@ Join = Callable[[jax.Array, jax.Array], jax.Array]  # what a net sees, and a con
 
 
 def uniform_fan_in(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32, *, fan_in: int) -> jax.Array:
-    """U(±1/√fan_in), how PyTorch starts the weights and biases of a convolution."""
+    """U(±1/√fan_in), how PyTorch starts the weights and biases of a convolution.
+
+    Args:
+      key: of the draw.
+      shape: of the array.
+      dtype: of the array.
+      fan_in: inputs of one output.
+    """
     bound = fan_in**-0.5
     return jax.random.uniform(key, shape, dtype, -bound, bound)
 
@@ -193,6 +200,12 @@ def _with_numbers(u: jax.Array, condition: jax.Array) -> jax.Array:
 
 
 def dense_conditioner(width: int, *, depth: int = 2, parameters: int = 2) -> tuple[Conditioner, ConditionerInit]:
-    """A `DenseConditioner` as the pair of callables that `bijections.coupling` takes; a condition is (B, K) numbers."""
+    """A `DenseConditioner` as the pair of callables that `bijections.coupling` takes; a condition is (B, K) numbers.
+
+    Args:
+      width: of a hidden layer.
+      depth: how many hidden layers.
+      parameters: numbers an element that the coupling's transformer takes.
+    """
     make = functools.partial(DenseConditioner, width=width, depth=depth, parameters=parameters)
     return functools.partial(_apply, make, _with_numbers), functools.partial(_init, make, _with_numbers)

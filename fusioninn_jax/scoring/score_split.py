@@ -51,7 +51,12 @@ class Scoring:
 
 
 def image_name(subject: str, slice_index: int) -> str:
-    """The name, without ending, of a slice's fused image in a folder."""
+    """The name, without ending, of a slice's fused image in a folder.
+
+    Args:
+      subject: as the dataset names it.
+      slice_index: of the axial slice, from 0.
+    """
     return f"{subject.replace('/', '_').replace(':', '_')}_{slice_index:03d}"
 
 

@@ -36,7 +36,11 @@ Further = dict[str, Any]  # beside the rows: moments of the `latent`; `conspicui
 
 
 def score_names(rows: list[Row]) -> list[str]:
-    """The scores that any row has: SSIM with each source, the metrics in their usual order, decomposition."""
+    """The scores that any row has: SSIM with each source, the metrics in their usual order, decomposition.
+
+    Args:
+      rows: of any systems.
+    """
 
     def place(name: str) -> int:
         plain, known = name.removesuffix(BRAIN), METRIC_SETS["all"]
@@ -72,7 +76,12 @@ def summarise(rows: list[Row]) -> dict[str, Any]:
 
 
 def write_atomically(path: pathlib.Path, write: Callable[[TextIO], Any]) -> None:
-    """Calls `write(file)`, writes that beside `path`, then renames it, so no half file is ever there."""
+    """Calls `write(file)`, writes that beside `path`, then renames it, so no half file is ever there.
+
+    Args:
+      path: of the file.
+      write: gets the open file.
+    """
     text = io.StringIO(newline="")
     write(text)
     with outputs.new_files(path) as (temporary,):
@@ -80,7 +89,12 @@ def write_atomically(path: pathlib.Path, write: Callable[[TextIO], Any]) -> None
 
 
 def write_csv(path: pathlib.Path, rows: list[Row]) -> None:
-    """One line an image and system."""
+    """One line an image and system.
+
+    Args:
+      path: of the file.
+      rows: of any systems.
+    """
 
     def write(file: TextIO) -> None:
         writer = csv.DictWriter(file, [*KEYS, *score_names(rows)])
@@ -117,7 +131,12 @@ def write_patients(path: pathlib.Path, systems: dict[str, Any]) -> None:
 
 
 def write_json(path: pathlib.Path, content: Any) -> None:
-    """Indented JSON."""
+    """Indented JSON.
+
+    Args:
+      path: of the file.
+      content: what JSON can hold.
+    """
     write_atomically(path, lambda file: file.write(json.dumps(content, indent=2) + "\n"))
 
 
@@ -131,7 +150,12 @@ def _cell(interval: dict[str, Any] | None, patients: int) -> str:
 
 
 def markdown_table(header: list[str], lines: list[list[str]]) -> str:
-    """A table of strings as Markdown."""
+    """A table of strings as Markdown.
+
+    Args:
+      header: a title for each column.
+      lines: the cells of each row.
+    """
     return "\n".join("| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *lines))
 
 
@@ -254,7 +278,11 @@ def _subject_table(system: str, summary: dict[str, Any]) -> str:
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """The whole report as Markdown."""
+    """The whole report as Markdown.
+
+    Args:
+      report: as `summary.json` holds it.
+    """
     systems, modalities = report["systems"], report["modalities"]
     images, patients = next(iter(systems.values()))["images"], len(next(iter(systems.values()))["subjects"])
     of = f"{patients} patients; mean [bootstrap 95 % interval]" if patients > 1 else "1 patient; mean, no interval"

@@ -87,6 +87,9 @@ def write(
 def check_seal(path: pathlib.Path) -> bool:
     """Whether a file is an archive of version 2; all of it as it was written.
 
+    Args:
+      path: .nii or .nii.gz.
+
     Raises:
       UserError: an archive that was damaged or changed.
     """
@@ -95,6 +98,10 @@ def check_seal(path: pathlib.Path) -> bool:
 
 def payload(path: pathlib.Path, record: Provenance) -> bytes | None:
     """What an archive hides in its header, None where a file is no archive.
+
+    Args:
+      path: .nii or .nii.gz.
+      record: what the file says of its sources.
 
     Raises:
       UserError: the record says that it is one, but nothing is there.

@@ -116,7 +116,12 @@ def fuse(
 
 
 def check_finite(volume: np.ndarray, what: str) -> None:
-    """Raises UserError where a model made NaN or infinite values: (..., Z, H, W)."""
+    """Raises UserError where a model made NaN or infinite values: (..., Z, H, W).
+
+    Args:
+      volume: what the model made.
+      what: its name, for the message.
+    """
     bad = ~np.isfinite(volume).all((-2, -1))
     if bad.any():
         number = int(np.argmax(bad.reshape(-1, bad.shape[-1]).any(0))) + 1
@@ -150,6 +155,9 @@ def latent_channels(fusion: Fusion) -> tuple[np.ndarray, bool]:
     """(Z, H', W', C) for the latent's file: the latent and, unless it is 0, the remainder of the fused image.
 
     The remainder is what the stored fused image lacks: its rounding, and its padding where H or W is odd.
+
+    Args:
+      fusion: from `fuse`.
     """
     assert fusion.volume.latent is not None
     remainder = np.asarray(fusion.volume.whole - _padded(fusion.image, fusion.volume.whole.shape))[..., None]
@@ -165,7 +173,15 @@ def _padded(image: Series, shape: tuple[int, ...]) -> np.ndarray:
 def as_volume(
     trained: TrainedModel, image: Series, record: Provenance, latent: np.ndarray | None = None, remainder: bool = False
 ) -> FusedVolume:
-    """A FusedVolume from a fused image as stored and, where it was kept, what `latent_channels` made of it."""
+    """A FusedVolume from a fused image as stored and, where it was kept, what `latent_channels` made of it.
+
+    Args:
+      trained: the model that fused.
+      image: the fused image as stored.
+      record: its provenance.
+      latent: (Z, H', W', C) from the latent's file; None for a fresh one.
+      remainder: whether its last channel is the remainder of the fused image.
+    """
     volume = volumes.from_fused(image.values, np.asarray(record["ranges"], np.float32), trained.model.multiple)
     if latent is not None and remainder:
         volume = dataclasses.replace(volume, whole=volume.whole + latent[..., -1])
@@ -174,7 +190,13 @@ def as_volume(
 
 
 def decompose(trained: TrainedModel, volume: FusedVolume, seed: int) -> np.ndarray:
-    """(m, Z, H, W) float32 sources, from the volume's latent or a fresh one."""
+    """(m, Z, H, W) float32 sources, from the volume's latent or a fresh one.
+
+    Args:
+      trained: the model that fused.
+      volume: from `as_volume`.
+      seed: of a fresh latent.
+    """
     numbers, key = np.arange(len(volume.whole)), jax.random.key(seed)
     result = _on_devices(_decompose(trained.model, trained.prior), (trained.variables, key), volume, numbers)
     check_finite(np.moveaxis(result, 1, 0), "the decomposition")
@@ -188,6 +210,12 @@ def decompose_samples(
 
     The error is what the calibration makes of the spread of the samples; without one it is that spread, which is
     smaller.
+
+    Args:
+      trained: the model that fused.
+      volume: from `as_volume`.
+      seed: of the latents.
+      samples: how many.
     """
     numbers, key = np.arange(len(volume.whole)), jax.random.key(seed)
     mean, deviation = _on_devices(

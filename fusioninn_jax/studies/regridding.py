@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from fusioninn_jax.formats import nifti
+from fusioninn_jax.formats.grid import Grid
 from fusioninn_jax.formats.series import Series, to_type
 from fusioninn_jax.runtime.errors import UserError
-
-RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def resample(moving: Series, fixed: Series) -> Series:
@@ -28,8 +27,8 @@ def resample(moving: Series, fixed: Series) -> Series:
     values = moving.stored * moving.slope[0] + moving.intercept[0]
     moved = SimpleITK.GetArrayFromImage(
         SimpleITK.Resample(
-            _image(SimpleITK, values, moving.affine),
-            _image(SimpleITK, np.zeros(fixed.stored.shape), fixed.affine),
+            _image(SimpleITK, values, moving.grid),
+            _image(SimpleITK, np.zeros(fixed.stored.shape), fixed.grid),
             SimpleITK.Transform(),
             SimpleITK.sitkLinear,
             0.0,
@@ -47,10 +46,9 @@ def resample(moving: Series, fixed: Series) -> Series:
     )
 
 
-def _image(sitk: Any, voxels: np.ndarray, affine: np.ndarray) -> Any:
+def _image(sitk: Any, voxels: np.ndarray, grid: Grid) -> Any:
     """(Z, Y, X) voxels as a SimpleITK image."""
-    lps = RAS_TO_LPS @ affine
-    spacing = np.sqrt((lps[:3, :3] ** 2).sum(0))
+    lps, spacing = grid.lps, grid.spacing
     image = sitk.GetImageFromArray(np.asarray(voxels, np.float64))
     image.SetSpacing(spacing.tolist())
     image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())

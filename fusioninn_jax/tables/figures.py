@@ -7,6 +7,7 @@ is outlined in red, and a green box with its contents enlarged shows it.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -222,18 +223,46 @@ def _mask(example: dict[str, Any]) -> np.ndarray | None:
     return example["mask"][..., 0] if example["mask"].any() else None
 
 
-def run(args: argparse.Namespace, overrides: list[str]) -> pathlib.Path:
-    """Draws what the given workdirs allow; returns the folder.
+@dataclasses.dataclass(frozen=True)
+class FiguresRequest:
+    """What `report figures` is asked for.
 
-    Raises:
-      UserError: as `systems`; overrides, which make no sense here.
+    Attributes:
+      workdirs: of trainings.
+      split: of the dataset.
+      dataset: name/config of a prepared dataset; None for the one trained on.
+      data_dir: where datasets are prepared; None for where they were in training.
+      patients: rows of Figure 5.
+      out: folder of the figures; None for runs/figures.
     """
+
+    workdirs: tuple[str, ...]
+    split: str = "test"
+    dataset: str | None = None
+    data_dir: str | None = None
+    patients: int = 2
+    out: pathlib.Path | None = None
+
+
+def _run_command(args: argparse.Namespace, overrides: Sequence[str]) -> pathlib.Path:
     if overrides:
         raise UserError(f"{overrides[0]}: figures are of trained runs; their settings cannot be changed")
-    compared = systems.load([pathlib.Path(workdir) for workdir in args.workdirs], [])
-    data = systems.data_config(compared, args.dataset, args.data_dir)
+    return run(FiguresRequest(tuple(args.workdirs), args.split, args.dataset, args.data_dir, args.patients, args.out))
+
+
+def run(asked: FiguresRequest) -> pathlib.Path:
+    """Draws what the given workdirs allow; returns the folder.
+
+    Args:
+      asked: what is asked for.
+
+    Raises:
+      UserError: as `systems`.
+    """
+    compared = systems.load([pathlib.Path(workdir) for workdir in asked.workdirs], [])
+    data = systems.data_config(compared, asked.dataset, asked.data_dir)
     prepared = input_pipeline.open_dataset(data.data)
-    examples = _clearest_slices(prepared, data, args.split, args.patients)
+    examples = _clearest_slices(prepared, data, asked.split, asked.patients)
     modalities = [MODALITIES.get(name, name) for name in prepared.modalities]
     pair, mask = examples[0]["sources"], _mask(examples[0])
     one_each = {system.name: system.trained for system in reversed(compared)}
@@ -242,7 +271,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> pathlib.Path:
         for name in dict.fromkeys([*published.TABLE1, *one_each])
         if name in one_each
     }
-    out = args.out or pathlib.Path("runs") / "figures"
+    out = asked.out or pathlib.Path("runs") / "figures"
     any_of = next(iter(results.values()))
     save(
         figure3(any_of.sources, {label: fusion.fused for label, fusion in results.items()}, modalities, mask),
@@ -285,3 +314,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", help="where datasets are prepared; default: as in training")
     parser.add_argument("--patients", type=int, default=2, help="rows of Figure 5")
     parser.add_argument("--out", type=pathlib.Path, help="folder of the figures")
+    parser.set_defaults(run=_run_command)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 from fusioninn_jax import input_pipeline
@@ -72,21 +73,30 @@ def tables(
     return found
 
 
-def run(args: argparse.Namespace, overrides: list[str]) -> pathlib.Path:
-    """Trains the runs that are missing, scores them, writes the table; returns the Markdown's path."""
-    sweep = systems.load_sweep(args.sweep)
-    name = pathlib.Path(args.sweep).stem
-    root = args.root or pathlib.Path("runs") / name
+def run(path: str, asked: systems.TableRequest, overrides: Sequence[str] = ()) -> pathlib.Path:
+    """Trains the runs that are missing, scores them, writes the table; returns the Markdown's path.
+
+    Args:
+      path: of the sweep, a Python file.
+      asked: what is scored, and where things lie.
+      overrides: `--config.KEY=VALUE`, for every run.
+
+    Raises:
+      UserError: as `systems`.
+    """
+    sweep = systems.load_sweep(path)
+    name = pathlib.Path(path).stem
+    root = asked.root or pathlib.Path("runs") / name
     sections = getattr(sweep, "TABLE", None) or {name: {run: run for run in sweep.RUNS}}
     wanted = list(dict.fromkeys(run for rows in sections.values() for run in rows.values()))
-    workdirs = systems.train_missing(sweep, wanted, root, args.base, overrides)
+    workdirs = systems.train_missing(sweep, wanted, root, asked.base, overrides)
     compared = systems.load(workdirs.values(), [], {workdir: run for run, workdir in workdirs.items()})
-    data = systems.data_config(compared, args.dataset, args.data_dir)
+    data = systems.data_config(compared, asked.dataset, asked.data_dir)
     prepared = input_pipeline.open_dataset(data.data)
-    out = args.out or root
+    out = asked.out or root
     summaries: dict[str, Summary] = {}
     for system in compared:
-        rows, further = systems.scores(system, prepared, data, systems.scoring_of(args, "ssim"), out / "scores")
+        rows, further = systems.scores(system, prepared, data, asked.scoring("ssim"), out / "scores")
         summaries[system.label] = summarise(rows) | further
     numbers = [
         {"run": run, "score": score, "worst": None, "worst_subject": None, **value}
@@ -95,7 +105,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> pathlib.Path:
         for score, value in of["overall"].items()
     ]
     images = next(iter(summaries.values()))["images"]
-    title = f"{name} on {data.data.dataset}, split {args.split}: {images} images"
+    title = f"{name} on {data.data.dataset}, split {asked.split}: {images} images"
     print(render.write(out, name, title, tables(sections, summaries, list(prepared.modalities)), numbers))
     return out / f"{name}.md"
 
@@ -104,3 +114,4 @@ def add_arguments(parser: argparse.ArgumentParser, default: str | None = None) -
     """The command line of `report sweep`, and with a `default` sweep of `report table2`."""
     systems.add_arguments(parser)
     parser.add_argument("--sweep", default=default, required=default is None, help="e.g. configs/sweeps/table2.py")
+    parser.set_defaults(run=lambda args, overrides: run(args.sweep, systems.request(args), overrides))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import csv
+import dataclasses
 import importlib.util
 import json
 import os
@@ -22,7 +23,7 @@ from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.scoring import score_table
 from fusioninn_jax.scoring.score_split import Scoring, score_model
 from fusioninn_jax.trained_model import TrainedModel
-from fusioninn_jax.training import checkpoint
+from fusioninn_jax.training import checkpoint, checkpoint_folders
 from fusioninn_jax.training.train_log import TRAIN_FILE, read_lines
 
 
@@ -83,7 +84,7 @@ def _override(config: ml_collections.ConfigDict, overrides: Iterable[str]) -> No
 
 
 def train_missing(
-    sweep: Any, names: Iterable[str], root: pathlib.Path, base: str, overrides: list[str]
+    sweep: Any, names: Iterable[str], root: pathlib.Path, base: str, overrides: Iterable[str]
 ) -> dict[str, pathlib.Path]:
     """Trains those runs of a sweep that are not finished under `root`, each resuming where it stopped.
 
@@ -109,7 +110,7 @@ def train_missing(
         _override(config, overrides)
         workdirs[name] = root / name
         _check_same_run(workdirs[name], config)
-        newest = checkpoint.newest_step(workdirs[name])
+        newest = checkpoint_folders.newest_step(workdirs[name])
         if config.train.epochs or newest is None or newest < config.train.steps:
             print(f"training {name} in {workdirs[name]}", flush=True)
             try:
@@ -254,6 +255,35 @@ def _read_rows(path: pathlib.Path) -> list[score_table.Row]:
         ]
 
 
+@dataclasses.dataclass(frozen=True)
+class TableRequest:
+    """What every table is asked for.
+
+    Attributes:
+      root: folder of a sweep's workdirs, one a run; None for one that the sweep names.
+      base: another base configuration for a sweep than its own, or "".
+      split: what is scored.
+      dataset: name/config of a prepared dataset; None for the one trained on.
+      data_dir: where datasets are prepared; None for where they were in training.
+      limit: score no more than about this many slices; 0: all.
+      batch_size: of scoring.
+      out: folder of the results; None for one beside the runs.
+    """
+
+    root: pathlib.Path | None = None
+    base: str = ""
+    split: str = "test"
+    dataset: str | None = None
+    data_dir: str | None = None
+    limit: int = 0
+    batch_size: int = 8
+    out: pathlib.Path | None = None
+
+    def scoring(self, metrics: str) -> Scoring:
+        """What is scored by a set of metrics."""
+        return Scoring(self.split, metrics, self.batch_size, self.limit)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What every table takes."""
     parser.add_argument("--root", type=pathlib.Path, help="folder of the sweep's workdirs, one a run")
@@ -266,6 +296,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=pathlib.Path, help="folder of the results")
 
 
-def scoring_of(args: argparse.Namespace, metrics: str) -> Scoring:
-    """What the arguments of `add_arguments` ask to be scored, by a set of metrics."""
-    return Scoring(args.split, metrics, args.batch_size, args.limit)
+def request(args: argparse.Namespace) -> TableRequest:
+    """What the arguments of `add_arguments` ask for."""
+    return TableRequest(**{field.name: getattr(args, field.name) for field in dataclasses.fields(TableRequest)})

@@ -11,7 +11,6 @@ import contextlib
 import json
 import logging
 import math
-import os
 import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -22,19 +21,18 @@ import numpy as np
 from etils import epath, epy
 
 from fusioninn_jax import models
-from fusioninn_jax.runtime.errors import UserError, first_line
+from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.trained_model import TrainedModel
+from fusioninn_jax.training import checkpoint_folders as folders
 from fusioninn_jax.training import integrity
+from fusioninn_jax.training.checkpoint_folders import Folder
 from fusioninn_jax.training.train_state import TrainState
 
 with epy.lazy_imports():  # it takes seconds, which a command's help would wait for
     import orbax.checkpoint as ocp
 
-FOLDER = "checkpoints"
 BEST_METRIC = "validation_loss"
-DAMAGED_ENDING = ".damaged"
 TIMEOUT = 120  # seconds that processes wait for one another in a save, where one of them failed
-Folder = str | os.PathLike[str]
 
 
 class Restored(NamedTuple):
@@ -48,6 +46,10 @@ def make_manager(workdir: Folder, config: ml_collections.ConfigDict) -> ocp.Chec
     """An asynchronous manager of `workdir`/checkpoints that keeps the last and the best.
 
     It belongs to all processes, which save together; what an interrupted save left is removed.
+
+    Args:
+      workdir: of the run.
+      config: `settings.CHECKPOINT`.
     """
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # a save that fails is told below, in one line
     policies = ocp.checkpoint_managers
@@ -69,12 +71,17 @@ def make_manager(workdir: Folder, config: ml_collections.ConfigDict) -> ocp.Chec
         cleanup_tmp_directories=True,
         async_options=ocp.AsyncOptions(timeout_secs=TIMEOUT),
     )
-    return ocp.CheckpointManager(_folder(workdir), options=options)
+    return ocp.CheckpointManager(folders.of(workdir), options=options)
 
 
 @contextlib.contextmanager
 def managed(workdir: Folder, config: ml_collections.ConfigDict) -> Iterator[ocp.CheckpointManager]:
-    """A manager whose last save is waited for at the end of the block; one process that fails of several waits not."""
+    """A manager whose last save is waited for at the end of the block; one process that fails of several waits not.
+
+    Args:
+      workdir: of the run.
+      config: `settings.CHECKPOINT`.
+    """
     manager = make_manager(workdir, config)
     try:
         yield manager
@@ -85,17 +92,6 @@ def managed(workdir: Folder, config: ml_collections.ConfigDict) -> Iterator[ocp.
         raise
     finish(manager)
     manager.close()
-
-
-def _folder(workdir: Folder) -> epath.Path:
-    path = epath.Path(workdir).expanduser() / FOLDER
-    return path if "://" in os.fspath(path) else path.absolute()
-
-
-def _steps(folder: epath.Path) -> list[int]:
-    """The steps of the checkpoints in a folder, oldest first; unfinished ones have other names."""
-    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    return sorted(int(name) for name in names if name.isascii() and name.isdigit())
 
 
 def save(
@@ -118,7 +114,7 @@ def save(
     finish(manager)
     host = jax.device_get(state)
     step = int(host.step)
-    if step in manager.all_steps():
+    if step in manager.allfolders.steps():
         if validation_loss is None or manager.metrics(step):
             return
         manager.delete(step)
@@ -148,7 +144,11 @@ def _on_all_processes(state: TrainState) -> TrainState:
 
 
 def finish(manager: ocp.CheckpointManager) -> None:
-    """Waits for the save under way, and says so where it failed."""
+    """Waits for the save under way, and says so where it failed.
+
+    Args:
+      manager: from `make_manager`.
+    """
     try:
         manager.wait_until_finished()
     except Exception as error:
@@ -158,21 +158,15 @@ def finish(manager: ocp.CheckpointManager) -> None:
 def _tell_failure(manager: ocp.CheckpointManager, error: Exception) -> None:
     """Says it in one line, and frees the disk of what was half-written."""
     manager.reload()
-    kept = _steps(manager.directory)
+    kept = folders.steps(manager.directory)
     if jax.process_index() == 0:
         print(
-            f"warning: {manager.directory}: a checkpoint could not be written ({_short(error)}); training goes on, "
-            f"kept: {', '.join(map(str, kept)) or 'none'}",
+            f"warning: {manager.directory}: a checkpoint could not be written ({folders.short(error)}); training "
+            f"goes on, kept: {', '.join(map(str, kept)) or 'none'}",
             file=sys.stderr,
         )
         for path in manager.directory.glob("*.orbax-checkpoint-tmp*"):
             path.rmtree(missing_ok=True)
-
-
-def _short(error: Exception, length: int = 200) -> str:
-    """An error's first line, its end where it is long: TensorStore says what happened last."""
-    line = first_line(error)
-    return line if len(line) <= length else f"...{line[-length:]}"
 
 
 def restore_latest(workdir: Folder, state: TrainState, config: ml_collections.ConfigDict) -> Restored | None:
@@ -188,21 +182,21 @@ def restore_latest(workdir: Folder, state: TrainState, config: ml_collections.Co
     Raises:
       UserError: the checkpoint is of another architecture or optimiser, or all of them are damaged.
     """
-    folder = _folder(workdir)
+    folder = folders.of(workdir)
     damaged: dict[int, str] = {}
-    for step in reversed(_steps(folder)):
+    for step in reversed(folders.steps(folder)):
         try:
             found = _read(folder / str(step), state, config)
         except Exception as error:  # whatever reading meets: gone files, torn JSON, TensorStore's own errors
             if isinstance(error, UserError | PermissionError):
                 raise
-            damaged[step] = _short(error)
+            damaged[step] = folders.short(error)
             continue
         for bad, why in damaged.items():
-            _set_aside(folder / str(bad))
+            folders.set_aside(folder / str(bad))
             print(
-                f"warning: {folder / str(bad)}: damaged ({why}), renamed to {bad}{DAMAGED_ENDING}; going on from "
-                f"step {step}",
+                f"warning: {folder / str(bad)}: damaged ({why}), renamed to {bad}{folders.DAMAGED_ENDING}; "
+                f"going on from step {step}",
                 file=sys.stderr,
             )
         return found
@@ -212,13 +206,6 @@ def restore_latest(workdir: Folder, state: TrainState, config: ml_collections.Co
             f"{next(iter(damaged.values()))}); remove the folder to start anew"
         )
     return None
-
-
-def _set_aside(folder: epath.Path) -> None:
-    aside = folder.parent / f"{folder.name}{DAMAGED_ENDING}"
-    if aside.exists():
-        aside.rmtree()
-    folder.rename(aside)
 
 
 def _read(folder: epath.Path, state: TrainState, config: ml_collections.ConfigDict) -> Restored:
@@ -263,21 +250,6 @@ def _read_state(reader: ocp.Checkpointer, folder: epath.Path, meta: dict[str, An
     return read
 
 
-def newest_step(workdir: Folder) -> int | None:
-    """The step of the newest complete checkpoint, or None where there is none."""
-    return max(_steps(_folder(workdir)), default=None)
-
-
-def check_written(workdir: Folder, step: int) -> None:
-    """Raises UserError where the newest checkpoint is not the one of `step`, the last."""
-    newest = newest_step(workdir)
-    if step and newest != step:
-        raise UserError(
-            f"{_folder(workdir)}: the last checkpoint, of step {step}, could not be written; make room "
-            f"there, then the same command goes on from step {newest or 0}"
-        )
-
-
 def load(workdir: Folder, which: str = "best") -> TrainedModel:
     """A trained model from a workdir; for one process, without the others.
 
@@ -291,7 +263,7 @@ def load(workdir: Folder, which: str = "best") -> TrainedModel:
     Raises:
       UserError: no workdir, no checkpoint in it, or a damaged one.
     """
-    folder = _folder(workdir)
+    folder = folders.of(workdir)
     if not folder.is_dir():
         raise UserError(f"{workdir}: no checkpoints there; give the --workdir that a training wrote")
     reader = _reader()
@@ -304,7 +276,7 @@ def load(workdir: Folder, which: str = "best") -> TrainedModel:
         read = _read_state(reader, folder / str(step), meta, saved)
     except Exception as error:
         raise UserError(
-            f"{folder / str(step)}: damaged ({_short(error)}); choose another by --checkpoint, or resume "
+            f"{folder / str(step)}: damaged ({folders.short(error)}); choose another by --checkpoint, or resume "
             "the training, which goes on from the one before"
         ) from error
     config = ml_collections.ConfigDict(meta["config"])
@@ -314,7 +286,7 @@ def load(workdir: Folder, which: str = "best") -> TrainedModel:
 
 def _choose(reader: ocp.Checkpointer, folder: epath.Path, which: str) -> tuple[int, float]:
     """The step of the `best` (by validation loss) or `last` checkpoint, and that loss (infinite: not evaluated)."""
-    losses = {step: _validation_loss(reader, folder / str(step)) for step in _steps(folder)}
+    losses = {step: _validation_loss(reader, folder / str(step)) for step in folders.steps(folder)}
     if not losses:
         raise UserError(
             f"{folder}: no checkpoint there; train first: "

@@ -28,7 +28,13 @@ AXIS = "devices"
 
 
 def check_batch(batch_size: int, devices: int, flag: str = "--config.train.batch_size") -> None:
-    """Raises UserError where the devices don't divide the batch."""
+    """Raises UserError where the devices don't divide the batch.
+
+    Args:
+      batch_size: of the global batch.
+      devices: of all processes.
+      flag: what sets the size, for the message.
+    """
     if batch_size % devices:
         near = max(devices, batch_size - batch_size % devices)
         raise UserError(f"{flag}={batch_size}: the {devices} devices don't divide it; use {flag}={near}")
@@ -40,23 +46,41 @@ def all_devices() -> list[jax.Device]:
 
 
 def own_devices(devices: list[jax.Device]) -> list[jax.Device]:
-    """Those of this process."""
+    """Those of this process.
+
+    Args:
+      devices: of all processes.
+    """
     return [device for device in devices if device.process_index == jax.process_index()]
 
 
 def split_batch(batch: Any, devices: int) -> Any:
-    """(B, ...) arrays -> (devices, B / devices, ...)."""
+    """(B, ...) arrays -> (devices, B / devices, ...).
+
+    Args:
+      batch: a tree of arrays.
+      devices: how many this process has; they divide B.
+    """
     return jax.tree.map(lambda x: np.reshape(x, (devices, -1, *x.shape[1:])), batch)
 
 
 def merge_batch(batch: Any) -> Any:
-    """Undoes `split_batch`, to NumPy arrays."""
+    """Undoes `split_batch`, to NumPy arrays.
+
+    Args:
+      batch: a tree of arrays (devices, B / devices, ...).
+    """
     return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), batch)
 
 
 def replicate(tree: Any, devices: list[jax.Device]) -> Any:
     """Puts one copy on each of this process's devices, laid out as the steps give it back; else the second step
-    compiles anew."""
+    compiles anew.
+
+    Args:
+      tree: of arrays.
+      devices: of all processes.
+    """
     mesh = jax.sharding.Mesh(np.array(own_devices(devices)), (AXIS,))
     return jax.device_put(tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
 
@@ -177,6 +201,12 @@ def make_eval_step(
 
     Per image: the loss's parts (`latent_loss`, of the whole batch, with each of its images) and the SSIM scores of
     `objective.scores`; with `with_images` also `fused`, `latent` and `decomposed` (M channels).
+
+    Args:
+      model: the system.
+      config: `settings.TRAINING`.
+      devices: of all processes.
+      with_images: return images beside the scores.
     """
     stored = config.losses.storage
     storage = score_names.storage_name(stored.kind, stored.bits, stored.quality)
@@ -204,7 +234,12 @@ def make_eval_step(
 
 
 def make_map(function: Callable[..., Any], devices: list[jax.Device]) -> Callable[..., Any]:
-    """`function(constant, *batches)` on this process's devices: one constant; batches and results (D, B/D, ...)."""
+    """`function(constant, *batches)` on this process's devices: one constant; batches and results (D, B/D, ...).
+
+    Args:
+      function: of one example each of the batches.
+      devices: of all processes.
+    """
     compiled = {}
 
     def call(constant: Any, *batches: Any) -> Any:

@@ -43,6 +43,10 @@ class TrainState:
 def make_schedule(config: ml_collections.ConfigDict, steps: int) -> optax.Schedule:
     """The learning rate by step, before any plateau.
 
+    Args:
+      config: `settings.OPTIMIZER`.
+      steps: of the whole training.
+
     Raises:
       ValueError: an unknown schedule.
     """
@@ -56,7 +60,12 @@ def make_schedule(config: ml_collections.ConfigDict, steps: int) -> optax.Schedu
 
 
 def make_optimizer(config: ml_collections.ConfigDict, steps: int) -> optax.GradientTransformation:
-    """Adam under the schedule, with optional clipping of the gradient's global norm."""
+    """Adam under the schedule, with optional clipping of the gradient's global norm.
+
+    Args:
+      config: `settings.OPTIMIZER`.
+      steps: of the whole training.
+    """
     adam = optax.adam(make_schedule(config, steps))
     return optax.chain(optax.clip_by_global_norm(config.clip_norm), adam) if config.clip_norm else adam
 
@@ -67,7 +76,13 @@ def _plateau(config: ml_collections.ConfigDict) -> optax.GradientTransformationE
 
 
 def create(variables: Any, optimizer: optax.GradientTransformation, config: ml_collections.ConfigDict) -> TrainState:
-    """The state before the first step."""
+    """The state before the first step.
+
+    Args:
+      variables: from a model's `init`.
+      optimizer: from `make_optimizer`.
+      config: `settings.OPTIMIZER`.
+    """
     params = variables["params"]
     return TrainState(
         jnp.zeros((), jnp.int32),
@@ -91,7 +106,15 @@ def apply_gradients(
     optimizer: optax.GradientTransformation,
     config: ml_collections.ConfigDict,
 ) -> TrainState:
-    """One optimiser step; `config`: `settings.OPTIMIZER`."""
+    """One optimiser step; `config`: `settings.OPTIMIZER`.
+
+    Args:
+      state: before the step.
+      gradients: like the params.
+      batch_stats: after the step.
+      optimizer: from `make_optimizer`.
+      config: `settings.OPTIMIZER`.
+    """
     params = state.variables["params"]
     updates, opt_state = optimizer.update(gradients, state.opt_state, params)
     updates = jax.tree.map(lambda u: u * state.plateau.scale.astype(u.dtype), updates)
@@ -103,7 +126,13 @@ def apply_gradients(
 
 
 def after_evaluation(state: TrainState, validation_loss: float, config: ml_collections.ConfigDict) -> TrainState:
-    """Tells the plateau schedule the validation loss; other schedules are left alone."""
+    """Tells the plateau schedule the validation loss; other schedules are left alone.
+
+    Args:
+      state: that was evaluated.
+      validation_loss: of it.
+      config: `settings.OPTIMIZER`.
+    """
     if config.schedule != "plateau":
         return state
     nothing = jax.tree.map(jnp.zeros_like, state.variables["params"])

@@ -313,7 +313,7 @@ def test_the_command_prints_a_summary_and_what_to_do_next(source, tmp_path):
 
 
 def test_the_phantom_is_prepared_by_the_same_command(tmp_path, capsys):
-    with pytest.raises(UserError, match="--config=huge: unknown; choose default or tiny"):
+    with pytest.raises(UserError, match="--config=huge: unknown; choose one of default, large, tiny"):
         prepare.main(["brain_phantom", f"--data_dir={tmp_path}/out", "--config=huge"])
     assert prepare.main(["brain_phantom", f"--data_dir={tmp_path}/out", "--config=tiny"]) == 0
     assert (tmp_path / "out" / "brain_phantom" / "tiny" / "1.1.0" / "metadata.json").exists()

@@ -6,7 +6,7 @@ import pytest
 import tensorflow_datasets as tfds
 from etils import epath
 
-from data import prepare, publishing
+from data import building, prepare, publishing
 from fusioninn_jax import input_pipeline
 from fusioninn_jax.runtime.errors import UserError
 from tests import training_case
@@ -84,14 +84,14 @@ def test_a_bucket_that_cannot_be_reached_is_one_line(source, tmp_path, monkeypat
 def test_a_second_run_does_not_replace_the_first_one_s(source, tmp_path, monkeypatch):
     """Another run finishes while this one reads: this one says so, and leaves it as it is."""
     final = tmp_path / "out" / "brats" / "t1gd_flair" / "1.0.0"
-    canonical = prepare._make_canonical
+    canonical = building.make_canonical
 
     def meanwhile(folder):
         canonical(folder)
         final.mkdir(parents=True)
         (final / "dataset_info.json").write_text("the other run's")
 
-    monkeypatch.setattr(prepare, "_make_canonical", meanwhile)
+    monkeypatch.setattr(building, "make_canonical", meanwhile)
     with pytest.raises(UserError, match="another run has prepared it meanwhile"):
         prepare.main(["brats", f"--source={source}", f"--data_dir={tmp_path}/out"])
     assert (final / "dataset_info.json").read_text() == "the other run's"
@@ -123,7 +123,7 @@ def test_an_interrupt_leaves_what_was_there(source, tmp_path, monkeypatch, stop,
     def stopped(*arguments):
         raise stop
 
-    monkeypatch.setattr(prepare, "_make_canonical", stopped)
+    monkeypatch.setattr(building, "make_canonical", stopped)
     with pytest.raises(stop):
         prepare.main([*options, *(["--overwrite"] if overwrite else [])])
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before

@@ -11,6 +11,7 @@ import tifffile
 from PIL import Image
 
 from fusioninn_jax.formats import hdf5, image_io, volume_io
+from fusioninn_jax.formats.grid import check_same
 from fusioninn_jax.runtime.errors import UserError
 
 EXACT_MM = 1e-5
@@ -41,7 +42,7 @@ def test_every_orientation_becomes_lps_voxel_for_voxel(tmp_path, codes):
     assert "".join(nib.aff2axcodes(nib.load(path).affine)) == codes
     volume = volume_io.read_nifti(path)
     assert volume.voxels.shape == (7, 9, 5)
-    assert volume.spacing == pytest.approx((1.0, 2.0, 3.0))
+    assert volume.grid.spacing == pytest.approx((1.0, 2.0, 3.0))
     np.testing.assert_allclose(volume.voxels, _world_code(volume.affine, (7, 9, 5)), atol=EXACT_MM)
     image = volume_io.axial_slices(volume)[0] + 60000  # world: x grows to the right, y to the front
     assert image.shape == (9, 7)
@@ -144,12 +145,12 @@ def test_same_grid():
     near[0, 3] += 0.05
     far[0, 3] += 0.2
     turned[0, 1] += 0.02  # nothing at the corner of the affine, 0.18 mm at the far end
-    volume_io.check_same_grid(volume, volume._replace(affine=near), "a", "b")
+    check_same(volume.grid, volume._replace(affine=near).grid, "a", "b")
     for other in (far, turned):
         with pytest.raises(UserError, match="^b: its affine puts the volume up to 0.* mm away from a"):
-            volume_io.check_same_grid(volume, volume._replace(affine=other), "a", "b")
+            check_same(volume.grid, volume._replace(affine=other).grid, "a", "b")
     with pytest.raises(UserError, match="^b: shape .* differs from .* of a"):
-        volume_io.check_same_grid(volume, volume._replace(voxels=np.zeros((10, 10, 9))), "a", "b")
+        check_same(volume.grid, volume._replace(voxels=np.zeros((10, 10, 9))).grid, "a", "b")
 
 
 GREY = np.random.default_rng(0).integers(0, 256, (11, 7), dtype=np.uint8)
@@ -242,7 +243,7 @@ def test_real_volume(realdata):
     volume = volume_io.read_nifti(path)
     stored = np.asarray(nib.load(path).dataobj)  # BraTS is stored in LPS order already
     np.testing.assert_array_equal(volume.voxels, stored)
-    assert volume.voxels.shape == (240, 240, 155) and volume.spacing == (1.0, 1.0, 1.0)
+    assert volume.voxels.shape == (240, 240, 155) and volume.grid.spacing.tolist() == [1.0, 1.0, 1.0]
 
 
 def test_a_picture_noted_as_turned_is_turned_upright(tmp_path):

@@ -15,7 +15,8 @@ import tifffile
 from PIL import Image
 
 from fusioninn_jax.formats import files, nifti, provenance, volume_io
-from fusioninn_jax.formats.series import PIXELS, uniform, with_background
+from fusioninn_jax.formats.grid import PIXELS
+from fusioninn_jax.formats.series import uniform, with_background
 from fusioninn_jax.runtime.errors import UserError
 from tests.studies import cases
 

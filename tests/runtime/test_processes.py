@@ -12,7 +12,7 @@ from fusioninn_jax.runtime import processes
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.scoring import image_scores, score_split
 from fusioninn_jax.studies import batch
-from fusioninn_jax.training import checkpoint
+from fusioninn_jax.training import checkpoint_folders
 from tests import many_processes, tiny_config, tolerances
 from tests.chosen import chosen
 
@@ -79,7 +79,7 @@ def test_processes_share_one_training_through_every_end(data_dir, tmp_path):
     (code, said), _ = many_processes.end(running)
     assert time.monotonic() - died < BOUND
     assert code and any(message in said for message in STOPPED), (code, said)
-    assert checkpoint.newest_step(broken) >= 12
+    assert checkpoint_folders.newest_step(broken) >= 12
 
     running = many_processes.train(broken, data_dir, 4, 1, *settings)
     many_processes.wait_for_step(running, broken, 30)
@@ -87,7 +87,7 @@ def test_processes_share_one_training_through_every_end(data_dir, tmp_path):
     ended = many_processes.end(running)
     assert [code for code, _ in ended] == [143] * 4, ended
     assert "stopped by SIGTERM at step" in ended[0][1] and not any("training" in said for _, said in ended[1:])
-    assert checkpoint.newest_step(broken) == many_processes.losses(broken)[-1][0] < 60
+    assert checkpoint_folders.newest_step(broken) == many_processes.losses(broken)[-1][0] < 60
 
     assert training(data_dir, broken, steps=60) == settings
     check_same_curve(broken, whole)

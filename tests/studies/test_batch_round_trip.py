@@ -7,6 +7,7 @@ import pytest
 from fusioninn_jax import decompose, fuse
 from fusioninn_jax.formats import files
 from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.studies import fusing_files
 from tests.studies import cases, dicom_series
 from tests.studies.test_nifti_round_trip import run_decompose, run_fuse
 
@@ -69,7 +70,7 @@ def test_the_size_of_a_latent_is_said_before_it_is_written(tmp_path, model_folde
     noise = cases.save(tmp_path / "a.nii.gz", np.random.default_rng(0).integers(0, 999, (64, 60, 12)).astype(np.int16))
     other = cases.save(tmp_path / "b.nii.gz", np.random.default_rng(1).integers(0, 999, (64, 60, 12)).astype(np.int16))
     run_fuse(model_folder, noise, other, "-o", tmp_path / "g.nii.gz", "--latent", tmp_path / "y.nii.gz")
-    told = fuse.latent_bytes([files.read(noise), files.read(other)])
+    told = fusing_files.latent_bytes([files.read(noise), files.read(other)])
     assert 0.7 < (tmp_path / "y.nii.gz").stat().st_size / told < 1.4
 
 

@@ -13,7 +13,7 @@ import pytest
 from fusioninn_jax import evaluate, report, train
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.scoring import image_scores
-from fusioninn_jax.tables import cost, published, render, systems, table1
+from fusioninn_jax.tables import comparison, cost, published, render, systems
 from fusioninn_jax.trained_model import TrainedModel
 from tests import tolerances, training_case
 
@@ -144,9 +144,9 @@ def test_marks_tell_patients_from_slices(patients, offset, mark):
     def scored(name, offset):
         config = ml_collections.ConfigDict({"model": {"name": name}})
         system = systems.System(name, TrainedModel(None, {}, config), None)
-        return table1.Scored(system, rows(name, offset, patients), {})
+        return comparison.Scored(system, rows(name, offset, patients), {})
 
-    cell = table1._cell(scored("unet", offset), scored("fusioninn", 0.0), "q_ssim")
+    cell = comparison._cell(scored("unet", offset), scored("fusioninn", 0.0), "q_ssim")
     assert cell.endswith("]" + mark)
 
 

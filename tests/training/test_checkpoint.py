@@ -15,7 +15,7 @@ import pytest
 from fusioninn_jax import train
 from fusioninn_jax.models.fusioninn import settled
 from fusioninn_jax.runtime.errors import UserError
-from fusioninn_jax.training import checkpoint, integrity, run_lock
+from fusioninn_jax.training import checkpoint, checkpoint_folders, integrity, run_lock
 from fusioninn_jax.training.train_log import METRICS_FILE, read_lines
 from tests import many_processes, training_case
 
@@ -79,7 +79,7 @@ def test_what_was_saved_comes_back(whole, data_dir):
     ],
 )
 def test_a_damaged_newest_is_told_and_passed_over(run, whole, data_dir, damage, capsys):
-    newest = run / checkpoint.FOLDER / str(KEPT[1])
+    newest = run / checkpoint_folders.FOLDER / str(KEPT[1])
     damage(newest)
     restored = restore(run, whole, data_dir)
     assert int(restored.state.step) == KEPT[0]
@@ -87,11 +87,11 @@ def test_a_damaged_newest_is_told_and_passed_over(run, whole, data_dir, damage, 
     assert len(said.splitlines()) == 1
     assert f"{newest}: damaged (" in said and "going on from step 2" in said
     assert not newest.exists() and newest.with_name("4.damaged").exists()
-    assert checkpoint.newest_step(run) == KEPT[0]
+    assert checkpoint_folders.newest_step(run) == KEPT[0]
 
 
 def test_training_goes_on_from_the_one_before_to_the_same_end(run, whole, data_dir, capsys):
-    flip(largest(run / checkpoint.FOLDER / "4" / "state"))
+    flip(largest(run / checkpoint_folders.FOLDER / "4" / "state"))
     state = train.train_and_evaluate(small(data_dir), str(run))
     assert "going on from step 2" in capsys.readouterr().err
     for ours, theirs in zip(jax.tree.leaves(state), jax.tree.leaves(whole[1]), strict=True):
@@ -101,17 +101,17 @@ def test_training_goes_on_from_the_one_before_to_the_same_end(run, whole, data_d
 
 def test_no_intact_checkpoint_is_an_error_and_nothing_is_renamed(run, whole, data_dir):
     for step in KEPT:
-        flip(largest(run / checkpoint.FOLDER / str(step) / "state"))
+        flip(largest(run / checkpoint_folders.FOLDER / str(step) / "state"))
     with pytest.raises(UserError, match="every checkpoint there is damaged .4, 2; the newest: .*remove the folder"):
         restore(run, whole, data_dir)
-    assert {path.name for path in (run / checkpoint.FOLDER).iterdir()} >= {"2", "4"}
+    assert {path.name for path in (run / checkpoint_folders.FOLDER).iterdir()} >= {"2", "4"}
 
 
 def test_a_damaged_checkpoint_is_never_scored(run):
-    flip(largest(run / checkpoint.FOLDER / "4" / "state"))
+    flip(largest(run / checkpoint_folders.FOLDER / "4" / "state"))
     with pytest.raises(UserError, match="4: damaged .*--checkpoint"):
         checkpoint.load(run, "last")
-    losses = run / checkpoint.FOLDER / "2" / "metrics" / "metrics"
+    losses = run / checkpoint_folders.FOLDER / "2" / "metrics" / "metrics"
     losses.write_text(json.dumps({checkpoint.BEST_METRIC: -1.0}))
     with pytest.raises(UserError, match="2: damaged .*its validation loss"):
         checkpoint.load(run, "best")
@@ -122,11 +122,11 @@ def test_other_optimiser_settings_are_not_damage(run, data_dir, whole):
     config.optimizer.ema = 0.9
     with pytest.raises(UserError, match="other --config.optimizer settings"):
         train.train_and_evaluate(config, str(run))
-    assert (run / checkpoint.FOLDER / "4").exists()
+    assert (run / checkpoint_folders.FOLDER / "4").exists()
 
 
 def test_checkpoints_from_before_the_checksums_are_read(run, whole, data_dir):
-    record = run / checkpoint.FOLDER / "4" / "meta" / "metadata"
+    record = run / checkpoint_folders.FOLDER / "4" / "meta" / "metadata"
     meta = json.loads(record.read_text())
     record.write_text(json.dumps({"step": meta["step"], "config": meta["config"]}))
     assert int(restore(run, whole, data_dir).state.step) == 4
@@ -174,7 +174,7 @@ def test_training_goes_on_through_a_full_disk(data_dir, whole, small_disk, capsy
             filler.unlink()
         save(manager, state, *rest)
         checkpoint.finish(manager)
-        seen[int(state.step)] = checkpoint._steps(manager.directory)
+        seen[int(state.step)] = checkpoint_folders.steps(manager.directory)
 
     monkeypatch.setattr(checkpoint, "save", save_and_look)
     train.train_and_evaluate(config, str(small_disk / "run"))
@@ -183,7 +183,7 @@ def test_training_goes_on_through_a_full_disk(data_dir, whole, small_disk, capsy
     said = capsys.readouterr().err
     assert said.count("a checkpoint could not be written (") == 2 and "kept: 2" in said
     assert [step for step, _ in many_processes.losses(small_disk / "run")] == list(range(1, 9))
-    assert not list((small_disk / "run" / checkpoint.FOLDER).glob("*tmp*"))
+    assert not list((small_disk / "run" / checkpoint_folders.FOLDER).glob("*tmp*"))
 
 
 def test_a_last_checkpoint_that_fails_is_an_error(data_dir, run, monkeypatch):
@@ -212,7 +212,7 @@ def test_a_second_run_in_a_folder_refuses(data_dir, whole, tmp_path):
     holder.wait()
     with run_lock.hold(tmp_path):
         pass
-    assert not (tmp_path / checkpoint.FOLDER).exists()
+    assert not (tmp_path / checkpoint_folders.FOLDER).exists()
 
 
 def test_a_run_told_to_stop_while_it_evaluates_resumes_exactly(data_dir, whole, tmp_path, monkeypatch):
@@ -228,7 +228,7 @@ def test_a_run_told_to_stop_while_it_evaluates_resumes_exactly(data_dir, whole, 
 
     monkeypatch.setattr(validation, "run_over", interrupted)
     train.train_and_evaluate(small(data_dir), str(tmp_path))
-    assert checkpoint.newest_step(tmp_path) == 2 and not read_lines(tmp_path / METRICS_FILE)
+    assert checkpoint_folders.newest_step(tmp_path) == 2 and not read_lines(tmp_path / METRICS_FILE)
     monkeypatch.setattr(validation, "run_over", run_over)
     state = train.train_and_evaluate(small(data_dir), str(tmp_path))
     for ours, theirs in zip(jax.tree.leaves(state), jax.tree.leaves(whole[1]), strict=True):

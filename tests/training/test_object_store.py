@@ -8,7 +8,7 @@ from etils.epath import backend, gpath
 
 from fusioninn_jax import input_pipeline
 from fusioninn_jax.scoring import score_table
-from fusioninn_jax.training import checkpoint, run_lock, train_log
+from fusioninn_jax.training import checkpoint_folders, run_lock, train_log
 from fusioninn_jax.training.train_log import METRICS_FILE, TRAIN_FILE, read_lines
 from fusioninn_jax.training.validation import Results
 from tests import training_case
@@ -96,6 +96,6 @@ class Board:
 def test_tables_and_checkpoints_keep_the_url(bucket):
     score_table.write_json(gpath.PosixGPath("gs://bucket/scores/summary.json"), {"a": 1})
     assert json.loads((bucket / "scores" / "summary.json").read_text()) == {"a": 1}
-    (bucket / "run" / checkpoint.FOLDER / "12").mkdir(parents=True)
-    assert checkpoint.newest_step("gs://bucket/run") == 12
-    assert str(checkpoint._folder("gs://bucket/run")) == "gs://bucket/run/checkpoints"
+    (bucket / "run" / checkpoint_folders.FOLDER / "12").mkdir(parents=True)
+    assert checkpoint_folders.newest_step("gs://bucket/run") == 12
+    assert str(checkpoint_folders.of("gs://bucket/run")) == "gs://bucket/run/checkpoints"

@@ -1,0 +1,54 @@
+"""Where the checkpoints of a run lie, and which there are; what is in one is `checkpoint`'s."""
+
+from __future__ import annotations
+
+import os
+
+from etils import epath
+
+from fusioninn_jax.runtime.errors import UserError, first_line
+
+FOLDER = "checkpoints"
+DAMAGED_ENDING = ".damaged"
+Folder = str | os.PathLike[str]
+
+
+def of(workdir: Folder) -> epath.Path:
+    """The folder of a run's checkpoints, local or in a bucket."""
+    path = epath.Path(workdir).expanduser() / FOLDER
+    return path if "://" in os.fspath(path) else path.absolute()
+
+
+def steps(folder: epath.Path) -> list[int]:
+    """The steps of the checkpoints in a folder, oldest first; unfinished ones have other names."""
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return sorted(int(name) for name in names if name.isascii() and name.isdigit())
+
+
+def set_aside(folder: epath.Path) -> None:
+    """Renames a damaged checkpoint, so that it is no longer taken for one."""
+    aside = folder.parent / f"{folder.name}{DAMAGED_ENDING}"
+    if aside.exists():
+        aside.rmtree()
+    folder.rename(aside)
+
+
+def newest_step(workdir: Folder) -> int | None:
+    """The step of the newest complete checkpoint, or None where there is none."""
+    return max(steps(of(workdir)), default=None)
+
+
+def check_written(workdir: Folder, step: int) -> None:
+    """Raises UserError where the newest checkpoint is not the one of `step`, the last."""
+    newest = newest_step(workdir)
+    if step and newest != step:
+        raise UserError(
+            f"{of(workdir)}: the last checkpoint, of step {step}, could not be written; make room "
+            f"there, then the same command goes on from step {newest or 0}"
+        )
+
+
+def short(error: Exception, length: int = 200) -> str:
+    """An error's first line, its end where it is long: TensorStore says what happened last."""
+    line = first_line(error)
+    return line if len(line) <= length else f"...{line[-length:]}"
