@@ -29,6 +29,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
+EXAMPLES = {
+    "brain_phantom": "python -m data.prepare brain_phantom",
+    "brats": """
+        python -m data.prepare brats --source=BRATS_FOLDER --name=t1gd_flair
+        python -m data.prepare brats --source=BRATS_FOLDER --modalities=t1,t1gd,t2,flair --test_fraction=0.1
+    """,
+    "image_pairs": "python -m data.prepare image_pairs --source=FOLDER/CT --source=FOLDER/MRI --name=ct_mri",
+}
+EXAMPLES["all"] = "\n".join(EXAMPLES.values())
 TRAIN_CONFIG = {"brats": "brats", "image_pairs": "default", "brain_phantom": "phantom"}
 
 
@@ -248,16 +257,12 @@ def _labels(text: str) -> tuple[int, ...]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = errors.Parser(prog="python -m data.prepare", description=__doc__)
+    parser = errors.Parser(prog="python -m data.prepare", description=__doc__, examples=EXAMPLES["all"])
     commands = parser.add_subparsers(dest="dataset", required=True, metavar="{brats,image_pairs,brain_phantom}")
 
     def command(name: str, description: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(
-            name,
-            help=description,
-            description=description,
-            allow_abbrev=False,
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            name, help=description, description=description, allow_abbrev=False, examples=EXAMPLES[name]
         )
         sub.add_argument("--data_dir", default="runs/data", help="where prepared datasets lie")
         sub.add_argument("--overwrite", action="store_true", help="replace a dataset of the same name")

@@ -25,13 +25,15 @@ from fusioninn_jax.studies import archive, batch, fusing, reading, study_backgro
 from fusioninn_jax.trained_model import TrainedModel
 from fusioninn_jax.volumes import FusedVolume
 
+EXAMPLES = """
+python -m fusioninn_jax.decompose fused.nii.gz -o t1gd.nii.gz flair.nii.gz --latent z.nii.gz
+python -m fusioninn_jax.decompose fused.nii.gz -o t1gd.nii.gz flair.nii.gz --samples=8 --uncertainty=error.nii.gz
+python -m fusioninn_jax.decompose --studies fused --names t1gd flair -o back
+"""
+
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = Parser(
-        prog="python -m fusioninn_jax.decompose",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(prog="python -m fusioninn_jax.decompose", description=__doc__, examples=EXAMPLES)
     parser.add_argument("fused", nargs="?", type=pathlib.Path, help="as `fuse` wrote it")
     parser.add_argument(
         "-o",

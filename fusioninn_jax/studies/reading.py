@@ -42,8 +42,8 @@ def add_series_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         type=pathlib.Path,
         metavar="SERIES",
-        help="NIfTI, PNG, TIFF, JPEG, BMP or .npy file, or folder of a DICOM series; of a colour "
-        "image the luma is fused, and its colours come back",
+        help="NIfTI (.nii, .nii.gz, .hdr/.img), .mgz, PNG, TIFF, JPEG, BMP or .npy file, or folder of a DICOM "
+        "series; of a colour image the luma is fused, and its colours come back",
     )
     parser.add_argument("--resample", action="store_true", help="bring the other series to the grid of the first")
     parser.add_argument("--checkpoint", help="folder of a training; default: the model that ships with the package")

@@ -103,4 +103,6 @@ def run(args: argparse.Namespace, overrides: list[str]) -> pathlib.Path:
 def add_arguments(parser: argparse.ArgumentParser, default: str | None = None) -> None:
     """The command line of `report sweep`, and with a `default` sweep of `report table2`."""
     systems.add_arguments(parser)
-    parser.add_argument("--sweep", default=default, required=default is None, help="e.g. configs/sweeps/table2.py")
+    parser.add_argument(
+        "--sweep", default=default, required=default is None, help="file of a sweep, e.g. configs/sweeps/table2.py"
+    )

@@ -256,14 +256,18 @@ def _read_rows(path: pathlib.Path) -> list[score_table.Row]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What every table takes."""
-    parser.add_argument("--root", type=pathlib.Path, help="folder of the sweep's workdirs, one a run")
+    parser.add_argument(
+        "--root",
+        type=pathlib.Path,
+        help="folder of the sweep's workdirs, one a run; default: runs/ and the sweep's name",
+    )
     parser.add_argument("--base", default="", help="another base configuration for the sweep, e.g. paper")
-    parser.add_argument("--split", default="test")
+    parser.add_argument("--split", default="test", help="train, validation or test")
     parser.add_argument("--dataset", help="name/config of a prepared dataset; default: the one trained on")
     parser.add_argument("--data-dir", help="where datasets are prepared; default: as in training")
-    parser.add_argument("--limit", type=int, default=0, help="score no more than about this many slices")
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--out", type=pathlib.Path, help="folder of the results")
+    parser.add_argument("--limit", type=int, default=0, help="score no more than about this many slices; 0: all")
+    parser.add_argument("--batch-size", type=int, default=8, help="slices at a time")
+    parser.add_argument("--out", type=pathlib.Path, help="folder of the results; default: beside the runs")
 
 
 def scoring_of(args: argparse.Namespace, metrics: str) -> Scoring:
