@@ -45,7 +45,10 @@ def read(path: pathlib.Path) -> Series:
 
 def _read_mgh(path: pathlib.Path) -> Any:
     def declared(head: bytes) -> int:
-        header = nib.freesurfer.MGHImage.header_class.from_fileobj(io.BytesIO(head), check=False)
+        try:
+            header = nib.freesurfer.MGHImage.header_class.from_fileobj(io.BytesIO(head), check=False)
+        except Exception:  # no header: said below, together with what nibabel has against it
+            return 0
         return MGH_VOXELS + _bytes(header.get_data_shape(), header.get_data_dtype()) + MGH_END
 
     content = guarded.read_declared(path, MGH_HEAD, declared)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import pathlib
+import sys
 from collections.abc import Sequence
+
+import numpy as np
 
 from fusioninn_jax.formats import files
 from fusioninn_jax.formats.series import Series, check_same_grid
 from fusioninn_jax.studies import regridding
 
+NOT_AXIAL = 1.5  # how much farther apart than axial slices others lie that are told of
 MOST_SEEDS, MOST_SAMPLES = 2**63, 10_000
 
 
@@ -74,6 +78,18 @@ def read_sources(
     sources = [files.read(path, keep_phi=keep_phi, fill_value=fill_value) for path in paths]
     if resample:
         sources = sources[:1] + [regridding.resample(source, sources[0]) for source in sources[1:]]
+    _tell_plane(paths[0], sources[0])
     for path, source in zip(paths[1:], sources[1:], strict=True):
         check_same_grid(sources[0], source, str(paths[0]), str(path))
     return sources
+
+
+def _tell_plane(path: pathlib.Path, series: Series) -> None:
+    """A note where slices were not acquired in the plane in which they are fused."""
+    x, y, z = np.linalg.norm(series.affine[:3, :3], axis=0)
+    if series.origin["kind"] in ("nifti", "dicom") and max(x, y) > NOT_AXIAL * z:
+        plane = "coronal" if y > x else "sagittal"
+        print(
+            f"{path}: acquired in {plane} slices ({max(x, y):.3g} mm apart); it is fused in axial slices",
+            file=sys.stderr,
+        )

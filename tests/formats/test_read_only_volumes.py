@@ -11,7 +11,6 @@ import tifffile
 from fusioninn_jax.formats import files, image_io
 from fusioninn_jax.runtime.errors import UserError
 from tests.studies import cases
-from tests.studies.test_nifti_round_trip import run_decompose, run_fuse
 
 CORONAL = np.array([[-1.1, 0, 0, 20], [0, 0, 1.5, -30], [0, -0.9, 0, 11], [0, 0, 0, 1]])  # as FreeSurfer stores
 
@@ -86,34 +85,6 @@ def test_bad_ones_are_told(tmp_path):
         files.read(tmp_path / "a.hdr")
     with pytest.raises(UserError, match="is read, not written"):
         files.check_output(tmp_path / "x.mgz")
-
-
-def test_mgz_in_nifti_back(tmp_path, model_folder):
-    for seed in (0, 1):
-        save_mgh(tmp_path / f"{seed}.mgz", volume(seed), CORONAL)
-    fused, latent = tmp_path / "fused.nii.gz", tmp_path / "z.nii.gz"
-    run_fuse(model_folder, tmp_path / "0.mgz", tmp_path / "1.mgz", "-o", fused, "--latent", latent)
-    back = [tmp_path / f"back{seed}.nii.gz" for seed in (0, 1)]
-    run_decompose(model_folder, fused, "-o", *back, "--latent", latent)
-    for seed, path in enumerate(back):
-        np.testing.assert_array_equal(cases.stored(path), volume(seed))
-        np.testing.assert_allclose(nib.load(path).affine, CORONAL, atol=1e-5)
-
-
-def stack(seed, dtype="u2"):
-    return np.maximum(volume(seed), 0).astype(dtype).transpose(2, 1, 0)
-
-
-def test_pages_of_a_tiff_are_slices_and_come_back(tmp_path, model_folder):
-    for seed in (0, 1):
-        tifffile.imwrite(tmp_path / f"{seed}.tif", stack(seed), photometric="minisblack")
-    fused, latent = tmp_path / "fused.tif", tmp_path / "z.nii.gz"
-    run_fuse(model_folder, tmp_path / "0.tif", tmp_path / "1.tif", "-o", fused, "--latent", latent)
-    assert tifffile.imread(fused).shape == stack(0).shape
-    back = [tmp_path / f"back{seed}.tif" for seed in (0, 1)]
-    run_decompose(model_folder, fused, "-o", *back, "--latent", latent)
-    for seed, path in enumerate(back):
-        np.testing.assert_array_equal(tifffile.imread(path), stack(seed))
 
 
 def test_pages_that_are_no_volume(tmp_path):
