@@ -64,7 +64,7 @@ def _bytes(shape: tuple[int, ...], dtype: np.dtype) -> int:
 def _read_pair(path: pathlib.Path) -> Any:
     head, voxels = _partner(path, ".hdr"), _partner(path, ".img")
     start = guarded.read_declared(head, PAIR_HEAD, lambda content: PAIR_HEAD)
-    kind = next(
+    kind: Any = next(
         (kind for kind in (nib.Nifti1Pair, nib.Nifti2Pair) if kind.header_class.may_contain_header(start)), None
     )
     if kind is None:

@@ -103,8 +103,7 @@ def examine(
             work = pool.submit(
                 _compiled, trained, labels, _chunked(brain[box].shape[0], brain.shape), box[1:], samples, seed
             )
-            volume = fusing.fuse(trained, sources, files.FLOAT).volume
-            progress.update(len(brain))
+            volume = fusing.fuse(trained, sources, files.FLOAT, done=progress.update).volume
             low, high = np.moveaxis(np.asarray(volume.ranges)[box[0]], -1, 0).transpose(0, 2, 1)
             scale = np.where(high > low, high - low, 1)[..., None, None]
             unit = (values[:, *box] - low[..., None, None]) / scale

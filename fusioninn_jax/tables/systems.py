@@ -100,8 +100,9 @@ def train_missing(
     Raises:
       UserError: a bad setting, or a finished run that had other settings.
     """
-    workdirs = {}
-    for name in names:
+    workdirs: dict[str, pathlib.Path] = {}
+    names = list(names)
+    for number, name in enumerate(names, 1):
         try:
             config = sweep.get_config(f"{name},{base}" if base else name)
         except ValueError as error:
@@ -111,7 +112,7 @@ def train_missing(
         _check_same_run(workdirs[name], config)
         newest = checkpoint.newest_step(workdirs[name])
         if config.train.epochs or newest is None or newest < config.train.steps:
-            print(f"training {name} in {workdirs[name]}", flush=True)
+            print(f"run {number} of {len(names)}: training {name} in {workdirs[name]}", flush=True)
             try:
                 train.train_and_evaluate(config, str(workdirs[name]))
             except ValueError as error:
