@@ -13,6 +13,7 @@ from fusioninn_jax import brain
 from fusioninn_jax.score_names import BRAIN
 
 ERROR_SPAN = 0.2  # error maps show 0 … this
+MARGIN = 4  # pixels about the brain
 GREY = {"cmap": "gray", "vmin": 0, "vmax": 1}
 BELOW = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "frameon": False}  # legends cover nothing
 
@@ -20,7 +21,7 @@ BELOW = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "frameon": False
 def curves(train: list[dict[str, Any]], evaluations: list[dict[str, Any]], modalities: Sequence[str]) -> Figure:
     """Training loss and its parts, and the validation SSIMs, by step."""
     figure = Figure(figsize=(11, 4))
-    left, right = figure.subplots(1, 2)
+    left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.28})
     steps = [record["step"] for record in train]
     for name in ("loss", "fusion", "decomposition"):
         left.plot(steps, [record[name] for record in train], label=name, linewidth=1)
@@ -62,6 +63,18 @@ def _columns(examples: dict[str, np.ndarray], modalities: Sequence[str]) -> list
     return columns
 
 
+def _cropped(examples: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Cut to what holds brain in any of the slices, and a little more."""
+    inside = brain.inside(examples["sources"]).any((0, -1))
+    if not inside.any():
+        return examples
+    spans = []
+    for axis in (1, 0):
+        there = np.flatnonzero(inside.any(axis))
+        spans.append(slice(max(int(there[0]) - MARGIN, 0), int(there[-1]) + 1 + MARGIN))
+    return {name: images[:, spans[0], spans[1]] for name, images in examples.items()}
+
+
 def image_panel(examples: dict[str, np.ndarray], modalities: Sequence[str], names: Sequence[str] = ()) -> Figure:
     """A row a slice: sources, fused, latent, decomposed, and the absolute error of each decomposed source.
 
@@ -71,8 +84,10 @@ def image_panel(examples: dict[str, np.ndarray], modalities: Sequence[str], name
       modalities: M names.
       names: N, of the slices, at the left.
     """
-    columns, rows = _columns(examples, modalities), len(examples["fused"])
-    figure = Figure(figsize=(1.7 * len(columns) + 0.3, 1.8 * rows + 0.6), layout="constrained")
+    columns, rows = _columns(_cropped(examples), modalities), len(examples["fused"])
+    height, width = columns[0][1].shape[1:]
+    size = (1.7 * len(columns) + 0.3, 1.65 * height / width * rows + 0.7)
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(rows, len(columns), squeeze=False)
     for column, (title, images, style, _) in zip(axes.T, columns, strict=True):
         column[0].set_title(title, fontsize=8)
