@@ -116,7 +116,7 @@ def test_every_option_has_a_meaning_and_tells_its_default(module, part, monkeypa
     text = " ".join(parser.format_help().split())
     assert "examples: python -m" in text
     for action in parser._actions:
-        assert action.help, action.dest
+        assert action.help or action.choices and not action.option_strings, action.dest  # parts have helps of their own
         if action.option_strings and action.nargs != 0 and action.default not in (None, False, "==SUPPRESS=="):
             told = " ".join(text.partition(f" {action.option_strings[-1]} ")[2].split(" --")[:6])
             assert "default" in told, action.dest
