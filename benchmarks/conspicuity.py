@@ -149,12 +149,14 @@ def systems(args):
     for workdir in args.workdir:
         trained = checkpoint.load(workdir, args.checkpoint)
         yield f"{workdir}, step {trained.step}", trained
+    for folder in args.files:
+        yield folder, pretrained.load(folder)
     for name in args.model:
         try:
             yield name, trained_model.training_free(name)
         except ValueError as error:
             raise errors.UserError(f"--model: {error}") from error
-    if args.pretrained or not (args.workdir or args.model):
+    if args.pretrained or not (args.workdir or args.files or args.model):
         yield "the shipped model", pretrained.load()
 
 
@@ -189,6 +191,7 @@ def find_patients(args, modalities):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workdir", action="append", default=[], help="of a training; repeatable")
+    parser.add_argument("--files", action="append", default=[], help="of a model of two files; repeatable")
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
     parser.add_argument("--model", action="append", default=[], help="a training-free rule, e.g. mean; repeatable")
     parser.add_argument("--pretrained", action="store_true", help="the shipped model, also where others are named")

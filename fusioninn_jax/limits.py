@@ -17,6 +17,7 @@ LIMITS: Mapping[str, Rule] = MappingProxyType(
         "data.shuffle_buffer": at_least(1),
         "augment.rotation": between(0, 360),
         "augment.gamma": between(0, 10),
+        "augment.tone": between(0, 1),
         "augment.gain": Rule(lambda gain: 0 <= gain < 1, "0 for none, or below 1"),
         "losses.alpha": between(0, 1),
         "losses.lam": between(0, 1),

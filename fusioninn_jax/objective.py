@@ -21,6 +21,10 @@ from fusioninn_jax.models import FusionModel, Variables
 from fusioninn_jax.score_names import BRAIN, of_decomposed, of_fused
 from fusioninn_jax.ssim import Moments, moments, ssim
 
+# of the curves that `augment.tone` draws: closer in the dark, where most of a slice's values lie
+TONE_KNOTS = (np.arange(7) / 6) ** 1.5
+TONE_FLOOR = 0.02  # a value of the brain doesn't turn into the background's
+
 
 class Slices(NamedTuple):
     """A batch of slices, or of crops of slices, as the loss takes it.
@@ -69,12 +73,27 @@ def augment(key: jax.Array, example: Slices, config: ml_collections.ConfigDict) 
 
 
 def _change_intensity(key: jax.Array, x: jax.Array, config: ml_collections.ConfigDict) -> jax.Array:
-    """A monotone map of [0, 1] to itself for each modality on the last axis."""
+    """A map of [0, 1] to itself for each modality on the last axis, monotone but for `tone`."""
     modalities, (gamma_key, gain_key) = x.shape[-1], jax.random.split(key)
     gammas = jnp.exp(jax.random.uniform(gamma_key, (modalities,), minval=-config.gamma, maxval=config.gamma))
     gains = jax.random.uniform(gain_key, (modalities,), minval=1 - config.gain, maxval=1.0)
-    powers = dm_pix.adjust_gamma(x, gammas.astype(x.dtype), assume_in_bounds=True) if config.gamma else x
-    return powers * gains.astype(x.dtype) if config.gain else powers
+    x = dm_pix.adjust_gamma(x, gammas.astype(x.dtype), assume_in_bounds=True) if config.gamma else x
+    if config.tone:
+        keys = jax.random.split(jax.random.fold_in(key, salts.TONE), modalities)
+        x = jax.vmap(_change_tone, in_axes=(0, -1, None), out_axes=-1)(keys, x, config.tone)
+    return x * gains.astype(x.dtype) if config.gain else x
+
+
+def _change_tone(key: jax.Array, x: jax.Array, most: float) -> jax.Array:
+    """An image through a curve drawn from `key`: that of no change, mixed with one through random values.
+
+    Black stays black, so that the brain stays where it is.
+    """
+    share_key, curve_key = jax.random.split(key)
+    straight = jnp.asarray(TONE_KNOTS, x.dtype)
+    share = jax.random.uniform(share_key, (), x.dtype, maxval=most)
+    values = jax.random.uniform(curve_key, straight.shape, x.dtype, minval=TONE_FLOOR).at[0].set(0)
+    return jnp.interp(x, straight, (1 - share) * straight + share * values)
 
 
 def split_sources(stack: jax.Array) -> tuple[jax.Array, ...]:

@@ -10,6 +10,7 @@
 | | `STATISTICS` | what all devices draw alike: directions of the latent loss |
 | of `VALIDATION`, `SCORING` | a slice's number in its split | that slice |
 | of an example or slice | `STORAGE` | what storing its fused image draws; 0 and 1 are its two latents |
+| of an example's change of intensity | `TONE` | its curves |
 """
 
 import numpy as np
@@ -19,3 +20,4 @@ VALIDATION = np.uint32(2**32 - 2)
 SCORING = np.uint32(2**32 - 3)
 STATISTICS = np.uint32(2**32 - 1)
 STORAGE = np.uint32(2)
+TONE = np.uint32(3)

@@ -53,6 +53,11 @@ AUGMENT: Table = MappingProxyType(
         "gain": Setting(
             0.0, "each modality times a factor uniform in [1 - gain, 1], as if a brighter voxel were there"
         ),
+        "tone": Setting(
+            0.0,
+            "each modality through a random curve, which may fall; up to this share of it and the rest no "
+            "change: pairs that are brighter or darker in other places than those of the training; 0: none",
+        ),
         "swap": Setting(False, "the modalities in another order, drawn anew each time"),
     }
 )

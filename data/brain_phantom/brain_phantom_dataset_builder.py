@@ -48,6 +48,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     BUILDER_CONFIGS = [
         PhantomConfig(name="default", description="48 patients, 480 slices of 240 x 240 pixels of 1 mm."),
         PhantomConfig(
+            name="large", description="492 patients, 4920 slices of 240 x 240 pixels of 1 mm.", subjects=(480, 6, 6)
+        ),
+        PhantomConfig(
             name="tiny",
             description="8 patients, 32 slices of 96 x 96 pixels of 2.5 mm, for tests.",
             subjects=(4, 2, 2),

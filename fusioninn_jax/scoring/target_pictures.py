@@ -39,10 +39,10 @@ def with_targets(prepared: input_pipeline.Prepared, config: ml_collections.Confi
     setting = config.losses.fusion_target
     if not fusion_targets.is_folder(setting):
         return prepared
-    if config.augment.gamma or config.augment.gain:
+    if config.augment.gamma or config.augment.gain or config.augment.tone:
         raise UserError(
             f"--config.losses.fusion_target={setting}: pictures made beforehand do not follow a change of "
-            "intensity; set --config.augment.gamma=0 --config.augment.gain=0"
+            "intensity; set --config.augment.gamma=0 --config.augment.gain=0 --config.augment.tone=0"
         )
     folder = pathlib.Path(setting).expanduser()
     if not folder.is_dir():

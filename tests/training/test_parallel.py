@@ -136,7 +136,9 @@ def test_augmentation_keeps_range_and_moves_modalities_together():
         np.testing.assert_allclose(image[..., 0], image[..., 1], atol=1e-6)
         assert image.min() >= 0 and image.max() <= 1
     assert len({np.asarray(image).tobytes() for image in moved}) == 8
-    nothing = ml_collections.ConfigDict({"flip": False, "rotation": 0.0, "gamma": 0.0, "gain": 0.0, "swap": False})
+    nothing = ml_collections.ConfigDict(
+        {"flip": False, "rotation": 0.0, "gamma": 0.0, "gain": 0.0, "tone": 0.0, "swap": False}
+    )
     same = objective.augment(jax.random.key(0), objective.Slices(twice), nothing).sources
     np.testing.assert_array_equal(same, twice)
 
@@ -154,6 +156,23 @@ def test_a_change_of_intensity_keeps_the_order_of_pixels(setting):
         assert any(ascending)
         orders.add(ascending[0])
     assert (len(orders) == 2) == config.swap
+
+
+def test_a_change_of_tone_is_a_curve_that_keeps_black_black():
+    values = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16, 1)
+    pair = jnp.asarray(np.concatenate([values, values[::-1, ::-1]], -1))
+    config = defaults("augment")
+    config.update({"flip": False, "tone": 1.0})
+    falls = 0
+    for i in range(8):
+        changed = np.asarray(objective.augment(jax.random.key(i), objective.Slices(pair), config).sources)
+        for k in (0, 1):
+            curve = changed[..., k].ravel()[:: 1 - 2 * k]  # by the value that it had
+            assert curve[0] == 0 and curve[1:].min() > 0 and curve.max() <= 1
+            assert np.abs(np.diff(curve)).max() < 0.1  # no jumps
+            falls += (np.diff(curve) < 0).any()
+        assert np.abs(changed[..., 0] - changed[::-1, ::-1, 1]).max() > 1e-3  # each modality has its own
+    assert falls > 8
 
 
 def test_a_target_made_beforehand_follows_the_geometry():
