@@ -65,7 +65,7 @@ def _columns(examples: dict[str, np.ndarray], modalities: Sequence[str]) -> list
 
 def _cropped(examples: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Cut to what holds brain in any of the slices, and a little more."""
-    inside = brain.inside(examples["sources"]).any((0, -1))
+    inside = np.any(np.asarray(brain.inside(examples["sources"])), axis=(0, -1))
     if not inside.any():
         return examples
     spans = []
