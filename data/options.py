@@ -7,6 +7,16 @@ import argparse
 from fusioninn_jax.formats import background
 from fusioninn_jax.runtime import errors
 
+EXAMPLES = {
+    "brain_phantom": "python -m data.prepare brain_phantom",
+    "brats": """
+        python -m data.prepare brats --source=BRATS_FOLDER --name=t1gd_flair
+        python -m data.prepare brats --source=BRATS_FOLDER --modalities=t1,t1gd,t2,flair --test_fraction=0.1
+    """,
+    "image_pairs": "python -m data.prepare image_pairs --source=FOLDER/CT --source=FOLDER/MRI --name=ct_mri",
+}
+EXAMPLES["all"] = "\n".join(EXAMPLES.values())
+
 
 def names(text: str) -> tuple[str, ...]:
     """`a, b` -> ("a", "b")."""
@@ -19,16 +29,12 @@ def _labels(text: str) -> tuple[int, ...]:
 
 def parser(description: str | None) -> argparse.ArgumentParser:
     """The command line of `python -m data.prepare`, a subcommand for each dataset."""
-    result = errors.Parser(prog="python -m data.prepare", description=description)
+    result = errors.Parser(prog="python -m data.prepare", description=description, examples=EXAMPLES["all"])
     commands = result.add_subparsers(dest="dataset", required=True, metavar="{brats,image_pairs,brain_phantom}")
 
     def command(name: str, description: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(
-            name,
-            help=description,
-            description=description,
-            allow_abbrev=False,
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            name, help=description, description=description, allow_abbrev=False, examples=EXAMPLES[name]
         )
         sub.add_argument("--data_dir", default="runs/data", help="where prepared datasets lie")
         sub.add_argument("--overwrite", action="store_true", help="replace a dataset of the same name")

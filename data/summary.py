@@ -19,6 +19,11 @@ def lines(metadata: Mapping[str, Any]) -> Iterator[str]:
         yield f"image files passed over, their naming not being understood: {counts['files_not_understood']}"
     if counts.get("subjects_without_slices"):
         yield f"subjects of which no slice is kept: {counts['subjects_without_slices']}"
+        yield from listed(metadata.get("without_slices", []))
+    bare = metadata.get("not_annotated", [])
+    if bare and metadata.get("has_mask"):  # some have an annotation
+        yield f"subjects without an annotation, whose slices are kept by their brain alone: {len(bare)}"
+        yield from listed(bare)
     patients = metadata.get("patients", {})
     if len(set(patients.values())) < len(patients):
         yield (

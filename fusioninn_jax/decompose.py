@@ -18,13 +18,16 @@ from fusioninn_jax.runtime.errors import Parser, UserError
 from fusioninn_jax.studies import batch, decomposing, reading
 from fusioninn_jax.studies.decomposing import Decomposition
 
+EXAMPLES = """
+python -m fusioninn_jax.decompose fused.nii.gz -o t1gd.nii.gz flair.nii.gz --latent z.nii.gz
+python -m fusioninn_jax.decompose fused.nii.gz -o t1gd.nii.gz flair.nii.gz --samples=8 --uncertainty=error.nii.gz
+python -m fusioninn_jax.decompose --studies fused --names t1gd flair -o back
+"""
+
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
-        prog="python -m fusioninn_jax.decompose",
-        description=__doc__,
-        epilog=compilation_cache.HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="python -m fusioninn_jax.decompose", description=__doc__, examples=EXAMPLES, epilog=compilation_cache.HELP
     )
     parser.add_argument("fused", nargs="?", type=pathlib.Path, help="as `fuse` wrote it")
     parser.add_argument(

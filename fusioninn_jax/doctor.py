@@ -5,7 +5,6 @@ Versions, devices, which extras are there, where data and caches lie, and one sl
 
 from __future__ import annotations
 
-import argparse
 import importlib.metadata
 import importlib.util
 import os
@@ -43,6 +42,11 @@ EXTRAS = {
 }
 SIDE = 64  # of the slice that goes through the model
 CLOSE = 1e-4  # of the range: what float32 leaves after fusing and decomposing with the latent
+
+EXAMPLES = """
+python -m fusioninn_jax.doctor
+python -m fusioninn_jax.doctor --data_dir=/data/prepared
+"""
 
 
 def versions() -> Iterator[str]:
@@ -87,9 +91,7 @@ def round_trip() -> tuple[float, float]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints what it finds; returns 0 where all is well, else 1."""
-    parser = Parser(
-        prog="python -m fusioninn_jax.doctor", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(prog="python -m fusioninn_jax.doctor", description=__doc__, examples=EXAMPLES)
     parser.add_argument(
         "--data_dir",
         type=pathlib.Path,

@@ -28,16 +28,24 @@ from fusioninn_jax.scoring.score_split import Scoring, score_folder, score_model
 from fusioninn_jax.trained_model import TrainedModel, training_free
 from fusioninn_jax.training import checkpoint
 
+EXAMPLES = """
+python -m fusioninn_jax.evaluate --workdir=runs/brats --split=test
+python -m fusioninn_jax.evaluate --workdir=runs/brats --model=mean --model=wavelet --metrics=all
+python -m fusioninn_jax.evaluate --fused-dir=mine=FOLDER --dataset=brats/t1gd_flair --out=runs/mine
+"""
+
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
-        prog="python -m fusioninn_jax.evaluate",
-        description=__doc__,
-        epilog=compilation_cache.HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="python -m fusioninn_jax.evaluate", description=__doc__, examples=EXAMPLES, epilog=compilation_cache.HELP
     )
     parser.add_argument("--workdir", help="of a training; its dataset is scored unless --dataset says otherwise")
-    parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
+    parser.add_argument(
+        "--checkpoint",
+        choices=("best", "last"),
+        default="best",
+        help="of the training: of the lowest validation loss, or the last",
+    )
     parser.add_argument("--model", action="append", default=[], help="a training-free system, e.g. mean; repeatable")
     parser.add_argument(
         "--fused-dir",
@@ -46,7 +54,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="NAME=FOLDER",
         help="images fused by another method, named SUBJECT_SLICE.png (see --save-fused); repeatable",
     )
-    parser.add_argument("--split", default="validation")
+    parser.add_argument("--split", default="validation", help="train, validation or test")
     parser.add_argument("--dataset", help="name/config of a prepared dataset")
     parser.add_argument("--data-dir", help="where datasets are prepared; default: as in training, or runs/data")
     parser.add_argument(
@@ -55,8 +63,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="all (the default; given, every score is printed), ssim, table1: the paper's five, "
         "or evaluator: the numbers of the evaluator published with CDDFuse",
     )
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--limit", type=int, default=0, help="score no more than about this many slices, evenly spread")
+    parser.add_argument("--batch-size", type=int, default=8, help="slices at a time")
+    parser.add_argument(
+        "--limit", type=int, default=0, help="score no more than about this many slices, evenly spread; 0: all"
+    )
     parser.add_argument("--sampling-steps", type=int, help="of a trained DDFM; default: as its configuration says")
     parser.add_argument("--save-fused", metavar="FOLDER", help="keep the fused images as 8-bit PNG")
     parser.add_argument("--out", help="folder of the results; default: WORKDIR/evaluation/SPLIT")

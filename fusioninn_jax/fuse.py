@@ -24,13 +24,17 @@ from fusioninn_jax.studies import archive, batch, fusing, fusing_files, reading
 from fusioninn_jax.studies.fusing_files import StudyFusion
 from fusioninn_jax.trained_model import TrainedModel
 
+EXAMPLES = """
+python -m fusioninn_jax.fuse t1gd.nii.gz flair.nii.gz -o fused.nii.gz --latent z.nii.gz
+python -m fusioninn_jax.fuse T1GD_DICOM_FOLDER FLAIR_DICOM_FOLDER -o fused_dicom
+python -m fusioninn_jax.fuse t1gd.nii.gz flair.nii.gz -o archive.nii.gz --lossless
+python -m fusioninn_jax.fuse --studies STUDIES --match '*t1c*.nii.gz' '*flair*.nii.gz' -o fused
+"""
+
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
-        prog="python -m fusioninn_jax.fuse",
-        description=__doc__,
-        epilog=compilation_cache.HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="python -m fusioninn_jax.fuse", description=__doc__, examples=EXAMPLES, epilog=compilation_cache.HELP
     )
     reading.add_series_arguments(parser)
     parser.add_argument(

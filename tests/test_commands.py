@@ -1,5 +1,6 @@
 """What every command says of itself: the list, help texts, names of configurations, the doctor."""
 
+import importlib
 import pathlib
 import resource
 import subprocess
@@ -9,8 +10,8 @@ import pytest
 
 import fusioninn_jax
 from fusioninn_jax import __main__ as commands
-from fusioninn_jax import doctor, settings, train_help
-from fusioninn_jax.runtime import command_line
+from fusioninn_jax import doctor, report, settings, train_help
+from fusioninn_jax.runtime import command_line, errors
 from tests import tolerances
 
 ROOT = pathlib.Path(fusioninn_jax.__file__).parent.parent
@@ -89,3 +90,33 @@ def test_the_doctor_says_when_the_model_does_not_work(monkeypatch, capsys):
     monkeypatch.setattr(doctor, "round_trip", lambda: (0.1, 0.5))
     assert doctor.main([]) == 1
     assert "WRONG" in capsys.readouterr().err
+
+
+HELPS = [
+    ("fusioninn_jax.fuse", []),
+    ("fusioninn_jax.decompose", []),
+    ("fusioninn_jax.evaluate", []),
+    ("fusioninn_jax.doctor", []),
+    ("fusioninn_jax.pretrained.__main__", []),
+    ("fusioninn_jax.interop.export", []),
+    ("fusioninn_jax.interop.torch_checkpoint", []),
+    ("fusioninn_jax.scoring.uncertainty", []),
+    *[("fusioninn_jax.report", part) for part in ([], *[[name] for name in report.PART_EXAMPLES])],
+    *[("data.prepare", part) for part in ([], ["brats"], ["image_pairs"], ["brain_phantom"])],
+]
+
+
+@pytest.mark.parametrize("module, part", HELPS, ids=lambda value: " ".join(value) if isinstance(value, list) else value)
+def test_every_option_has_a_meaning_and_tells_its_default(module, part, monkeypatch):
+    seen = []
+    monkeypatch.setattr(errors.Parser, "print_help", lambda self, file=None: seen.append(self))
+    with pytest.raises(SystemExit):
+        importlib.import_module(module).main([*part, "--help"])
+    (parser,) = seen
+    text = " ".join(parser.format_help().split())
+    assert "examples: python -m" in text
+    for action in parser._actions:
+        assert action.help or action.choices and not action.option_strings, action.dest  # parts have helps of their own
+        if action.option_strings and action.nargs != 0 and action.default not in (None, False, "==SUPPRESS=="):
+            told = " ".join(text.partition(f" {action.option_strings[-1]} ")[2].split(" --")[:6])
+            assert "default" in told, action.dest

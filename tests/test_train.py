@@ -12,8 +12,9 @@ import jax
 import numpy as np
 import pytest
 
-from fusioninn_jax import evaluate, report, train
+from fusioninn_jax import evaluate, train
 from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.tables import run_page
 from fusioninn_jax.training import checkpoint
 from fusioninn_jax.training.train_log import METRICS_FILE, TRAIN_FILE, read_lines
 from tests import training_case
@@ -182,7 +183,7 @@ def test_the_command_says_what_is_wrong_in_one_line(arguments, message):
 def test_evaluate_and_report_use_what_training_left(whole_run, data_dir, capsys):
     workdir, _ = whole_run
     with pytest.raises(UserError, match="fusioninn_jax.evaluate --workdir"):
-        report.write_run_report(workdir)
+        run_page.write_run_report(workdir)
     arguments = [f"--workdir={workdir}", "--split=test", "--metrics=ssim", f"--save-fused={workdir}/fused"]
     assert evaluate.main([*arguments, "--model=mean"]) == 0
     summary = json.loads((workdir / "evaluation/test/summary.json").read_text())
@@ -219,8 +220,8 @@ def test_evaluate_and_report_use_what_training_left(whole_run, data_dir, capsys)
     assert again["saved"]["conspicuity"] == again["fusioninn"]["conspicuity"]  # that is of 8 bits anyway
     assert "SSIM with t1gd" in capsys.readouterr().out
     evaluate.main([f"--workdir={workdir}", "--split=test", "--metrics=ssim"])
-    page = report.write_run_report(workdir).read_text()
-    assert page.count("data:image/png;base64,") == 2 and "decomposed from an 8-bit image" in page
+    page = run_page.write_run_report(workdir).read_text()
+    assert page.count("data:image/png;base64,") == 3 and "decomposed from an 8-bit image" in page
     assert "oedema, AUC" in page and "test1" in page
     assert "http" not in page.split("</style>")[1].split("<h2>Configuration")[0]  # self-contained
 

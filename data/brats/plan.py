@@ -218,6 +218,8 @@ def _metadata(
         "has_mask": any(subject.annotation is not None for subject in used),
         "label_names": dict(reading.LABEL_NAMES),
         "subjects": of_split,
+        "without_slices": sorted(name for name, kept in scan.kept.items() if not kept),
+        "not_annotated": sorted(subject.name for subject in used if subject.annotation is None),
         "counts": {
             "subjects_without_slices": sum(not kept for kept in scan.kept.values()),
             "subjects": {split: len(names) for split, names in of_split.items()},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,7 +32,8 @@ PATIENT = (
     "StudyTime",
     "ReferringPhysicianName",
 )
-COLOURS = ("MONOCHROME1", "RGB", "PALETTE COLOR", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT")
+COLOURS = ("RGB", "PALETTE COLOR", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT")
+GREYS = ("MONOCHROME2", "MONOCHROME1")  # of the latter small values are white: it is read inverted
 MODALITIES = ("CR", "CT", "DX", "MG", "MR", "NM", "OT", "PT", "SC", "US", "XA")
 LARGEST_COMPRESSED = 2  # times the pixels; what is larger would become more than they are
 
@@ -70,6 +72,10 @@ def read(path: pathlib.Path, *, keep_phi: bool = False) -> Series:
         _origin(ordered, keep_phi),
         _record(path, frames[0].image.dataset),
     )
+    if dicom_files.text(frames[0].image.dataset, "PhotometricInterpretation") == "MONOCHROME1":
+        print(
+            f"{path}: small values are white (MONOCHROME1); read inverted, and written as MONOCHROME2", file=sys.stderr
+        )
     return _in_axial_order(path, series)
 
 
@@ -101,9 +107,9 @@ def _pixels(image: Image) -> np.ndarray:
     """(H, W) or (frames, H, W) stored values."""
     name, dataset = image
     colour = dicom_files.text(dataset, "PhotometricInterpretation")
-    if (dicom_files.whole(image, "SamplesPerPixel") or 1) != 1 or colour != "MONOCHROME2":
+    if (dicom_files.whole(image, "SamplesPerPixel") or 1) != 1 or colour not in GREYS:
         raise UserError(
-            f"{name}: {colour if colour in COLOURS else 'unknown'} pixels where grey ones (MONOCHROME2) "
+            f"{name}: {colour if colour in COLOURS else 'unknown'} pixels where grey ones ({' or '.join(GREYS)}) "
             "are expected; convert the series"
         )
     if dataset.get("ModalityLUTSequence"):
@@ -116,7 +122,15 @@ def _pixels(image: Image) -> np.ndarray:
         pixels = np.asarray(dataset.pixel_array)
         if pixels.dtype.kind not in "iuf" or pixels.ndim not in (2, 3):
             raise guarded.Damaged(f"{pixels.dtype} of shape {pixels.shape}")
-        return pixels
+        return _inverted(pixels, dataset) if colour == "MONOCHROME1" else pixels
+
+
+def _inverted(pixels: np.ndarray, dataset: Any) -> np.ndarray:
+    """Pixels whose smallest value is shown white, as others are: the largest value is white."""
+    if pixels.dtype.kind not in "iu":
+        raise guarded.Damaged(f"MONOCHROME1 of {pixels.dtype}")
+    top = -1 if pixels.dtype.kind == "i" else 2 ** int(dataset.BitsStored) - 1
+    return (top - pixels.astype(np.int64)).astype(pixels.dtype)
 
 
 def _described(image: Image, number: int) -> tuple[Plane, float, float]:

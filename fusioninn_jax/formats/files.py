@@ -7,15 +7,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fusioninn_jax.formats import dicom, dicom_writer, images, nifti, provenance
+from fusioninn_jax.formats import dicom, dicom_writer, images, nifti, provenance, read_only_volumes
 from fusioninn_jax.formats.provenance import Provenance
 from fusioninn_jax.formats.series import Series, check_values, with_background
 from fusioninn_jax.runtime import guarded
 from fusioninn_jax.runtime.errors import UserError
 
 NIFTI_ENDINGS = (".nii", ".nii.gz")
+READ_ONLY = "volume"
 LOSSY = (".jpg", ".jpeg", ".bmp")  # read only
-KNOWN = ".nii, .nii.gz, .png, .tif, .tiff, .jpg, .bmp, .npy, or the folder of a DICOM series"
+KNOWN = ".nii, .nii.gz, .mgz, .hdr/.img, .png, .tif, .tiff, .jpg, .bmp, .npy, or the folder of a DICOM series"
 
 
 class Storage(NamedTuple):
@@ -53,9 +54,11 @@ def is_dicom(path: pathlib.Path) -> bool:
 
 
 def _format(path: pathlib.Path) -> str:
-    """`nifti`, a picture's ending, or `dicom` for a folder or a name without ending or with .dcm."""
+    """`nifti`; `volume`: read only; a picture's ending; or `dicom`: a folder, or a name without ending or with .dcm."""
     if is_nifti(path):
         return nifti.KIND
+    if read_only_volumes.is_one(path):
+        return READ_ONLY
     if path.suffix.lower() in images.ENDINGS:
         return path.suffix.lower()
     if path.is_dir() or path.suffix.lower() in ("", ".dcm", ".ima"):
@@ -89,6 +92,8 @@ def check_output(output: pathlib.Path) -> None:
         raise UserError(
             f"{output}: {output.suffix} is read, not written: it loses what the fused image hides; write .png or .tif"
         )
+    if _format(output) == READ_ONLY:
+        raise UserError(f"{output}: {output.suffix} is read, not written; write .nii.gz")
     if _format(output) == dicom.KIND and output.suffix:
         raise UserError(f"{output}: DICOM is written as a folder, one file a slice; give a name without ending")
 
@@ -117,6 +122,8 @@ def read(path: pathlib.Path, *, keep_phi: bool = False, fill_value: float | None
     kind = _format(path)
     if kind == nifti.KIND:
         series = nifti.read(path, keep_phi=keep_phi)
+    elif kind == READ_ONLY:
+        series = read_only_volumes.read(path)
     else:
         series = dicom.read(path, keep_phi=keep_phi) if kind == dicom.KIND else images.read(path)
     if fill_value is not None:

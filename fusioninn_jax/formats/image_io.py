@@ -69,6 +69,14 @@ def read_image(path: PathLike, *, finite: bool = True) -> np.ndarray:
     with guarded.reading(path, "cannot be read as an image", "save it anew as PNG or TIFF"):
         kind = _kind(path)
         image = _read_tiff(path) if kind == "TIFF" else _read_with_pillow(path, kind)
+    image = _as_read(path, image)
+    if finite and not (np.abs(image) <= LARGEST).all():
+        raise UserError(f"{path}: holds NaN or infinite pixels; replace them before preparing")
+    return image
+
+
+def _as_read(path: pathlib.Path, image: np.ndarray) -> np.ndarray:
+    """Without transparency; (H, W) where all channels are equal; float32 unless uint8 or uint16."""
     if image.ndim == 3 and image.shape[-1] in (2, 4):  # grey or colour with transparency
         image = image[..., 0] if image.shape[-1] == 2 else image[..., :3]
     if image.ndim != 2 and not (image.ndim == 3 and image.shape[-1] == 3) or image.dtype.kind not in "iuf":
@@ -76,8 +84,6 @@ def read_image(path: PathLike, *, finite: bool = True) -> np.ndarray:
     if image.dtype not in (np.uint8, np.uint16):
         with np.errstate(over="ignore"):
             image = image.astype(np.float32)
-    if finite and not (np.abs(image) <= LARGEST).all():
-        raise UserError(f"{path}: holds NaN or infinite pixels; replace them before preparing")
     return image[..., 0] if image.ndim == 3 and (image == image[..., :1]).all() else image
 
 
@@ -107,23 +113,67 @@ def colour(luma: np.ndarray, chroma: np.ndarray) -> np.ndarray:
     return np.stack([red, green, blue], axis=-1).astype(np.float32)
 
 
+def read_pages(path: pathlib.Path) -> np.ndarray:
+    """The pages of a TIFF as a volume (Z, H, W), in the type and units of the file; values need not be finite.
+
+    Raises:
+      UserError: as `read_image`, in colour, or pages of unlike size or type.
+    """
+    with (
+        guarded.reading(path, "cannot be read as an image", "save it anew as PNG or TIFF"),
+        guarded.open_file(path) as handle,
+        tifffile.TiffFile(handle) as file,
+    ):
+        _check_pixels(file.pages.first.imagewidth * len(file.pages), file.pages.first.imagelength)
+        pages = [_grey(path, _read_page(path, handle, page)) for page in file.pages]
+        if len({(page.shape, page.dtype) for page in pages}) > 1:
+            raise UserError(f"{path}: its pages differ in size or type; a volume is of equal slices: split its pages")
+        return np.stack(pages)
+
+
+def page_count(path: pathlib.Path) -> int:
+    """How many pages a TIFF has.
+
+    Raises:
+      UserError: missing or unreadable.
+    """
+    with (
+        guarded.reading(path, "cannot be read as an image", "save it anew as PNG or TIFF"),
+        guarded.open_file(path) as handle,
+        tifffile.TiffFile(handle) as file,
+    ):
+        return len(file.pages)
+
+
+def _grey(path: pathlib.Path, page: np.ndarray) -> np.ndarray:
+    page = _as_read(path, page)
+    if page.ndim != 2:
+        raise UserError(f"{path}: several pages in colour; a volume is grey: split its pages")
+    return page
+
+
 def _read_tiff(path: pathlib.Path) -> np.ndarray:
-    """One page of a TIFF; planar colour is brought to channels last, a palette to RGB."""
+    """The one page of a TIFF."""
     with guarded.open_file(path) as handle, tifffile.TiffFile(handle) as file:
-        page: Any = file.pages.first
         if len(file.pages) != 1:
             raise UserError(f"{path}: {len(file.pages)} pages where one 2-D image is expected; split its pages")
-        _check_pixels(page.imagewidth, page.imagelength)
-        if page.samplesperpixel > 4 or page.imagedepth > 1:
-            raise guarded.Damaged(f"{page.samplesperpixel} samples a pixel, {page.imagedepth} deep")
-        _check_segments(handle, page)
-        if (turn := page.tags.valueof("Orientation", 1)) != 1:
-            raise UserError(f"{path}: is to be shown turned or mirrored (orientation {turn}); save it anew upright")
-        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-            raise UserError(f"{path}: grey values run from white to black; save it anew with black as 0")
-        image = page.asarray()
-        if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
-            return (np.asarray(page.colormap)[:, image] >> 8).astype(np.uint8).transpose(1, 2, 0)
+        return _read_page(path, handle, file.pages.first)
+
+
+def _read_page(path: pathlib.Path, handle: BinaryIO, page: Any) -> np.ndarray:
+    """A page of a TIFF; planar colour is brought to channels last, a palette to RGB."""
+    page = page.aspage()
+    _check_pixels(page.imagewidth, page.imagelength)
+    if page.samplesperpixel > 4 or page.imagedepth > 1:
+        raise guarded.Damaged(f"{page.samplesperpixel} samples a pixel, {page.imagedepth} deep")
+    _check_segments(handle, page)
+    if (turn := page.tags.valueof("Orientation", 1)) != 1:
+        raise UserError(f"{path}: is to be shown turned or mirrored (orientation {turn}); save it anew upright")
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+        raise UserError(f"{path}: grey values run from white to black; save it anew with black as 0")
+    image = page.asarray()
+    if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+        return (np.asarray(page.colormap)[:, image] >> 8).astype(np.uint8).transpose(1, 2, 0)
     planar = image.ndim == 3 and page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and page.samplesperpixel > 1
     return np.moveaxis(image, 0, -1) if planar else image
 

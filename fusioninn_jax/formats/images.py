@@ -20,13 +20,16 @@ from fusioninn_jax.runtime.errors import UserError
 
 KIND = "picture"
 ENDINGS = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".npy")
+TIFF = (".tif", ".tiff")
 TEXT = "fusioninn_jax"
 ARRAY_TYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8")
 WRITABLE = {".png": "|u1 <u2", ".tif": "|u1 <u2 <f4", ".tiff": "|u1 <u2 <f4"}
 
 
 def read(path: pathlib.Path) -> Series:
-    """An image, 8 or 16 bits, as a volume of one slice, its colours as chroma; an array (H, W) or (Z, H, W) from .npy.
+    """An image, 8 or 16 bits, as a volume of one slice, its colours as chroma; (Z, H, W) of a TIFF's grey pages.
+
+    From .npy an array (H, W) or (Z, H, W).
 
     Values of a .npy and of a float TIFF need not be finite.
 
@@ -34,11 +37,13 @@ def read(path: pathlib.Path) -> Series:
       UserError: as `image_io.read_image`; an array of another kind.
     """
     ending = path.suffix.lower()
-    pixels, record = (
-        _read_array(path) if ending == ".npy" else (image_io.read_image(path, finite=False), _find_record(path, ending))
-    )
-    chroma = None
-    if ending != ".npy" and pixels.ndim == 3:
+    chroma, is_stack = None, ending == ".npy" or ending in TIFF and image_io.page_count(path) > 1
+    if ending == ".npy":
+        pixels, record = _read_array(path)
+    else:
+        pixels = image_io.read_pages(path) if is_stack else image_io.read_image(path, finite=False)
+        record = _find_record(path, ending)
+    if not is_stack and pixels.ndim == 3:
         pixels, chroma = colour.split(pixels)
     stored = pixels.reshape(-1, *pixels.shape[-2:])
     scale = record["image"] if record and "image" in record else {"slope": 1.0, "intercept": 0.0}
@@ -74,7 +79,7 @@ def _find_record(path: pathlib.Path, ending: str) -> Provenance | None:
             with Image.open(handle, formats=["PNG"]) as image:
                 image.load()  # text may follow the pixels
                 return _parse(path, getattr(image, "text", {}).get(TEXT, ""))
-        if ending in (".tif", ".tiff"):
+        if ending in TIFF:
             with tifffile.TiffFile(handle) as file:
                 return _parse(path, file.pages.first.description)
         return None
@@ -103,12 +108,12 @@ def write(path: pathlib.Path, name: pathlib.Path, series: Series, record: Proven
     """Writes a series to `path` in the format that `name` says; in colours where it has some and the format takes them.
 
     Raises:
-      UserError: a type that the format cannot hold, or several slices for a PNG or TIFF.
+      UserError: a type that the format cannot hold, or several slices for a PNG.
     """
     ending, stored = name.suffix.lower(), series.stored
-    if ending != ".npy" and len(stored) > 1:
-        raise UserError(f"{name}: {len(stored)} slices, where {ending} holds one; write .nii.gz or .npy")
-    pixels = stored[0]
+    if ending == ".png" and len(stored) > 1:
+        raise UserError(f"{name}: {len(stored)} slices, where {ending} holds one; write .nii.gz, .tif or .npy")
+    pixels = stored[0] if len(stored) == 1 else stored
     if ending != ".npy" and series.chroma is not None:
         pixels = colour.join(stored[0], series.chroma)
     if ending != ".npy" and pixels.dtype.newbyteorder("<").str not in WRITABLE[ending].split():
@@ -122,7 +127,7 @@ def write(path: pathlib.Path, name: pathlib.Path, series: Series, record: Proven
     elif ending == ".png":
         _write_png(path, pixels, {TEXT: text.decode()} if text else {})
     else:
-        photometric = "rgb" if pixels.ndim == 3 else "minisblack"
+        photometric = "rgb" if pixels.ndim == 3 and series.chroma is not None else "minisblack"
         tifffile.imwrite(path, pixels, photometric=photometric, description=text.decode() or None, metadata=None)
 
 

@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 
 from fusioninn_jax.formats import provenance, volume_io
-from fusioninn_jax.formats.grid import from_axial, to_axial
+from fusioninn_jax.formats.grid import from_axial
 from fusioninn_jax.formats.provenance import START, Provenance
 from fusioninn_jax.formats.series import Series, uniform
 from fusioninn_jax.runtime import guarded
@@ -60,17 +60,32 @@ def read(path: pathlib.Path, *, keep_phi: bool = False) -> Series:
     """
     image, shape = volume_io.open_nifti(path)
     stored = volume_io.real_voxels(path, image, scaled=False).reshape(shape)
-    affine = np.asarray(image.affine, np.float64)
-    voxels, axial_affine = to_axial(stored, affine)
     data: Any = image.dataobj
-    slope, intercept = float(data.slope), float(data.inter)
     header = image.header.copy()
     header.set_data_shape(shape)
-    header = header if keep_phi else without_phi(header)
+    series = of_voxels(path, stored, header if keep_phi else without_phi(header), float(data.slope), float(data.inter))
+    return series._replace(record=find_record(path, _extensions(image)))
+
+
+def of_voxels(path: pathlib.Path, stored: np.ndarray, header: Any, slope: float, intercept: float) -> Series:
+    """A series that is written with a header.
+
+    Args:
+      path: of the file, for messages.
+      stored: (X, Y, Z) in the order of the header's affine, value = stored · slope + intercept.
+      header: of NIfTI-1 or -2; its scale is set.
+      slope, intercept: finite.
+
+    Raises:
+      UserError: an affine that cannot be inverted.
+    """
+    affine = np.asarray(header.get_best_affine(), np.float64)
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < volume_io.SMALLEST_VOXEL:
+        raise UserError(f"{path}: its affine cannot be inverted, so left and right are unknown; mend its header")
+    voxels, axial_affine = to_axial(stored, affine)
     header["scl_slope"], header["scl_inter"] = slope, intercept  # nibabel blanks them on reading
     origin = {"kind": KIND, "header": _kept(header)}
-    series = uniform(np.ascontiguousarray(voxels.transpose(2, 1, 0)), axial_affine, origin, slope, intercept)
-    return series._replace(record=find_record(path, _extensions(image)))
+    return uniform(np.ascontiguousarray(voxels.transpose(2, 1, 0)), axial_affine, origin, slope, intercept)
 
 
 def read_channels(path: pathlib.Path) -> tuple[np.ndarray, dict[str, Any] | None]:

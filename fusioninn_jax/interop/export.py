@@ -10,7 +10,6 @@ inside, the batch size left open, for CPU, CUDA, ROCm and TPU; and `README.json`
 
 from __future__ import annotations
 
-import argparse
 import json
 import pathlib
 from collections.abc import Sequence
@@ -27,6 +26,10 @@ from fusioninn_jax.runtime.errors import Parser, UserError, cli
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 ABOUT, FILES = "README.json", ("fuse.stablehlo", "decompose.stablehlo")
+
+EXAMPLES = """
+python -m fusioninn_jax.interop.export --out=exported --size 240 240
+"""
 
 
 def export(
@@ -84,13 +87,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parses the command line and writes the artefacts; returns the exit code."""
     from fusioninn_jax.studies import fusing  # above this package: only the command needs it
 
-    parser = Parser(
-        prog="python -m fusioninn_jax.interop.export",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(prog="python -m fusioninn_jax.interop.export", description=__doc__, examples=EXAMPLES)
     parser.add_argument("--checkpoint", help="folder of a training; default: the model that ships with the package")
-    parser.add_argument("--size", nargs=2, type=int, default=(240, 240), metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument(
+        "--size", nargs=2, type=int, default=(240, 240), metavar=("HEIGHT", "WIDTH"), help="of the images, pixels"
+    )
     parser.add_argument("--out", required=True, type=pathlib.Path, help="the folder to be made")
     parser.add_argument("--overwrite", action="store_true", help="replace the folder where it is there already")
     args = parser.parse_args(argv)

@@ -8,7 +8,6 @@ read: a file whose pickle would run code is refused.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import pathlib
 import pickle
@@ -29,6 +28,10 @@ from fusioninn_jax.runtime.errors import Parser, UserError, cli, first_line
 WHOLE = ("perm", "perm_inv", "num_batches_tracked")  # buffers of whole numbers
 WRAPPERS = ("model_state_dict", "state_dict")
 UNUSED = ("num_batches_tracked", "perm_inv", "downsample_kernel")  # buffers that say nothing of their own
+
+EXAMPLES = """
+python -m fusioninn_jax.interop.torch_checkpoint model.pth --name=fusioninn --workdir=runs/authors
+"""
 
 
 class _Noted(dict):
@@ -227,11 +230,7 @@ def import_checkpoint(path: pathlib.Path, name: str, workdir: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses the command line and imports; returns the exit code."""
-    parser = Parser(
-        prog="python -m fusioninn_jax.interop.torch_checkpoint",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(prog="python -m fusioninn_jax.interop.torch_checkpoint", description=__doc__, examples=EXAMPLES)
     parser.add_argument("file", help="what torch.save wrote")
     parser.add_argument("--name", required=True, choices=sorted(_CONVERTERS), help="the system")
     parser.add_argument("--workdir", required=True, help="new folder for the checkpoint")

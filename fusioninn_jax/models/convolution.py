@@ -1,8 +1,8 @@
 """The pair of 3x3 convolutions in a conditioner, in the form that each backend runs fastest.
 
-Accelerators get XLA's convolution. On a CPU that is slow at these channel counts (1 to 64), most of all its
-gradient; there the first convolution is a matrix product with the nine shifted views of its input, the second a
-matrix product followed by shifting and adding its nine results, channels first so that rows of pixels stay
+Accelerators get XLA's convolution. On a CPU it is slow for inputs of one channel, and its gradient for all of these
+(1 to 64 channels); there the first convolution is a matrix product with the nine shifted views of its input, the second
+a matrix product followed by shifting and adding its nine results, channels first so that rows of pixels stay
 contiguous. A few images at a time are taken from input to output. The backward pass keeps only the input; it takes one
 strip of an image after the other, so that the hidden layer, computed again, and its gradient stay in the cache.
 """
@@ -25,6 +25,7 @@ PRECISION: str | None = "highest"  # of float32 on accelerators; gpu.py tries No
 # measured best on two cores (docs/PERFORMANCE.md)
 CHUNK_PIXELS = 2 * 96 * 96  # of the images taken together, about 2 MB of hidden layer
 STRIP_PIXELS = 48 * 240  # of the strips that the backward pass cuts larger images into
+MANY_CHANNELS = 2  # from here on XLA's convolution is the faster one forward, up to three times at 64
 
 
 class ConvPair(NamedTuple):
@@ -40,7 +41,7 @@ def conv_relu_conv(weights: ConvPair, x: jax.Array) -> jax.Array:
     """conv3x3, ReLU, conv3x3 with zero padding: (B, H, W, c) -> (B, H, W, o)."""
     if 0 in x.shape:
         return jnp.zeros((*x.shape[:3], weights.bias2.size), x.dtype)
-    return jax.lax.platform_dependent(varying_as(weights, x), x, cpu=_by_products, default=_by_convolutions)
+    return jax.lax.platform_dependent(varying_as(weights, x), x, cpu=_on_cpu, default=_by_convolutions)
 
 
 def _by_convolutions(weights: ConvPair, x: jax.Array) -> jax.Array:
@@ -53,6 +54,23 @@ def _by_convolutions(weights: ConvPair, x: jax.Array) -> jax.Array:
 
 
 @jax.custom_jvp
+def _on_cpu(weights: ConvPair, x: jax.Array) -> jax.Array:
+    forward = _by_products if x.shape[-1] < MANY_CHANNELS else _by_few_convolutions
+    return forward(weights, x)
+
+
+def _by_few_convolutions(weights: ConvPair, x: jax.Array) -> jax.Array:
+    """XLA's convolutions, of a few images at a time."""
+    together = _images_together(x)
+
+    def body(i: jax.Array, out: jax.Array) -> jax.Array:
+        images = jax.lax.dynamic_slice_in_dim(x, i * together, together)
+        return jax.lax.dynamic_update_slice_in_dim(out, _by_convolutions(weights, images), i * together, 0)
+
+    filled = _to_fill(x, (*x.shape[:3], weights.bias2.size))
+    return jax.lax.fori_loop(0, x.shape[0] // together, body, filled)
+
+
 def _by_products(weights: ConvPair, x: jax.Array) -> jax.Array:
     batch, height, width, _ = x.shape
     together = _images_together(x)
@@ -66,8 +84,8 @@ def _by_products(weights: ConvPair, x: jax.Array) -> jax.Array:
     return jnp.moveaxis(jax.lax.fori_loop(0, batch // together, body, filled), 0, -1)
 
 
-@_by_products.defjvp
-def _by_products_jvp(
+@_on_cpu.defjvp
+def _on_cpu_jvp(
     primals: tuple[ConvPair, jax.Array], tangents: tuple[ConvPair, jax.Array]
 ) -> tuple[jax.Array, jax.Array]:
     """The derivative J of the convolutions, whose transpose is the hand-written backward pass.
@@ -77,7 +95,7 @@ def _by_products_jvp(
     mode, and derivatives of derivatives, then work too, where `custom_vjp` refuses the former. XLA drops the copies.
     """
     flat, unflat = jax.flatten_util.ravel_pytree(tangents)
-    out = _by_products(*primals)
+    out = _on_cpu(*primals)
 
     def halves(pair: jax.Array) -> tuple[jax.Array, jax.Array]:
         return pair[: flat.size], pair[flat.size :]
@@ -95,7 +113,7 @@ def _by_products_jvp(
 
     def solved_transpose(_: Any, pair: jax.Array) -> jax.Array:
         t, y = halves(pair)
-        back = _by_products_bwd(primals, y.reshape(out.shape))
+        back = _on_cpu_bwd(primals, y.reshape(out.shape))
         return jnp.concatenate([t + jax.flatten_util.ravel_pytree(back)[0], y])
 
     right = jnp.concatenate([flat, jnp.zeros(out.size, out.dtype)])
@@ -103,7 +121,7 @@ def _by_products_jvp(
     return out, halves(solution)[1].reshape(out.shape)
 
 
-def _by_products_bwd(primals: tuple[ConvPair, jax.Array], g: jax.Array) -> tuple[ConvPair, jax.Array]:
+def _on_cpu_bwd(primals: tuple[ConvPair, jax.Array], g: jax.Array) -> tuple[ConvPair, jax.Array]:
     weights, x = primals
     strips = -(-(x.shape[1] * x.shape[2]) // STRIP_PIXELS)
     backward = _backward_of_images if strips == 1 else functools.partial(_backward_of_strips, strips=strips)

@@ -5,7 +5,6 @@ Its calibration, where `python -m fusioninn_jax.scoring.uncertainty` made one, g
 
 from __future__ import annotations
 
-import argparse
 import pathlib
 from collections.abc import Sequence
 
@@ -16,16 +15,16 @@ from fusioninn_jax import calibration, pretrained
 from fusioninn_jax.runtime.errors import Parser, cli
 from fusioninn_jax.training import checkpoint
 
+EXAMPLES = """
+python -m fusioninn_jax.pretrained --workdir=runs/brats --out=model
+"""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses the command line and writes the files; returns the exit code."""
-    parser = Parser(
-        prog="python -m fusioninn_jax.pretrained",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(prog="python -m fusioninn_jax.pretrained", description=__doc__, examples=EXAMPLES)
     parser.add_argument("--workdir", required=True, help="of a training")
-    parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
+    parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="which of the training")
     parser.add_argument("--modalities", nargs="*", default=["t1gd", "flair"], help="what the sources were")
     parser.add_argument("--half", action="store_true", help="round the weights to half precision: half the bytes")
     parser.add_argument("--out", required=True, help="the folder of the two files")

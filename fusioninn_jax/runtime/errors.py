@@ -4,7 +4,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from fusioninn_jax.runtime import interrupts
 
@@ -22,8 +22,32 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Help in which every option that has a default tells it; texts that speak of it themselves are left alone."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text, default = action.help or "", action.default
+        silent = default is None or default is False or default == argparse.SUPPRESS or not action.option_strings
+        if silent or "default" in text or action.nargs == 0:
+            return text
+        shown = ",".join(map(str, default)) if isinstance(default, list | tuple) else str(default)
+        return f"{text}; default: {shown or 'none'}" if text else f"default: {shown}"
+
+
 class Parser(argparse.ArgumentParser):
-    """An argument parser that says what is wrong in one line."""
+    """An argument parser that tells its defaults, ends its help with examples, and says what is wrong in one line.
+
+    Args:
+      examples: whole commands, a line each.
+      options: as of argparse's own; an epilog follows the examples.
+    """
+
+    def __init__(self, *, examples: str = "", **options: Any) -> None:
+        options.setdefault("formatter_class", Help)
+        lines = [f"  {line.strip()}" for line in examples.strip().splitlines()]
+        shown = ["\n".join(["examples:", *lines])] if lines else []
+        options["epilog"] = "\n\n".join([*shown, *filter(None, [options.get("epilog")])]) or None
+        super().__init__(**options)
 
     def error(self, message: str) -> NoReturn:
         """Raises UserError instead of printing the usage and exiting."""

@@ -9,7 +9,22 @@ from tqdm import tqdm
 
 from fusioninn_jax.runtime import processes
 
+BRIEF_SECONDS = 3.0  # after which the bar of short work is shown
 LOG_SECONDS = 10.0  # between two lines where stderr is a file
+
+
+def brief(total: int, what: str, unit: str) -> tqdm[Any]:
+    """As `bar`, of work that is often short: seen after some seconds, and gone at its end."""
+    return tqdm(
+        total=total,
+        desc=what,
+        unit=f" {unit}",
+        leave=False,
+        delay=BRIEF_SECONDS,
+        dynamic_ncols=True,
+        mininterval=0.1 if sys.stderr.isatty() else LOG_SECONDS,
+        disable=not processes.is_first(),
+    )
 
 
 def bar(total: int, what: str, unit: str, *, initial: int = 0) -> tqdm[Any]:

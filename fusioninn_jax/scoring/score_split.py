@@ -73,7 +73,9 @@ def _batches(
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
-    return iter(tqdm(batches, desc=system, unit=" batches", disable=not processes.is_first()))
+    count = min(prepared.sizes.get(scoring.split, 0), scoring.limit or prepared.sizes.get(scoring.split, 0))
+    total = -(-count // scoring.batch_size) or None
+    return iter(tqdm(batches, desc=system, unit=" batches", total=total, disable=not processes.is_first()))
 
 
 def _rows(

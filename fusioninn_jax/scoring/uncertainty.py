@@ -7,7 +7,6 @@ image of 8 bits, and keeps that beside the checkpoints: `calibration.json`. Prin
 
 from __future__ import annotations
 
-import argparse
 import math
 import pathlib
 from collections.abc import Sequence
@@ -27,6 +26,10 @@ from fusioninn_jax.trained_model import TrainedModel
 
 SAMPLES = 16
 SHOWN = (0.5, 0.8, 0.95)  # levels that the table prints
+
+EXAMPLES = """
+python -m fusioninn_jax.scoring.uncertainty --workdir=runs/brats --split=test
+"""
 
 
 class Pixels(NamedTuple):
@@ -112,13 +115,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parses the command line, calibrates and prints; returns the exit code."""
     from fusioninn_jax.training import checkpoint  # Orbax takes seconds to import
 
-    parser = Parser(
-        prog="python -m fusioninn_jax.scoring.uncertainty",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(prog="python -m fusioninn_jax.scoring.uncertainty", description=__doc__, examples=EXAMPLES)
     parser.add_argument("--workdir", required=True, type=pathlib.Path, help="as given to train")
-    parser.add_argument("--checkpoint", default="best", choices=("best", "last"))
+    parser.add_argument("--checkpoint", default="best", choices=("best", "last"), help="which of the training")
     parser.add_argument("--split", default="test", help="to try the intervals on")
     parser.add_argument("--samples", type=int, default=SAMPLES, help="draws, 2 at least")
     parser.add_argument("--limit", type=int, default=24, help="slices of each split")

@@ -18,7 +18,7 @@ from fusioninn_jax.formats import files
 from fusioninn_jax.formats.series import Series
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.runtime.progress import bar
-from fusioninn_jax.studies import annotation, fusing, slice_scores
+from fusioninn_jax.studies import annotation, fusing, page_colour, slice_scores
 from fusioninn_jax.trained_model import TrainedModel
 
 CHUNK = 16  # slices at a time
@@ -44,6 +44,8 @@ class Examination:
       geometry: whether the affine is the file's; False for images without one.
       samples, seed: of the latent.
       conspicuity: how the tumour stands out, `annotation.conspicuity`.
+      chroma: for each source (Z, Y, X, 2) in its units, None of a grey one.
+      fused_chroma: (Z, Y, X, 2) in parts of white, None where all are grey.
     """
 
     labels: tuple[str, ...]
@@ -63,6 +65,8 @@ class Examination:
     samples: int
     seed: int
     conspicuity: dict[str, dict[str, list[float]]]
+    chroma: tuple[np.ndarray | None, ...]
+    fused_chroma: np.ndarray | None
 
 
 def examine(
@@ -99,8 +103,7 @@ def examine(
             work = pool.submit(
                 _compiled, trained, labels, _chunked(brain[box].shape[0], brain.shape), box[1:], samples, seed
             )
-            volume = fusing.fuse(trained, sources, files.FLOAT).volume
-            progress.update(len(brain))
+            volume = fusing.fuse(trained, sources, files.FLOAT, done=progress.update).volume
             low, high = np.moveaxis(np.asarray(volume.ranges)[box[0]], -1, 0).transpose(0, 2, 1)
             scale = np.where(high > low, high - low, 1)[..., None, None]
             unit = (values[:, *box] - low[..., None, None]) / scale
@@ -130,6 +133,8 @@ def examine(
         annotation.conspicuity(
             unit, fused, brain[box], annotation.tumour_parts(tumour[box], annotation_name), list(labels)
         ),
+        page_colour.of_sources(sources, box),
+        page_colour.of_fused(sources, fused, box),
     )
 
 

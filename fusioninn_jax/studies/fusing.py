@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -19,11 +19,14 @@ from fusioninn_jax.formats.files import Storage
 from fusioninn_jax.formats.provenance import Provenance
 from fusioninn_jax.formats.series import Series, to_type
 from fusioninn_jax.models import FusionModel
+from fusioninn_jax.runtime import progress
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.studies import study_background
 from fusioninn_jax.trained_model import TrainedModel
 from fusioninn_jax.training import parallel
 from fusioninn_jax.volumes import FusedVolume
+
+PART = 16  # slices a device takes at a time: enough to keep it busy, few enough to tell how it goes
 
 
 class Fusion(NamedTuple):
@@ -81,6 +84,7 @@ def fuse(
     *,
     asked: Sequence[str | float] = (background.AUTO,),
     names: Sequence[str] = (),
+    done: Callable[[int], object] | None = None,
 ) -> Fusion:
     """Fuses series that lie on one grid; the image is rounded to `storage`, the volume is not.
 
@@ -91,6 +95,7 @@ def fuse(
       asked: the background of each series, or one for all, see `formats.background`: where parts of the brain lie
         below it, it is fused as the darkest value, and the record says how it was.
       names: of the series, for messages.
+      done: told the number of slices of each part that is fused; None for a bar.
 
     Raises:
       UserError: another number of series than the model takes, or a background that cannot be told.
@@ -106,6 +111,8 @@ def fuse(
         _fuse(trained.model),
         trained.variables,
         *[background.darkened(source.values, found) for source, found in zip(sources, grounds, strict=True)],
+        what="fusing",
+        done=done,
     )
     check_finite(np.asarray(volume.fused), "the fused image")
     image = _as_image(np.asarray(volume.fused), sources, storage)
@@ -198,7 +205,9 @@ def decompose(trained: TrainedModel, volume: FusedVolume, seed: int) -> np.ndarr
       seed: of a fresh latent.
     """
     numbers, key = np.arange(len(volume.whole)), jax.random.key(seed)
-    result = _on_devices(_decompose(trained.model, trained.prior), (trained.variables, key), volume, numbers)
+    result = _on_devices(
+        _decompose(trained.model, trained.prior), (trained.variables, key), volume, numbers, what="decomposing"
+    )
     check_finite(np.moveaxis(result, 1, 0), "the decomposition")
     return np.moveaxis(result, 1, 0)
 
@@ -223,6 +232,7 @@ def decompose_samples(
         (trained.variables, key),
         dataclasses.replace(volume, latent=None),
         numbers,
+        what=f"decomposing {samples} times",
     )
     check_finite(np.moveaxis(mean, 1, 0), "the decomposition")
     if trained.calibration is not None:
@@ -263,13 +273,31 @@ def _samples(model: FusionModel, prior: str, samples: int) -> Any:
     return parallel.make_map(decompose, jax.local_devices())
 
 
-def _on_devices(function: Any, constant: Any, *batches: Any) -> Any:
-    """A mapped function over (Z, ...) arrays; the last slice is repeated until the devices divide Z."""
+def _on_devices(
+    function: Any, constant: Any, *batches: Any, what: str, done: Callable[[int], object] | None = None
+) -> Any:
+    """A mapped function over (Z, ...) arrays, some slices at a time; the last one fills up what the devices take.
+
+    Args:
+      function: of `parallel.make_map`.
+      constant: its first argument.
+      batches: the others.
+      what: is done, for the bar.
+      done: told the number of slices of each part that is done, instead of a bar.
+    """
     devices, count = len(jax.local_devices()), len(jax.tree.leaves(batches)[0])
+    size = devices * min(PART, -(-count // devices))  # one shape, one compilation
 
-    def fill(x: np.ndarray) -> np.ndarray:
-        x = np.asarray(x)
-        return np.concatenate([x, np.repeat(x[-1:], -count % devices, 0)]) if count % devices else x
+    def run(start: int) -> Any:
+        places = np.minimum(np.arange(start, start + size), count - 1)
+        split = [
+            parallel.split_batch(jax.tree.map(lambda x: np.asarray(x)[places], batch), devices) for batch in batches
+        ]
+        part = jax.tree.map(lambda x: x[: count - start], parallel.merge_batch(function(constant, *split)))
+        tell(min(size, count - start))
+        return part
 
-    split = [parallel.split_batch(jax.tree.map(fill, batch), devices) for batch in batches]
-    return jax.tree.map(lambda x: x[:count], parallel.merge_batch(function(constant, *split)))
+    with progress.brief(count, what, "slices") as bar:
+        tell = done or bar.update
+        parts = [run(start) for start in range(0, count, size)]
+    return jax.tree.map(lambda *of: np.concatenate(of), *parts)

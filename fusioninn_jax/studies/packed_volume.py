@@ -34,6 +34,15 @@ def to_bytes(values: np.ndarray, span: float, levels: int) -> np.ndarray:
     return np.clip(np.rint(np.asarray(values, np.float32) * np.float32(levels / span)), 0, levels).astype(np.uint8)
 
 
+def coarse(images: np.ndarray, shrink: int) -> np.ndarray:
+    """(Z, Y, X, ...) images as means of `shrink` x `shrink` pixels; what is left over at the ends is dropped."""
+    if shrink == 1:
+        return images
+    count, height, width, *rest = images.shape
+    cut = images[:, : height // shrink * shrink, : width // shrink * shrink]
+    return cut.reshape(count, height // shrink, shrink, width // shrink, shrink, *rest).mean((2, 4))
+
+
 def pack(stored: np.ndarray, reference: np.ndarray | None = None, *, smooth: bool = True) -> Packed:
     """Packs uint8 (Z, Y, X).
 

@@ -13,7 +13,7 @@ import matplotlib
 import nibabel as nib
 import numpy as np
 
-from fusioninn_jax.studies import packed_volume, slice_scores
+from fusioninn_jax.studies import packed_volume, page_colour, slice_scores
 from fusioninn_jax.studies.examination import Examination
 from fusioninn_jax.studies.packed_volume import Packed
 
@@ -22,6 +22,7 @@ COARSE_SIDE = 320  # pixels; a larger slice is shown at half its size before sli
 ERROR_SPAN, DEVIATION_SPAN = 20.0, 2.0  # per cent of a slice's range: what maps show at first
 GREY_LEVELS, MAP_LEVELS = 255, 63
 PERCENT, INTENSITY = "% of range", "intensity"
+COLOURED = " Its luma is fused; the colours are kept beside it."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Panel:
       group: panels of one group share a window.
       of: keys of the panels that this one is stored against, or made of.
       is_map: shown in colours.
+      tint: the panel whose own colours this one has, "" of grey ones.
     """
 
     key: str
@@ -52,6 +54,7 @@ class Panel:
     group: str
     of: tuple[str, ...] = ()
     is_map: bool = False
+    tint: str = ""
 
 
 def render(study: Examination, slices: int | None = None) -> str:
@@ -84,13 +87,16 @@ def panels(study: Examination, kept: np.ndarray, shrink: int = 1) -> list[Panel]
     """Sources, fused image, decomposed images, their errors and deviations."""
 
     def grey(images: np.ndarray) -> np.ndarray:
-        return packed_volume.to_bytes(coarse(images[kept], shrink), 1, GREY_LEVELS)
+        return packed_volume.to_bytes(packed_volume.coarse(images[kept], shrink), 1, GREY_LEVELS)
+
+    def tint_of(i: int) -> str:
+        return "" if study.chroma[i - 1] is None else f"source-{i}"
 
     result = [
         Panel(
             f"source-{i}",
             label,
-            f"{label} as in the file.",
+            f"{label} as in the file." + (COLOURED if study.chroma[i - 1] is not None else ""),
             grey(study.sources[i - 1]),
             GREY_LEVELS,
             study.low[i - 1][kept],
@@ -98,6 +104,7 @@ def panels(study: Examination, kept: np.ndarray, shrink: int = 1) -> list[Panel]
             INTENSITY,
             _window(study, i - 1),
             f"source-{i}",
+            tint=tint_of(i),
         )
         for i, label in enumerate(study.labels, 1)
     ]
@@ -113,6 +120,7 @@ def panels(study: Examination, kept: np.ndarray, shrink: int = 1) -> list[Panel]
             "of range",
             (0, 1),
             "fused",
+            tint="" if study.fused_chroma is None else "fused",
         )
     )
     for i, label in enumerate(study.labels, 1):
@@ -130,6 +138,7 @@ def panels(study: Examination, kept: np.ndarray, shrink: int = 1) -> list[Panel]
                 _window(study, i - 1),
                 f"source-{i}",
                 (f"source-{i}",),
+                tint=tint_of(i),
             )
         )
     for i, label in enumerate(study.labels, 1):
@@ -152,7 +161,7 @@ def panels(study: Examination, kept: np.ndarray, shrink: int = 1) -> list[Panel]
         )
     for i, label in enumerate(study.labels, 1):
         deviation = packed_volume.to_bytes(
-            coarse(study.deviation[i - 1][kept], shrink), DEVIATION_SPAN / 100, MAP_LEVELS
+            packed_volume.coarse(study.deviation[i - 1][kept], shrink), DEVIATION_SPAN / 100, MAP_LEVELS
         )
         result.append(
             Panel(
@@ -174,15 +183,6 @@ def panels(study: Examination, kept: np.ndarray, shrink: int = 1) -> list[Panel]
     return result
 
 
-def coarse(images: np.ndarray, shrink: int) -> np.ndarray:
-    """(Z, Y, X) images as means of `shrink` x `shrink` pixels; what is left over at the ends is dropped."""
-    if shrink == 1:
-        return images
-    height, width = (length // shrink * shrink for length in images.shape[1:])
-    blocks = images[:, :height, :width].reshape(len(images), height // shrink, shrink, width // shrink, shrink)
-    return blocks.mean((2, 4))
-
-
 def _window(study: Examination, i: int) -> tuple[float, float]:
     """Darkest hundredth of the voxels to the brightest two thousandths of the brain's, in units of the source."""
     low, high = study.low[i][:, None, None], study.high[i][:, None, None]
@@ -194,7 +194,7 @@ def _window(study: Examination, i: int) -> tuple[float, float]:
 
 
 def _render(study: Examination, kept: np.ndarray, shrink: int) -> str:
-    shown = panels(study, kept, shrink)
+    shown, colours = panels(study, kept, shrink), page_colour.tints(study.chroma, study.fused_chroma, kept, shrink)
     tumour = study.tumour[kept][:, ::shrink, ::shrink] if shrink > 1 else study.tumour[kept]
     height, width = (length // shrink for length in study.tumour.shape[1:])
     tumour = tumour[:, :height, :width]
@@ -216,13 +216,13 @@ def _render(study: Examination, kept: np.ndarray, shrink: int) -> str:
     data = {
         **_geometry(study, kept, shrink, (height, width)),
         **_contents(study, tumour),
-        "volumes": [_described(panel, packed) for panel in shown],
+        "volumes": [_described(panel, packed, colours) for panel in shown],
     }
     environment = jinja2.Environment(loader=jinja2.PackageLoader("fusioninn_jax"), autoescape=True)
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
     return environment.get_template("study.html").render(
         data=data,
-        voxels={key: volume.text for key, volume in packed.items()},
+        voxels={key: volume.text for key, volume in packed.items()} | page_colour.packed(colours),
         kept=_kept_in_words(study, kept, shrink),
         means=slice_scores.means(study.scores),
         lesion=study.conspicuity,
@@ -284,7 +284,7 @@ def _numbers(values: np.ndarray | Sequence[float], digits: int) -> list[float | 
     return [float(f"{value:.{digits}g}") if math.isfinite(value) else None for value in map(float, values)]
 
 
-def _described(panel: Panel, packed: dict[str, Packed]) -> dict[str, Any]:
+def _described(panel: Panel, packed: dict[str, Packed], colours: dict[str, page_colour.Tint]) -> dict[str, Any]:
     """A panel without its voxels, for the page's code."""
     low, high = (_numbers(bound, 7) if isinstance(bound, np.ndarray) else bound for bound in (panel.low, panel.high))
     return {
@@ -300,5 +300,6 @@ def _described(panel: Panel, packed: dict[str, Packed]) -> dict[str, Any]:
         "limits": _numbers([np.min(panel.low), np.max(panel.high)], 7),
         "of": list(panel.of),
         "map": "colours" if panel.is_map else "grey",
+        "tint": {"of": panel.tint, "span": colours[panel.tint].span} if panel.tint else None,
         "coding": packed[panel.key].coding if panel.key in packed else "error",
     }

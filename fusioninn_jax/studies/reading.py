@@ -6,12 +6,16 @@ import argparse
 import concurrent.futures
 import functools
 import pathlib
+import sys
 from collections.abc import Sequence
+
+import numpy as np
 
 from fusioninn_jax.formats import files
 from fusioninn_jax.formats.series import Series, check_same_grid
 from fusioninn_jax.studies import regridding
 
+NOT_AXIAL = 1.5  # how much farther apart than axial slices others lie that are told of
 MOST_SEEDS, MOST_SAMPLES = 2**63, 10_000
 
 
@@ -44,8 +48,8 @@ def add_series_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         type=pathlib.Path,
         metavar="SERIES",
-        help="NIfTI, PNG, TIFF, JPEG, BMP or .npy file, or folder of a DICOM series; of a colour "
-        "image the luma is fused, and its colours come back",
+        help="NIfTI (.nii, .nii.gz, .hdr/.img), .mgz, PNG, TIFF, JPEG, BMP or .npy file, or folder of a DICOM "
+        "series; of a colour image the luma is fused, and its colours come back",
     )
     parser.add_argument("--resample", action="store_true", help="bring the other series to the grid of the first")
     parser.add_argument("--checkpoint", help="folder of a training; default: the model that ships with the package")
@@ -78,6 +82,18 @@ def read_sources(
         sources = list(pool.map(read, paths))
     if resample:
         sources = sources[:1] + [regridding.resample(source, sources[0]) for source in sources[1:]]
+    _tell_plane(paths[0], sources[0])
     for path, source in zip(paths[1:], sources[1:], strict=True):
         check_same_grid(sources[0], source, str(paths[0]), str(path))
     return sources
+
+
+def _tell_plane(path: pathlib.Path, series: Series) -> None:
+    """A note where slices were not acquired in the plane in which they are fused."""
+    x, y, z = np.linalg.norm(series.affine[:3, :3], axis=0)
+    if series.origin["kind"] in ("nifti", "dicom") and max(x, y) > NOT_AXIAL * z:
+        plane = "coronal" if y > x else "sagittal"
+        print(
+            f"{path}: acquired in {plane} slices ({max(x, y):.3g} mm apart); it is fused in axial slices",
+            file=sys.stderr,
+        )

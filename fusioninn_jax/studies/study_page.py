@@ -19,7 +19,7 @@ from fusioninn_jax.formats import files
 from fusioninn_jax.formats.series import Series, check_same_grid
 from fusioninn_jax.runtime import outputs
 from fusioninn_jax.runtime.errors import UserError
-from fusioninn_jax.studies import examination, fusing, page_content, reading
+from fusioninn_jax.studies import examination, fusing, page_colour, page_content, reading
 from fusioninn_jax.studies.examination import Examination
 
 FIGURE_ROWS = 3
@@ -149,13 +149,17 @@ def figure_slices(study: Examination) -> np.ndarray:
 
 
 def _columns(study: Examination) -> list[tuple[str, np.ndarray, float]]:
-    """Title, (Z, Y, X) images and, for a map, the value of its brightest colour."""
+    """Title, (Z, Y, X) images, (Z, Y, X, 3) coloured ones, and, for a map, the value of its brightest colour."""
     error = np.abs(study.decomposed - study.sources)
-    labels = list(enumerate(study.labels))
+    labels, coloured = list(enumerate(study.labels)), page_colour.coloured
+    span = study.high - study.low
     return [
-        *[(label, study.sources[i], 0.0) for i, label in labels],
-        ("fused", study.fused, 0.0),
-        *[(f"{label}, decomposed", study.decomposed[i], 0.0) for i, label in labels],
+        *[(label, coloured(study.sources[i], study.chroma[i], span[i]), 0.0) for i, label in labels],
+        ("fused", coloured(study.fused, study.fused_chroma), 0.0),
+        *[
+            (f"{label}, decomposed", coloured(study.decomposed[i], study.chroma[i], span[i]), 0.0)
+            for i, label in labels
+        ],
         *[(f"{label}, |error|", error[i], ERROR_SPAN) for i, label in labels],
         *[(f"{label}, uncertainty", study.deviation[i], DEVIATION_SPAN) for i, label in labels],
     ]

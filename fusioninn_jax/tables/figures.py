@@ -309,9 +309,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="of trainings: one of each system for Figure 3, FusionINN with several λ for Figure 4",
     )
-    parser.add_argument("--split", default="test")
+    parser.add_argument("--split", default="test", help="train, validation or test")
     parser.add_argument("--dataset", help="name/config of a prepared dataset; of other modalities for Figure 5")
     parser.add_argument("--data-dir", help="where datasets are prepared; default: as in training")
     parser.add_argument("--patients", type=int, default=2, help="rows of Figure 5")
-    parser.add_argument("--out", type=pathlib.Path, help="folder of the figures")
+    parser.add_argument("--out", type=pathlib.Path, help="folder of the figures; default: runs/figures")
     parser.set_defaults(run=_run_command)

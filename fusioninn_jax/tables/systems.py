@@ -101,8 +101,9 @@ def train_missing(
     Raises:
       UserError: a bad setting, or a finished run that had other settings.
     """
-    workdirs = {}
-    for name in names:
+    workdirs: dict[str, pathlib.Path] = {}
+    names = list(names)
+    for number, name in enumerate(names, 1):
         try:
             config = sweep.get_config(f"{name},{base}" if base else name)
         except ValueError as error:
@@ -112,7 +113,7 @@ def train_missing(
         _check_same_run(workdirs[name], config)
         newest = checkpoint_folders.newest_step(workdirs[name])
         if config.train.epochs or newest is None or newest < config.train.steps:
-            print(f"training {name} in {workdirs[name]}", flush=True)
+            print(f"run {number} of {len(names)}: training {name} in {workdirs[name]}", flush=True)
             try:
                 train.train_and_evaluate(config, str(workdirs[name]))
             except ValueError as error:
@@ -286,14 +287,18 @@ class TableRequest:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What every table takes."""
-    parser.add_argument("--root", type=pathlib.Path, help="folder of the sweep's workdirs, one a run")
+    parser.add_argument(
+        "--root",
+        type=pathlib.Path,
+        help="folder of the sweep's workdirs, one a run; default: runs/ and the sweep's name",
+    )
     parser.add_argument("--base", default="", help="another base configuration for the sweep, e.g. paper")
-    parser.add_argument("--split", default="test")
+    parser.add_argument("--split", default="test", help="train, validation or test")
     parser.add_argument("--dataset", help="name/config of a prepared dataset; default: the one trained on")
     parser.add_argument("--data-dir", help="where datasets are prepared; default: as in training")
-    parser.add_argument("--limit", type=int, default=0, help="score no more than about this many slices")
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--out", type=pathlib.Path, help="folder of the results")
+    parser.add_argument("--limit", type=int, default=0, help="score no more than about this many slices; 0: all")
+    parser.add_argument("--batch-size", type=int, default=8, help="slices at a time")
+    parser.add_argument("--out", type=pathlib.Path, help="folder of the results; default: beside the runs")
 
 
 def request(args: argparse.Namespace) -> TableRequest:

@@ -100,6 +100,15 @@ def test_a_bad_subject_stops_the_run_or_is_skipped_with_its_reason(source, tmp_p
     assert sorted(sum(metadata["subjects"].values(), [])) == ["p1", "p3"]
 
 
+def test_subjects_of_unlike_rules_and_without_slices_are_named(source, tmp_path, capsys):
+    synthetic.brats(source, "bare", kinds=("t1ce", "flair"))
+    synthetic.brats(source, "core_only", labels=(1, 1, 1))
+    assert prepare.main(["brats", f"--source={source}", f"--data_dir={tmp_path}/out"]) == 0
+    told = capsys.readouterr().out
+    assert "no slice is kept: 1\n  core_only\n" in told
+    assert "without an annotation, whose slices are kept by their brain alone: 1\n  bare\n" in told
+
+
 def test_all_bad(source, tmp_path):
     for folder in source.iterdir():
         (folder / f"{folder.name}_flair.nii.gz").unlink()

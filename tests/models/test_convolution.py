@@ -18,8 +18,10 @@ from tests import tolerances
         ((1, 5, 4), (2, 3, 2), 4),  # strips of one row, of which several overlap
     ],
 )
-def test_products_are_the_convolutions(monkeypatch, shape, channels, strip_pixels):
+@pytest.mark.parametrize("many", [1, 100])  # XLA's convolution forward, or the products
+def test_both_ways_on_a_cpu_are_the_convolutions(monkeypatch, shape, channels, strip_pixels, many):
     monkeypatch.setattr(convolution, "STRIP_PIXELS", strip_pixels)
+    monkeypatch.setattr(convolution, "MANY_CHANNELS", many)
     first, hidden, out = channels
     with jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(0), 6)
@@ -39,7 +41,7 @@ def test_products_are_the_convolutions(monkeypatch, shape, channels, strip_pixel
             value, pull = jax.vjp(function, weights, x)
             return value, *jax.tree.leaves(pull(cotangent))
 
-        ours = jax.jit(lambda: everything(convolution._by_products))()
+        ours = jax.jit(lambda: everything(convolution._on_cpu))()
         expected = jax.jit(lambda: everything(convolution._by_convolutions))()
         for a, b in zip(ours, expected, strict=True):
             np.testing.assert_allclose(a, b, atol=tolerances.GOLDEN_F64)

@@ -88,10 +88,13 @@ class Curve {
   axes() {
     const { study } = this.viewer, parts = [], floor = FRAME.height - FRAME.bottom;
     const text = (x, y, anchor, content) => svgElement("text", { x, y, fill: "#b6c2cf", "font-size": 13, "text-anchor": anchor }, content);
-    for (let k = 0; k <= 4; k++) {
-      const value = this.bottom + (1 - this.bottom) * k / 4, y = this.y(value);
+    const tick = [0.05, 0.1, 0.2, 0.5].find((step) => (1 - this.bottom) / step < 6.5) || 1;
+    for (let value = 1; value > this.bottom - 1e-6; value -= tick) {
+      const y = this.y(value);
       parts.push(svgElement("line", { x1: FRAME.left, x2: FRAME.width - FRAME.right, y1: y, y2: y, stroke: "#2a323c" }),
         text(FRAME.left - 6, y + 4, "end", value.toFixed(2)));
+    }
+    for (let k = 0; k <= 4; k++) {
       const z = Math.round((study.scored - 1) * k / 4);
       parts.push(text(this.x(z), floor + 17, "middle", String(study.firstScored + z)));
     }

@@ -9,8 +9,10 @@ async function start() {
   const volumes = await readVolumes(study), viewer = new Viewer(study, volumes);
   if (study.tumour) viewer.mask = await inflate(byId("voxels-tumour").textContent);
   byId("outlining").hidden = !study.tumour;
+  for (const id of ["slice", "plane"]) byId(id).parentElement.hidden = study.shape[0] === 1;
   document.body.style.setProperty("--colours", colourGradient(viewer.colours));
   const stage = byId("stage");
+  stage.style.setProperty("--across", String(across(study.fused)));
   viewer.build = () => layOut(viewer, stage);
   bindControls(viewer);
   const curve = Object.keys(study.scores).length ? new Curve(viewer, byId("curve")) : null;
@@ -28,6 +30,11 @@ async function start() {
   new ResizeObserver(() => viewer.changed()).observe(stage);
   window.viewer = viewer; // for a console, and for tests
   document.body.dataset.ready = "yes";
+}
+
+/** Panels in a row of a wide window: sources, fused and decomposed images, with the maps below; of many sources fewer. */
+function across(sources) {
+  return sources < 3 ? 2 * sources + 1 : sources + 1;
 }
 
 function colourGradient(colours) {

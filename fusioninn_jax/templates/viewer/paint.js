@@ -5,6 +5,14 @@ function parseColours(text) {
   return Uint8Array.from({ length: 768 }, (_, i) => parseInt(text.slice(2 * i, 2 * i + 2), 16));
 }
 
+/** Red, green and blue (ITU-R BT.601) of a coloured voxel; the window is that of each colour. */
+function tinted({ blue, red, step }, i, luma, scale, pixels, p) {
+  const cb = (blue[i] - 127) * step * scale, cr = (red[i] - 127) * step * scale;
+  pixels[p] = luma + 1.402 * cr; // the array rounds, and cuts off below 0 and above 255
+  pixels[p + 1] = luma - (0.299 * 1.402 * cr + 0.114 * 1.772 * cb) / 0.587;
+  pixels[p + 2] = luma + 1.772 * cb;
+}
+
 /** A canvas of one pixel a voxel. `fade`: low values become transparent, for an overlay. */
 function paintPlane(volume, plane, index, [low, high], colours, fade) {
   const canvas = document.createElement("canvas");
@@ -14,9 +22,10 @@ function paintPlane(volume, plane, index, [low, high], colours, fade) {
   const image = context.createImageData(plane.width, plane.height);
   const pixels = image.data, { bytes, bottom, step } = volume, scale = 255 / Math.max(high - low, 1e-12);
   eachVoxel(plane, volume.shape, index, (place, i, z) => {
-    const level = Math.max(0, Math.min(255, Math.round((bottom[z] + step[z] * bytes[i] - low) * scale)));
+    const luma = (bottom[z] + step[z] * bytes[i] - low) * scale, level = Math.max(0, Math.min(255, Math.round(luma)));
     const p = 4 * place;
-    for (let k = 0; k < 3; k++) pixels[p + k] = colours ? colours[3 * level + k] : level;
+    if (volume.tint) tinted(volume.tint, i, luma, scale, pixels, p);
+    else for (let k = 0; k < 3; k++) pixels[p + k] = colours ? colours[3 * level + k] : level;
     pixels[p + 3] = fade ? Math.min(255, 2 * level) : 255;
   });
   context.putImageData(image, 0, 0);

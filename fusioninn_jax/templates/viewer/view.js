@@ -106,13 +106,17 @@ class View {
   }
 
   drawLetters(context, width, height) {
-    context.fillStyle = "#9fb3c8";
     context.font = "12px system-ui, sans-serif";
     context.textAlign = "center";
     context.textBaseline = "middle";
     const [left, right, top, bottom] = this.plane.letters || ["", "", "", ""];
     for (const [letter, x, y] of [[left, 9, height / 2], [right, width - 9, height / 2], [top, width / 2, 10],
-      [bottom, width / 2, height - 10]]) context.fillText(letter, x, y);
+      [bottom, width / 2, height - 10]]) {
+      context.fillStyle = "#000"; // dividers and crosshairs pass here
+      if (letter) context.fillRect(x - 7, y - 8, 14, 16);
+      context.fillStyle = "#9fb3c8";
+      context.fillText(letter, x, y);
+    }
     if (this.role !== "compare") return;
     const { state, volumes } = this.viewer;
     const blink = state.compare === "blink";

@@ -39,6 +39,14 @@ class Volume {
   }
 }
 
+/** The chroma of a coloured volume: a byte of 127 is none, 0 and 254 are `span` in the volume's unit. */
+async function readTint({ of, span }, read) {
+  const own = read.get(of)?.tint;
+  if (own?.blue) return own; // a decomposed image has its source's
+  const bytes = (name) => inflate(document.getElementById(`voxels-${name}-${of}`).textContent);
+  return { blue: await bytes("blue"), red: await bytes("red"), step: span / 127 };
+}
+
 /** Every volume of the page, in the order of its description. */
 async function readVolumes(study) {
   const read = new Map();
@@ -56,6 +64,7 @@ async function readVolumes(study) {
       }
     }
     read.set(description.key, new Volume(description, bytes, study.shape));
+    if (description.tint) read.get(description.key).tint = await readTint(description.tint, read);
   }
   return [...read.values()];
 }

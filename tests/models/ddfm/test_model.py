@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fusioninn_jax import evaluate, models, report, train
+from fusioninn_jax import evaluate, models, train
 from fusioninn_jax.models.ddfm import model as ddfm_model
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.settings import defaults
+from fusioninn_jax.tables import run_page
 from fusioninn_jax.trained_model import TrainedModel
 from fusioninn_jax.training import checkpoint
 from fusioninn_jax.training.train_log import METRICS_FILE, TRAIN_FILE, read_lines
@@ -148,7 +149,7 @@ def test_evaluate_and_report_fuse_with_it(interrupted, capsys):
     assert evaluate.main([f"--workdir={workdir}", "--split=test", "--metrics=ssim", "--model=mean"]) == 0
     summary = json.loads((workdir / "evaluation/test/summary.json").read_text())
     assert set(summary["systems"]) == {"ddfm", "mean"} and summary["systems"]["ddfm"]["images"] == 3
-    assert report.write_run_report(workdir).read_text().count("data:image/png;base64,") == 2
+    assert run_page.write_run_report(workdir).read_text().count("data:image/png;base64,") == 2
 
 
 def test_the_loss_is_of_each_source_and_image_by_itself(quick):

@@ -1,0 +1,221 @@
+"""One training as a page: the paper's metrics, conspicuity, patients, slices, curves."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import pathlib
+from typing import Any
+
+import jax
+import jinja2
+import numpy as np
+from matplotlib.figure import Figure
+
+from fusioninn_jax import fusion_targets, input_pipeline
+from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.score_names import (
+    BRAIN,
+    CONSPICUITY,
+    FAIRNESS,
+    MEAN,
+    OVER_BEST,
+    OVER_MEAN,
+    of_decomposed,
+    of_fused,
+    of_part,
+    parts_in,
+)
+from fusioninn_jax.scoring import score_table
+from fusioninn_jax.tables import run_figures
+from fusioninn_jax.training import checkpoint, validation
+from fusioninn_jax.training.train_log import METRICS_FILE, TRAIN_FILE, read_lines
+
+DISPLAY_NAMES = {"t1": "T1", "t1gd": "T1-Gd", "t2": "T2", "flair": "T2-FLAIR"}
+PAPER = {"q_ssim": "Q_SSIM", "q_fmi": "Q_FMI", "q_ncie": "Q_NCIE", "q_xy": "Q_XY", "q_p": "Q_P"}
+
+
+def _png(figure: Figure) -> str:
+    """A figure as a data URI."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def likeness(results: dict[str, np.ndarray]) -> np.ndarray:
+    """(B,) the least brain SSIM of a slice: of what comes back, or of the fused image where nothing does."""
+    of_brain = [name for name in results if name.startswith("ssim_") and name.endswith(BRAIN)]
+    chosen = [name for name in of_brain if "decomposed" in name] or of_brain
+    return np.min([results[name] for name in chosen], axis=0)
+
+
+def choose(values: np.ndarray, count: int) -> dict[int, str]:
+    """Slices to show: half of them about the median, half the worst; place -> `typical` or `worst`, in their order.
+
+    Args:
+      values: (N,) how good each slice is.
+      count: how many, 1 at least.
+    """
+    order = np.argsort(values, kind="stable").tolist()
+    worst = order[: count // 2]
+    middle = max((len(order) - (count - len(worst))) // 2, len(worst))
+    typical = order[middle : middle + count - len(worst)]
+    return {i: "worst" if i in worst else "typical" for i in sorted(typical) + sorted(worst)}
+
+
+def _examples(workdir: pathlib.Path, split: str, count: int) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Images of `count` slices, with a tumour where any has one: typical ones, then the worst; and their names."""
+    model, variables, config, *_ = checkpoint.load(workdir)
+    prepared = input_pipeline.open_dataset(config.data)
+    split = split if split in prepared.sizes else "train"
+    config.losses.fusion_target = fusion_targets.SOURCES  # only images are wanted: no pictures made beforehand
+    found: list[dict[str, np.ndarray]] = []
+    names, values, tumour = [], [], []
+    for batch, results in validation.run_over(
+        model, variables, prepared, config, jax.local_devices(), split=split, with_images=True
+    ):
+        images = {name: of for name, of in results.items() if of.ndim == 4} | {"sources": batch["sources"]}
+        of_slices = likeness(results)
+        for i in np.flatnonzero(batch["weight"]):
+            found.append({name: of[i] for name, of in images.items()})
+            values.append(float(of_slices[i]))
+            tumour.append(bool(batch["mask"][i].any()))
+            names.append(f"{batch['subject'][i].decode()}, slice {batch['slice_index'][i]}")
+    places = np.flatnonzero(tumour) if any(tumour) else np.arange(len(found))
+    chosen = {int(places[k]): kind for k, kind in choose(np.array(values)[places], count).items()}
+    stacked = {name: np.stack([found[i][name] for i in chosen]) for name in found[0]}
+    if "fused" not in stacked:  # a system whose validation does not fuse
+        stacked["fused"] = np.asarray(jax.jit(model.fuse)(variables, *np.split(stacked["sources"], 2, -1))[0])
+    return stacked, [f"{kind}: {names[i]}" for i, kind in chosen.items()]
+
+
+def _paper_rows(overall: dict[str, Any]) -> list[dict[str, Any]]:
+    """The metrics of the paper's Table 1, whole slice and brain."""
+    return [
+        {"label": title, "whole": overall.get(name), "brain": overall.get(name + BRAIN)}
+        for name, title in PAPER.items()
+        if name in overall or name + BRAIN in overall
+    ]
+
+
+def _score_rows(summary: dict[str, Any], modalities: list[str]) -> list[dict[str, Any]]:
+    """SSIM of each modality: fused, and decomposed from each storage, whole slice and brain."""
+
+    def cell(name: str) -> dict[str, float] | None:
+        return summary["overall"].get(name)
+
+    rows = []
+    for i, modality in enumerate(modalities, 1):
+        for label, name in (
+            (f"fused with {modality}", of_fused(i)),
+            (f"{modality}, decomposed from float", of_decomposed("ssim", i, "float")),
+            (f"{modality}, decomposed from a 16-bit image", of_decomposed("ssim", i, "16bit")),
+            (f"{modality}, decomposed from an 8-bit image", of_decomposed("ssim", i, "8bit")),
+        ):
+            if cell(name):
+                rows.append({"label": label, "whole": cell(name), "brain": cell(name + BRAIN)})
+    return rows
+
+
+def _conspicuity_rows(overall: dict[str, Any], modalities: list[str]) -> list[dict[str, Any]]:
+    """A row a part of the tumour and measure: the fused image's score beside those of the sources and their mean."""
+
+    def row(measure: str, part: str) -> dict[str, Any]:
+        of = {
+            which: overall[of_part(measure, part, which)]
+            for which in ("", *range(1, len(modalities) + 1), MEAN, OVER_BEST, OVER_MEAN)
+        }
+        return {
+            "label": f"{part}, {CONSPICUITY[measure]}",
+            "of": of.pop(""),
+            "over": [of.pop(OVER_BEST), of.pop(OVER_MEAN)],
+            "others": list(of.values()),
+        }
+
+    return [row(measure, part) for part in parts_in(overall) for measure in CONSPICUITY]
+
+
+def _patient_rows(summary: dict[str, Any], conspicuity: dict[str, Any]) -> dict[str, list[float | None]]:
+    """Patient -> brain SSIM of the fused image with the source it resembles least, and AUCs of the tumour's parts."""
+    names = [of_part("auc", part) for part in parts_in(conspicuity.get("overall", {}))]
+    return {
+        subject: [values.get(FAIRNESS + BRAIN), *[conspicuity["subjects"].get(subject, {}).get(name) for name in names]]
+        for subject, values in summary["subjects"].items()
+    }
+
+
+def _patients_figure(summary: dict[str, Any], modalities: list[str]) -> str:
+    """The plot of patients, empty where nothing was scored inside the brain."""
+    titles = {FAIRNESS + BRAIN: "fused, the worse SSIM with a source"}
+    for i, modality in enumerate(modalities, 1):
+        titles[of_decomposed("ssim", i, "8bit") + BRAIN] = f"SSIM of {modality}, decomposed from 8 bits"
+    means = {name: summary["overall"][name]["mean"] for name in titles if name in summary["overall"]}
+    figure = run_figures.patients(summary["subjects"], titles, means)
+    return _png(figure) if figure else ""
+
+
+def evaluated_split(workdir: pathlib.Path, asked: str | None = None) -> str:
+    """The evaluated split that a report is of: the one asked for, else `test` or another one that there is.
+
+    Raises:
+      UserError: it was not evaluated, or none was.
+    """
+    found = sorted(path.parent.name for path in workdir.glob("evaluation/*/summary.json"))
+    if asked in found or not asked and found:
+        return asked or ("test" if "test" in found else found[-1])
+    there = f"evaluated: {', '.join(found)}; " if found else ""
+    raise UserError(
+        f"{workdir / 'evaluation' / (asked or 'test') / 'summary.json'}: missing; {there}run "
+        f"`python -m fusioninn_jax.evaluate --workdir={workdir} --split={asked or 'test'}` first"
+    )
+
+
+def write_run_report(workdir: pathlib.Path, split: str | None = None, count: int = 4) -> pathlib.Path:
+    """Writes `workdir`/report.html from what training and evaluation left there.
+
+    Args:
+      workdir: of a training that was evaluated (`python -m fusioninn_jax.evaluate`).
+      split: the evaluated split; None for `test`, or else another one that there is.
+      count: slices in the panel, half of them the worst.
+
+    Raises:
+      UserError: training or evaluation is missing.
+    """
+    train, evaluations = read_lines(workdir / TRAIN_FILE), read_lines(workdir / METRICS_FILE)
+    if not evaluations:
+        raise UserError(
+            f"{workdir}: no {METRICS_FILE} with an evaluation; train first: "
+            "`python -m fusioninn_jax.train --config=... --workdir=...`"
+        )
+    split = evaluated_split(workdir, split)
+    summary_file = workdir / "evaluation" / split / "summary.json"
+    report = json.loads(summary_file.read_text())
+    system, summary = next(iter(report["systems"].items()))
+    examples, names = _examples(workdir, split, count)
+    modalities = [DISPLAY_NAMES.get(name, name) for name in report["modalities"]]
+    environment = jinja2.Environment(loader=jinja2.PackageLoader("fusioninn_jax"), autoescape=True)
+    conspicuity = summary.get("conspicuity") or {}
+    page = environment.get_template("run.html").render(
+        workdir=workdir,
+        dataset=report["dataset"],
+        split=split,
+        system=system,
+        summary=summary,
+        paper=_paper_rows(summary["overall"]),
+        rows=_score_rows(summary, modalities),
+        latent=summary.get("latent", {}),
+        conspicuity=_conspicuity_rows(conspicuity.get("overall", {}), modalities),
+        patients=_patient_rows(summary, conspicuity),
+        names=names,
+        modalities=modalities,
+        evaluation=evaluations[-1],
+        patients_figure=_patients_figure(summary, modalities),
+        curves=_png(run_figures.curves(train, evaluations, modalities)),
+        panel=_png(run_figures.image_panel(examples, modalities, names)),
+        error_span=run_figures.ERROR_SPAN,
+        config=(workdir / "config.json").read_text(),
+    )
+    path = workdir / "report.html"
+    score_table.write_atomically(path, lambda file: file.write(page))
+    return path

@@ -1,0 +1,28 @@
+"""Volumes are worked on some slices at a time: the same numbers as all at once, and the work is told as it goes."""
+
+import numpy as np
+
+from fusioninn_jax.formats import files
+from fusioninn_jax.formats.series import PIXELS, uniform
+from fusioninn_jax.studies import fusing
+from tests import tolerances
+from tests.studies import cases
+
+
+def test_parts_are_the_whole(model_folder, monkeypatch):
+    trained = fusing.load(str(model_folder))
+    sources = [
+        uniform(cases.voxels(seed, (12, 10, 13)).transpose(2, 1, 0), PIXELS, {"kind": "none"}) for seed in (0, 1)
+    ]
+    found, told = [], []
+    for part in (100, 1):  # for each device
+        monkeypatch.setattr(fusing, "PART", part)
+        told.clear()
+        fused = fusing.fuse(trained, sources, files.FLOAT, done=told.append)
+        alone = fusing.as_volume(trained, fused.image, fused.record)
+        back = fusing.decompose(trained, alone, 0)
+        mean, spread = fusing.decompose_samples(trained, alone, 0, 3)
+        found.append([fused.image.stored, np.asarray(fused.volume.latent), back, mean, spread])
+    assert sum(told) == 13 and len(told) > 1 and found[0][2].shape == (2, 13, 10, 12)
+    for whole, parts in zip(*found, strict=True):
+        np.testing.assert_allclose(parts, whole, atol=tolerances.ROUND_TRIP_F32 * np.abs(whole).max())
