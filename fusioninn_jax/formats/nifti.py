@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 
 from fusioninn_jax.formats import provenance, volume_io
-from fusioninn_jax.formats.grid import from_axial
+from fusioninn_jax.formats.grid import from_axial, to_axial
 from fusioninn_jax.formats.provenance import START, Provenance
 from fusioninn_jax.formats.series import Series, uniform
 from fusioninn_jax.runtime import guarded
