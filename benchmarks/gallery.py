@@ -1,7 +1,7 @@
-"""The pictures of docs/gallery.md, and the table beside them: simulated test patients through the model that ships.
+"""The pictures of docs/gallery.md, and the table beside them: a simulated patient that no training has seen, through the
+model that ships.
 
-python -m data.prepare brain_phantom --data_dir=runs/data
-python -m benchmarks.gallery --data_dir=runs/data docs/gallery
+python -m benchmarks.gallery docs/gallery
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import numpy as np
 from PIL import Image
 
 import fusioninn_jax
-from fusioninn_jax import brain, input_pipeline, metrics, models, pretrained, regions, settings
+from benchmarks import unseen
+from fusioninn_jax import brain, metrics, models, pretrained, regions
 from fusioninn_jax.metrics.conspicuity import other_brain
 from fusioninn_jax.runtime import errors
 from fusioninn_jax.storage import store
@@ -35,14 +36,11 @@ ERROR = {"cmap": "magma", "vmin": 0.0, "vmax": 0.1}
 Panel = tuple[str, np.ndarray, dict]
 
 
-def patient(data_dir: str) -> tuple[np.ndarray, np.ndarray]:
-    """The test slice with most enhancing tumour: sources (2, H, W) in [0, 1], and its labels (H, W)."""
-    config = settings.defaults("data")
-    config.data_dir = data_dir
-    prepared = input_pipeline.open_dataset(config)
-    batches = input_pipeline.evaluation_batches(prepared, config, "test", batch_size=1)
-    best = max(batches, key=lambda batch: int((batch["mask"] == regions.ENHANCING).sum()))
-    return np.moveaxis(best["sources"][0], -1, 0), best["mask"][0, ..., 0]
+def chosen() -> tuple[np.ndarray, np.ndarray]:
+    """The slice with most enhancing tumour: sources (2, H, W) in [0, 1], and its labels (H, W)."""
+    sources, labels = unseen.patient(0)
+    best = (labels == regions.ENHANCING).sum((1, 2)).argmax()
+    return np.moveaxis(sources[best], -1, 0), labels[best]
 
 
 def draw(path: pathlib.Path, rows: list[list[Panel]], window: tuple[slice, slice]) -> None:
@@ -130,10 +128,9 @@ def main() -> int:
     """Draws the pictures and writes the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=pathlib.Path, help="a folder")
-    parser.add_argument("--data_dir", default="runs/data")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    sources, labels = patient(args.data_dir)
+    sources, labels = chosen()
     rows, columns = (np.flatnonzero((sources > 0).any((0, axis))) for axis in (2, 1))
     window = np.s_[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     trained = pretrained.load()

@@ -1,7 +1,6 @@
-"""The picture of the README: simulated test patients through the model that ships.
+"""The picture of the README: simulated patients that no training has seen, through the model that ships.
 
-python -m data.prepare brain_phantom --data_dir=runs/data
-python benchmarks/panel.py --data_dir=runs/data docs/panel.png
+python -m benchmarks.panel docs/panel.png
 """
 
 from __future__ import annotations
@@ -13,7 +12,8 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 
-from fusioninn_jax import input_pipeline, objective, pretrained, settings
+from benchmarks import unseen
+from fusioninn_jax import objective, pretrained
 from fusioninn_jax.models.padding import pad_slices
 from fusioninn_jax.runtime import errors
 from fusioninn_jax.storage import store
@@ -21,16 +21,12 @@ from fusioninn_jax.storage import store
 TITLES = ("T1-Gd", "FLAIR", "fused", "latent", "T1-Gd, back", "FLAIR, back", "error · 5", "error · 5")
 
 
-def chosen(data_dir: str, count: int) -> np.ndarray:
+def chosen(count: int) -> np.ndarray:
     """(N, H, W, 2): of each of the first patients the slice with most tumour."""
-    config = settings.defaults("data")
-    config.data_dir = data_dir
-    best: dict[bytes, tuple[int, np.ndarray]] = {}
-    for batch in input_pipeline.evaluation_batches(input_pipeline.open_dataset(config), config, "test", batch_size=1):
-        subject, size = batch["subject"][0], int((batch["mask"] > 0).sum())
-        if size >= best.get(subject, (0, None))[0]:
-            best[subject] = (size, batch["sources"][0])
-    return np.stack([stack for _, stack in list(best.values())[:count]])
+    slices = []
+    for sources, labels in map(unseen.patient, range(count)):
+        slices.append(sources[(labels > 0).sum((1, 2)).argmax()])
+    return np.stack(slices)
 
 
 def images(stack: np.ndarray) -> list[np.ndarray]:
@@ -51,10 +47,9 @@ def main() -> int:
     """Draws the panel."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", help="a PNG file")
-    parser.add_argument("--data_dir", default="runs/data")
     parser.add_argument("--patients", type=int, default=2)
     args = parser.parse_args()
-    stack = chosen(args.data_dir, args.patients)
+    stack = chosen(args.patients)
     rows, columns = np.where((stack > 0).any((0, 3)))
     window = np.s_[:, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     figure, axes = plt.subplots(len(stack), len(TITLES), figsize=(12, 1.75 * len(stack) + 0.2), facecolor="black")
