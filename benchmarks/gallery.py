@@ -1,5 +1,5 @@
-"""The pictures of docs/gallery.md, and the table beside them: a simulated patient that no training has seen, through the
-model that ships.
+"""The pictures of docs/gallery.md, and the table beside them: a simulated patient that no training has seen, through
+the model that ships.
 
 python -m benchmarks.gallery docs/gallery
 """

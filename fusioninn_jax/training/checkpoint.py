@@ -114,7 +114,7 @@ def save(
     finish(manager)
     host = jax.device_get(state)
     step = int(host.step)
-    if step in manager.allfolders.steps():
+    if step in manager.all_steps():
         if validation_loss is None or manager.metrics(step):
             return
         manager.delete(step)
