@@ -210,7 +210,8 @@ def _similarity(sources: tuple[jax.Array, ...], config: ml_collections.ConfigDic
     of_sources = [moments(source) for source in sources]
 
     def similarity(images: tuple[jax.Array, ...]) -> jax.Array:
-        of_images = {id(image): moments(image) for image in images}  # the fused image stands there m times
+        different = {id(image): image for image in images}  # the fused image stands there m times
+        of_images = {name: moments(image) for name, image in different.items()}
         known: list[tuple[Moments, Moments]] = [
             (of_source, of_images[id(image)]) for of_source, image in zip(of_sources, images, strict=True)
         ]

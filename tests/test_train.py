@@ -134,7 +134,7 @@ def test_killed_and_terminated_runs_resume_exactly(data_dir, tmp_path):
         ({"data.dataset": "brats/none"}, "run `python -m data.prepare brats"),
         ({"train.batch_size": 12}, "the 8 devices don't divide it"),
         ({"model.fusioninn.sources": 3}, "the model takes 3"),
-        ({"data.crop": (15, 16)}, r"set --config.data.crop=\(8, 16\)"),
+        ({"data.crop": (15, 16)}, r"set --config.data.crop=\(12, 16\)"),
     ],
 )
 def test_bad_settings_are_named(data_dir, tmp_path, settings, message):

@@ -151,7 +151,12 @@ def half_coupling_inverse(
     swap: bool = False,
     **settings: Unpack[Settings],
 ) -> tuple[jax.Array, jax.Array]:
-    """The exact inverse of `half_coupling_forward`, same arguments; returns (x, log_det of ∂x/∂y)."""
+    """The exact inverse of `half_coupling_forward`, same arguments; returns (x, log_det of ∂x/∂y).
+
+    Args:
+      y: (B, ..., C), floats.
+      params, conditioner, condition, swap, settings: see `half_coupling_forward`.
+    """
     return half_coupling(conditioner, swap=swap, **settings).inverse(params, y, condition)
 
 
@@ -225,7 +230,12 @@ def coupling_forward(
 def coupling_inverse(
     params: Params, y: jax.Array, conditioner: Conditioner, *, condition: Condition = None, **settings: Unpack[Settings]
 ) -> tuple[jax.Array, jax.Array]:
-    """The exact inverse of `coupling_forward`, same arguments; returns (x, log_det of ∂x/∂y)."""
+    """The exact inverse of `coupling_forward`, same arguments; returns (x, log_det of ∂x/∂y).
+
+    Args:
+      y: (B, ..., C), floats.
+      params, conditioner, condition, settings: see `coupling_forward`.
+    """
     return coupling(conditioner, **settings).inverse(params, y, condition)
 
 

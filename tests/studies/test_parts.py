@@ -3,7 +3,8 @@
 import numpy as np
 
 from fusioninn_jax.formats import files
-from fusioninn_jax.formats.series import PIXELS, uniform
+from fusioninn_jax.formats.grid import PIXELS
+from fusioninn_jax.formats.series import uniform
 from fusioninn_jax.studies import fusing
 from tests import tolerances
 from tests.studies import cases
