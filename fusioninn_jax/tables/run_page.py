@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from fusioninn_jax import fusion_targets, input_pipeline
+from fusioninn_jax.models.padding import any_size
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.score_names import (
     BRAIN,
@@ -44,9 +45,12 @@ def _png(figure: Figure) -> str:
 
 
 def likeness(results: dict[str, np.ndarray]) -> np.ndarray:
-    """(B,) the least brain SSIM of a slice: of what comes back, or of the fused image where nothing does."""
+    """(B,) the least brain SSIM of a slice: of what comes back, or of the fused image where nothing does; 0 where a
+    system's validation fuses nothing."""
     of_brain = [name for name in results if name.startswith("ssim_") and name.endswith(BRAIN)]
     chosen = [name for name in of_brain if "decomposed" in name] or of_brain
+    if not chosen:
+        return np.zeros(len(next(iter(results.values()))))
     return np.min([results[name] for name in chosen], axis=0)
 
 
@@ -86,7 +90,7 @@ def _examples(workdir: pathlib.Path, split: str, count: int) -> tuple[dict[str, 
     chosen = {int(places[k]): kind for k, kind in choose(np.array(values)[places], count).items()}
     stacked = {name: np.stack([found[i][name] for i in chosen]) for name in found[0]}
     if "fused" not in stacked:  # a system whose validation does not fuse
-        stacked["fused"] = np.asarray(jax.jit(model.fuse)(variables, *np.split(stacked["sources"], 2, -1))[0])
+        stacked["fused"] = np.asarray(jax.jit(any_size(model).fuse)(variables, *np.split(stacked["sources"], 2, -1))[0])
     return stacked, [f"{kind}: {names[i]}" for i, kind in chosen.items()]
 
 

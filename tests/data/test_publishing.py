@@ -17,10 +17,9 @@ from tests.training.test_object_store import bucket_fixture  # noqa: F401  the f
 def builders_fixture(bucket, monkeypatch):
     """TFDS reads the stand-in bucket's folder."""
     real = tfds.builder_from_directory
-    for module in (tfds, input_pipeline.tfds):
-        monkeypatch.setattr(
-            module, "builder_from_directory", lambda folder: real(os.fspath(folder).replace("gs://bucket", str(bucket)))
-        )
+    monkeypatch.setattr(
+        tfds, "builder_from_directory", lambda folder: real(os.fspath(folder).replace("gs://bucket", str(bucket)))
+    )
     return bucket
 
 

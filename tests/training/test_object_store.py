@@ -4,6 +4,7 @@ import json
 import os
 
 import pytest
+import tensorflow_datasets as tfds
 from etils.epath import backend, gpath
 
 from fusioninn_jax import input_pipeline
@@ -55,13 +56,13 @@ def bucket_fixture(tmp_path, monkeypatch):
 def test_a_dataset_is_found_in_a_bucket(bucket, monkeypatch):
     training_case.prepare(bucket)
     asked = []
-    builder = input_pipeline.tfds.builder_from_directory
+    builder = tfds.builder_from_directory
 
     def local(folder):
         asked.append(folder)
         return builder(folder.replace("gs://bucket", str(bucket)))
 
-    monkeypatch.setattr(input_pipeline.tfds, "builder_from_directory", local)
+    monkeypatch.setattr(tfds, "builder_from_directory", local)
     config = training_case.config("gs://bucket").data
     assert input_pipeline.open_dataset(config).sizes == training_case.SIZES
     assert asked == ["gs://bucket/tiny/default/1.0.0"]

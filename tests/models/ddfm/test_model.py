@@ -149,7 +149,7 @@ def test_evaluate_and_report_fuse_with_it(interrupted, capsys):
     assert evaluate.main([f"--workdir={workdir}", "--split=test", "--metrics=ssim", "--model=mean"]) == 0
     summary = json.loads((workdir / "evaluation/test/summary.json").read_text())
     assert set(summary["systems"]) == {"ddfm", "mean"} and summary["systems"]["ddfm"]["images"] == 3
-    assert run_page.write_run_report(workdir).read_text().count("data:image/png;base64,") == 2
+    assert run_page.write_run_report(workdir).read_text().count("data:image/png;base64,") == 3
 
 
 def test_the_loss_is_of_each_source_and_image_by_itself(quick):
