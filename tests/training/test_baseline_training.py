@@ -12,8 +12,9 @@ from fusioninn_jax import evaluate, models, objective, settings, train
 from fusioninn_jax.training import checkpoint, parallel, train_state
 from fusioninn_jax.training.train_log import TRAIN_FILE, read_lines
 from tests import tolerances, training_case
+from tests.chosen import chosen
 from tests.golden import portable_inputs
-from tests.models.test_conv_blocks import SYSTEMS, TINY
+from tests.models.test_conv_blocks import TINY
 
 STEPS = 50
 
@@ -31,7 +32,8 @@ def losses(workdir):
     return [(record["step"], record["loss"]) for record in read_lines(workdir / TRAIN_FILE)]
 
 
-@SYSTEMS
+# the others have no other kind of layer
+@pytest.mark.parametrize("name", chosen(TINY, ["funfusean", "half_unet", "unet_plus_plus"]))
 @pytest.mark.usefixtures("three_levels")
 def test_fifty_steps_lower_the_loss_and_resume_exactly(data_dir, tmp_path, monkeypatch, name):
     two = jax.devices()[:2]  # each statistic is a rendezvous of all devices: eight on two cores are slow
