@@ -2,17 +2,15 @@
 
     python benchmarks/device_training.py export --data_dir=runs/data --dataset=brats/real --out=real.npz
     python benchmarks/device_training.py train --arrays=real.npz --leave_out=PATIENT,PATIENT --steps=6000 \
-        --out=runs/real0 --set=seed=0 --set=augment.gain=0.4
+        --out=runs/real0 --config.seed=0 --config.augment.gain=0.4
 
 `export` writes the slices of all splits of a prepared dataset, each brought to [0, 1], as 10 bits. `train` takes random
 crops about the brain as the input pipeline does (in another order), and `parallel.make_train_step`. At the end it
-writes a model as `python -m fusioninn_jax.pretrained` does, which `fuse --model`, `decompose` and
-`benchmarks/conspicuity.py --files=runs/real0` read, and prints the steps a second and the scores of those left
-out and of `--score`.
+writes a model as `python -m fusioninn_jax.pretrained` does, which `benchmarks/conspicuity.py --files=runs/real0` reads,
+and prints the steps a second and the scores of those left out and of `--score`.
 """
 
 import argparse
-import ast
 import io
 import lzma
 import pathlib
@@ -24,13 +22,14 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # to run f
 import jax
 import numpy as np
 
-from fusioninn_jax import models, objective, pretrained, settings, storage
-from fusioninn_jax.brain import brain_mask
+from fusioninn_jax import brain, models, objective, pretrained, settings, storage
+from fusioninn_jax.input_pipeline import BRAIN_MARGIN
+from fusioninn_jax.models.padding import any_size
+from fusioninn_jax.runtime import command_line, errors
 from fusioninn_jax.ssim import ssim
 from fusioninn_jax.training import parallel, train_state
 
 LEVELS = 1023  # of a stored source
-MARGIN = 8  # pixels of background that a crop may show beside the brain, as in the input pipeline
 
 
 def pack(sources):
@@ -62,28 +61,11 @@ def export(args):
             sources.append(batch["sources"][kept])
             subjects += [name.decode() for name in batch["subject"][kept]]
     sources = np.concatenate(sources)
-    rows, columns = (np.flatnonzero((sources > 0).any((0, 3 - axis, 3))) for axis in (1, 2))
-    sources = sources[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    rows, columns = brain.bounding_box(brain.inside(sources).any((0, -1)), (0, 0))
+    sources = sources[:, rows, columns]
     np.savez(args.out, packed=pack(sources), shape=sources.shape, subjects=np.array(subjects))
     megabytes = pathlib.Path(args.out).stat().st_size / 1e6
     print(f"{len(sources)} slices of {sources.shape[1:]} in {args.out}, {megabytes:.1f} MB")
-
-
-def configuration(changes):
-    """The default configuration with --set=name=value applied."""
-    config = settings.defaults()
-    for change in changes:
-        name, text = change.split("=", 1)
-        *path, last = name.split(".")
-        node = config
-        for part in path:
-            node = node[part]
-        try:
-            value = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            value = text
-        node[last] = value
-    return config
 
 
 class Crops:
@@ -95,8 +77,8 @@ class Crops:
         for axis in (1, 2):
             inside = (sources > 0).any((3 - axis, 3))
             last = inside.shape[1] - 1 - inside[:, ::-1].argmax(1)
-            low = np.clip(inside.argmax(1) - MARGIN, 0, inside.shape[1] - size)
-            self.extents.append((low, np.clip(last + 1 + MARGIN - size, low, inside.shape[1] - size)))
+            low = np.clip(inside.argmax(1) - BRAIN_MARGIN, 0, inside.shape[1] - size)
+            self.extents.append((low, np.clip(last + 1 + BRAIN_MARGIN - size, low, inside.shape[1] - size)))
 
     def batch(self, count):
         while len(self.order) < count:
@@ -117,7 +99,7 @@ def decomposition(model, variables, sources, batch=6):
         images = objective.split_sources(stack)
         fused, latent = model.fuse(variables, *images)
         back = model.decompose(variables, storage.store(fused, 8), jax.random.normal(key, latent.shape))
-        mask = brain_mask(images)
+        mask = brain.brain_mask(images)
         return [ssim(image, decoded, mask=mask) for image, decoded in zip(images, back, strict=True)]
 
     full = len(sources) // batch * batch or len(sources)
@@ -132,15 +114,10 @@ def read(path):
     return unpack(stored["packed"], tuple(stored["shape"])), stored["subjects"]
 
 
-def fitted(sources, multiple):
-    """Slices with their background filled up to a multiple."""
-    lack = [(0, -length % multiple) for length in sources.shape[1:3]]
-    return np.pad(sources, ((0, 0), *lack, (0, 0))).astype(np.float32)
-
-
 def train(args):
     """Trains, writes the model, scores the patients that were left out."""
-    config = configuration(args.set)
+    config = settings.defaults()
+    command_line.override(config, args.overrides)
     sources, subjects = read(args.arrays)
     out = np.isin(subjects, args.leave_out.split(","))
     crops = Crops(sources[~out], args.crop, config.seed)
@@ -167,8 +144,8 @@ def train(args):
     pretrained.save(args.out, variables, pretrained.describe(config, ("t1gd", "flair")))
     for unseen, names in [(sources[out], subjects[out]), *map(read, args.score)]:
         for name in sorted(set(names)):
-            slices = fitted(unseen[names == name][:: args.every] / LEVELS, model.multiple)
-            scores = ", ".join(f"{value:.4f}" for value in decomposition(model, variables, slices))
+            slices = (unseen[names == name][:: args.every] / LEVELS).astype(np.float32)
+            scores = ", ".join(f"{value:.4f}" for value in decomposition(any_size(model), variables, slices))
             print(f"{args.out} {name}: decomposed SSIM in the brain {scores}", flush=True)
 
 
@@ -191,10 +168,13 @@ def main():
     command.add_argument("--batch", type=int, default=8)
     command.add_argument("--crop", type=int, default=64)
     command.add_argument("--seconds", type=float, default=0, help="give up after so many; 0: never")
-    command.add_argument("--set", action="append", default=[], help="a setting, as in losses.alpha=0.3; repeatable")
-    args = parser.parse_args()
-    return args.run(args)
+    args, overrides = parser.parse_known_args()
+    for argument in overrides:
+        if args.run is export or not argument.startswith("--config."):
+            parser.error(f"{argument}: unknown")
+    args.run(argparse.Namespace(**vars(args), overrides=overrides))
+    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    errors.cli(main)

@@ -131,8 +131,7 @@ def main() -> int:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     sources, labels = chosen()
-    rows, columns = (np.flatnonzero((sources > 0).any((0, axis))) for axis in (2, 1))
-    window = np.s_[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    window = brain.bounding_box(brain.inside(sources, 0)[0], (0, 0))
     trained = pretrained.load()
     images = dict(zip(NAMES, sources, strict=True)) | fused_by_all(trained, sources)
     panels: list[Panel] = [(name, image, GREY) for name, image in images.items()]

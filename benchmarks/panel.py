@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from benchmarks import unseen
-from fusioninn_jax import objective, pretrained
+from fusioninn_jax import brain, objective, pretrained
 from fusioninn_jax.models.padding import pad_slices
 from fusioninn_jax.runtime import errors
 from fusioninn_jax.storage import store
@@ -50,8 +50,7 @@ def main() -> int:
     parser.add_argument("--patients", type=int, default=2)
     args = parser.parse_args()
     stack = chosen(args.patients)
-    rows, columns = np.where((stack > 0).any((0, 3)))
-    window = np.s_[:, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    window = (slice(None), *brain.bounding_box(brain.inside(stack).any((0, -1)), (0, 0)))
     figure, axes = plt.subplots(len(stack), len(TITLES), figsize=(12, 1.75 * len(stack) + 0.2), facecolor="black")
     for axis, column, title in zip(np.atleast_2d(axes).T, images(stack), TITLES, strict=True):
         axis[0].set_title(title, color="white", fontsize=9)

@@ -5,6 +5,7 @@ Sources are skull-stripped and in [0, 1], each slice scaled by its own minimum, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 import jax
@@ -34,3 +35,19 @@ def brain_mask(sources: tuple[jax.Array, ...]) -> jax.Array:
       sources: m images (B, H, W, 1), 0 in the background.
     """
     return inside(jnp.concatenate(sources, -1))
+
+
+def bounding_box(mask: np.ndarray, margins: Sequence[int]) -> tuple[slice, ...]:
+    """The places of a mask that hold it, along every axis; all of them where it is empty.
+
+    Args:
+      mask: bool, of any number of axes.
+      margins: pixels more at either end, for each axis.
+    """
+    if not mask.any():
+        return tuple(slice(0, length) for length in mask.shape)
+    result = []
+    for axis, (length, margin) in enumerate(zip(mask.shape, margins, strict=True)):
+        there = np.flatnonzero(mask.any(tuple(other for other in range(mask.ndim) if other != axis)))
+        result.append(slice(max(int(there[0]) - margin, 0), min(int(there[-1]) + 1 + margin, length)))
+    return tuple(result)

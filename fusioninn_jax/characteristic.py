@@ -34,16 +34,7 @@ from fusioninn_jax.latent_sums import CELL, DENSE, LAGS, Sums, T, local_sums
 NORMAL = np.exp(-(T**2) / 2)  # the characteristic function of N(0, 1)
 EPPS_PULLEY = NORMAL / NORMAL.sum()
 RIDGE = 1e-5  # of the regression, beside features of size 1
-# s of each term: how large a deviation still matters
-SCALES = {
-    "pixels": 1e-2,
-    "patches": 1e-2,
-    "tails": 1e-2,
-    "neighbours": 1e-2,
-    "picture": 1e-2,
-    "places": 1e-2,
-    "phases": 1e-2,
-}
+SCALE = 1e-2  # s of every term: how large a deviation still matters
 
 Share = Callable[[Sums], Sums]
 
@@ -115,10 +106,10 @@ def characteristic_terms(
     mask = jnp.ones((*latent.shape[:-1], 1), bool) if mask is None else mask
     sums = share(local_sums(latent, fused, mask, key))
 
-    def term(name: str, value: jax.Array, expected: jax.Array) -> jax.Array:
-        return jnp.where(sums.pixels > 0, jnp.log((SCALES[name] + value) / (SCALES[name] + expected)), 0)
+    def term(value: jax.Array, expected: jax.Array) -> jax.Array:
+        return jnp.where(sums.pixels > 0, jnp.log((SCALE + value) / (SCALE + expected)), 0)
 
-    return {name: term(name, *of_term) for name, of_term in deviations(sums).items()}
+    return {name: term(*of_term) for name, of_term in deviations(sums).items()}
 
 
 def characteristic(

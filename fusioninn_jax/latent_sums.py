@@ -33,7 +33,7 @@ class Sums(NamedTuple):
     features: jax.Array  # (F, F): Σ f f'
     cross: jax.Array  # (F, 3 (DENSE + C)): Σ f h(p)
     blocks: jax.Array  # blocks with a pixel in the mask
-    squares: jax.Array  # (2, C): over the blocks, Σ (Σ h)² / pixels
+    squares: jax.Array  # (2 C,): over the blocks, Σ (Σ h)² / pixels for h = z, (z² - 1) / √2
     phase_pixels: jax.Array  # (CELL², 1): pixels at each place in the cells
     phases: jax.Array  # (CELL², 2 C): Σ h over them
 
@@ -160,30 +160,28 @@ def _lag_sums(z: jax.Array, inside: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jnp.stack(counts), jnp.stack(products)
 
 
-def _block_sums(z: jax.Array, inside: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Blocks with a pixel inside, and (2, C) sums over them of (Σ h)² / pixels for h = z, (z² - 1) / √2."""
-
-    def summed(x: jax.Array) -> jax.Array:
-        padded = jnp.pad(x, [(0, 0), (0, -x.shape[1] % BLOCK), (0, -x.shape[2] % BLOCK), (0, 0)])
-        batch, height, width, channels = padded.shape
-        return padded.reshape(batch, height // BLOCK, BLOCK, width // BLOCK, BLOCK, channels).sum((2, 4))
-
-    counts = summed(inside)
-    tests = jnp.stack([z, inside * (z**2 - 1) / float(np.sqrt(2))])
-    squares = jnp.stack([(summed(test) ** 2 / jnp.maximum(counts, 1)).sum((0, 1, 2)) for test in tests])
-    return (counts > 0).sum().astype(z.dtype), squares
+def _in_squares(x: jax.Array, size: int) -> jax.Array:
+    """(B, H, W, C) -> (B, rows, size, columns, size, C): squares side by side, zeros beyond the image."""
+    padded = jnp.pad(x, [(0, 0), (0, -x.shape[1] % size), (0, -x.shape[2] % size), (0, 0)])
+    batch, height, width, channels = padded.shape
+    return padded.reshape(batch, height // size, size, width // size, size, channels)
 
 
-def _phase_sums(z: jax.Array, inside: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _place_tests(z: jax.Array, inside: jax.Array) -> jax.Array:
+    """z and (z² - 1) / √2, 0 outside, one after the other: (B, H, W, 2 C)."""
+    return jnp.concatenate([z, inside * _hermite(z)[1]], -1)
+
+
+def _block_sums(tests: jax.Array, inside: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Blocks with a pixel inside, and (2 C,) sums over them of (Σ h)² / pixels."""
+    counts, sums = (_in_squares(x, BLOCK).sum((2, 4)) for x in (inside, tests))
+    return (counts > 0).sum().astype(tests.dtype), (sums**2 / jnp.maximum(counts, 1)).sum((0, 1, 2))
+
+
+def _phase_sums(tests: jax.Array, inside: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Pixels inside at each place in cells of CELL x CELL, (CELL², 1), and (CELL², 2 C) sums of the tests there."""
-
-    def summed(x: jax.Array) -> jax.Array:
-        padded = jnp.pad(x, [(0, 0), (0, -x.shape[1] % CELL), (0, -x.shape[2] % CELL), (0, 0)])
-        batch, height, width, channels = padded.shape
-        cells = padded.reshape(batch, height // CELL, CELL, width // CELL, CELL, channels)
-        return cells.sum((0, 1, 3)).reshape(CELL**2, channels)
-
-    return summed(inside), summed(jnp.concatenate([z, inside * (z**2 - 1) / float(np.sqrt(2))], -1))
+    pixels, sums = (_in_squares(x, CELL).sum((0, 1, 3)).reshape(CELL**2, -1) for x in (inside, tests))
+    return pixels, sums
 
 
 def _hermite(z: jax.Array) -> jax.Array:
@@ -212,7 +210,7 @@ def local_sums(latent: jax.Array, fused: jax.Array, mask: jax.Array, key: jax.Ar
     directions_key, offset_key, features_key = jax.random.split(key, 3)
     inside = mask.astype(latent.dtype)
     z = jnp.where(mask, latent, 0)
-    pixels = z.reshape(-1, channels)
+    pixels, of_places = z.reshape(-1, channels), _place_tests(z, inside)
     offset = jax.random.randint(offset_key, (2,), 0, PATCH)
     tiles_inside = _tiles(inside, offset)
     projected = _projections(_tiles(z, offset), tiles_inside, draw_directions(directions_key, channels, latent.dtype))
@@ -228,6 +226,6 @@ def local_sums(latent: jax.Array, fused: jax.Array, mask: jax.Array, key: jax.Ar
         wave_sums(projected, centre),
         jnp.einsum("nf,ng->fg", features, features, precision="highest"),
         cross,
-        *_block_sums(z, inside),
-        *_phase_sums(z, inside),
+        *_block_sums(of_places, inside),
+        *_phase_sums(of_places, inside),
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -113,17 +115,24 @@ def colour(luma: np.ndarray, chroma: np.ndarray) -> np.ndarray:
     return np.stack([red, green, blue], axis=-1).astype(np.float32)
 
 
+@contextlib.contextmanager
+def _opened_tiff(path: pathlib.Path) -> Iterator[tuple[BinaryIO, tifffile.TiffFile]]:
+    """A TIFF; what reading it raises becomes one line."""
+    with (
+        guarded.reading(path, "cannot be read as an image", "save it anew as PNG or TIFF"),
+        guarded.open_file(path) as handle,
+        tifffile.TiffFile(handle) as file,
+    ):
+        yield handle, file
+
+
 def read_pages(path: pathlib.Path) -> np.ndarray:
     """The pages of a TIFF as a volume (Z, H, W), in the type and units of the file; values need not be finite.
 
     Raises:
       UserError: as `read_image`, in colour, or pages of unlike size or type.
     """
-    with (
-        guarded.reading(path, "cannot be read as an image", "save it anew as PNG or TIFF"),
-        guarded.open_file(path) as handle,
-        tifffile.TiffFile(handle) as file,
-    ):
+    with _opened_tiff(path) as (handle, file):
         _check_pixels(file.pages.first.imagewidth * len(file.pages), file.pages.first.imagelength)
         pages = [_grey(path, _read_page(path, handle, page)) for page in file.pages]
         if len({(page.shape, page.dtype) for page in pages}) > 1:
@@ -137,11 +146,7 @@ def page_count(path: pathlib.Path) -> int:
     Raises:
       UserError: missing or unreadable.
     """
-    with (
-        guarded.reading(path, "cannot be read as an image", "save it anew as PNG or TIFF"),
-        guarded.open_file(path) as handle,
-        tifffile.TiffFile(handle) as file,
-    ):
+    with _opened_tiff(path) as (_, file):
         return len(file.pages)
 
 

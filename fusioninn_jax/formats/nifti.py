@@ -63,25 +63,19 @@ def read(path: pathlib.Path, *, keep_phi: bool = False) -> Series:
     data: Any = image.dataobj
     header = image.header.copy()
     header.set_data_shape(shape)
-    series = of_voxels(path, stored, header if keep_phi else without_phi(header), float(data.slope), float(data.inter))
+    series = of_voxels(stored, header if keep_phi else without_phi(header), float(data.slope), float(data.inter))
     return series._replace(record=find_record(path, _extensions(image)))
 
 
-def of_voxels(path: pathlib.Path, stored: np.ndarray, header: Any, slope: float, intercept: float) -> Series:
+def of_voxels(stored: np.ndarray, header: Any, slope: float, intercept: float) -> Series:
     """A series that is written with a header.
 
     Args:
-      path: of the file, for messages.
       stored: (X, Y, Z) in the order of the header's affine, value = stored · slope + intercept.
-      header: of NIfTI-1 or -2; its scale is set.
+      header: of NIfTI-1 or -2, with an affine that `volume_io.check_affine` lets pass; its scale is set.
       slope, intercept: finite.
-
-    Raises:
-      UserError: an affine that cannot be inverted.
     """
     affine = np.asarray(header.get_best_affine(), np.float64)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < volume_io.SMALLEST_VOXEL:
-        raise UserError(f"{path}: its affine cannot be inverted, so left and right are unknown; mend its header")
     voxels, axial_affine = to_axial(stored, affine)
     header["scl_slope"], header["scl_inter"] = slope, intercept  # nibabel blanks them on reading
     origin = {"kind": KIND, "header": _kept(header)}

@@ -14,7 +14,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from fusioninn_jax.formats import nifti
+from fusioninn_jax.formats import nifti, volume_io
 from fusioninn_jax.formats.series import Series
 from fusioninn_jax.runtime import guarded
 from fusioninn_jax.runtime.errors import UserError
@@ -92,13 +92,14 @@ def _as_series(path: pathlib.Path, image: Any) -> Series:
     """The same voxels, type, scale and affine as a series of NIfTI.
 
     Raises:
-      UserError: not a 3-D volume of real numbers.
+      UserError: not a 3-D volume of real numbers, or an affine that cannot be inverted.
     """
     data: Any = image.dataobj
     shape = image.shape[:3] if image.shape[3:] in ((), (1,)) else image.shape
     if len(shape) != 3 or 0 in shape or data.dtype.kind not in "iuf":
         raise UserError(f"{path}: a {data.dtype} file of shape {image.shape} where a 3-D volume is expected")
+    volume_io.check_affine(path, np.asarray(image.affine, np.float64))
     stored = np.asarray(data.get_unscaled()).reshape(shape)
     header = nib.Nifti1Image(stored.astype(stored.dtype.newbyteorder("=")), image.affine, dtype=stored.dtype).header
     header.set_xyzt_units("mm")
-    return nifti.of_voxels(path, stored, header, float(data.slope), float(data.inter))
+    return nifti.of_voxels(stored, header, float(data.slope), float(data.inter))

@@ -78,14 +78,23 @@ def open_nifti(path: pathlib.Path, ndim: int = 3) -> tuple[nib.Nifti1Image, tupl
             f"{path}: {len(image.shape)}-D file of shape {image.shape} where a {ndim}-D one is expected; "
             "give one file per modality (only MSD's imagesTr/BRATS_*.nii.gz is 4-D)"
         )
-    affine = np.asarray(image.affine, np.float64)
-    if not is_invertible(affine):
-        raise UserError(f"{path}: its affine cannot be inverted, so left and right are unknown; mend its header")
+    check_affine(path, np.asarray(image.affine, np.float64))
     return image, shape
 
 
+def check_affine(path: PathLike, affine: np.ndarray) -> None:
+    """Raises UserError where an affine does not say which way each voxel axis runs.
+
+    Args:
+      path: of its file, for the message.
+      affine: (4, 4), voxel indices to millimetres.
+    """
+    if not is_invertible(affine):
+        raise UserError(f"{path}: its affine cannot be inverted, so left and right are unknown; mend its header")
+
+
 def is_invertible(affine: np.ndarray) -> bool:
-    """Whether an affine says which way each voxel axis runs.
+    """Whether an affine, (4, 4), says which way each voxel axis runs.
 
     Its determinant alone does not: axes that differ by 1 in 1e20 have one, and are the same but for rounding.
     """

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import importlib.util
 import pathlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import ml_collections
 from absl import flags, logging
@@ -94,6 +95,29 @@ def one_line(error: BaseException) -> str:
     """An error's message without line breaks, and without the quoting that a KeyError adds on its way."""
     text = str(error).replace("\\n", " ").replace("\\'", "'")
     return " ".join((text[1:-1] if text.startswith("''") else text).split())
+
+
+def override(config: ml_collections.ConfigDict, overrides: Iterable[str]) -> None:
+    """Applies `--config.KEY=VALUE`, as the trainer's command line does.
+
+    Args:
+      config: is changed.
+      overrides: arguments of that form.
+
+    Raises:
+      UserError: an unknown setting, or a value of another kind.
+    """
+    config.lock()
+    for argument in overrides:
+        key, _, text = argument.removeprefix("--config.").partition("=")
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            value = text
+        try:
+            config.update_from_flattened_dict({key: value})
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{argument}: {one_line(error)}") from error
 
 
 def _parse(arguments: list[str]) -> None:

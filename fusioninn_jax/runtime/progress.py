@@ -13,21 +13,7 @@ BRIEF_SECONDS = 3.0  # after which the bar of short work is shown
 LOG_SECONDS = 10.0  # between two lines where stderr is a file
 
 
-def brief(total: int, what: str, unit: str) -> tqdm[Any]:
-    """As `bar`, of work that is often short: seen after some seconds, and gone at its end."""
-    return tqdm(
-        total=total,
-        desc=what,
-        unit=f" {unit}",
-        leave=False,
-        delay=BRIEF_SECONDS,
-        dynamic_ncols=True,
-        mininterval=0.1 if sys.stderr.isatty() else LOG_SECONDS,
-        disable=not processes.is_first(),
-    )
-
-
-def bar(total: int, what: str, unit: str, *, initial: int = 0) -> tqdm[Any]:
+def bar(total: int, what: str, unit: str, *, initial: int = 0, brief: bool = False) -> tqdm[Any]:
     """A bar over `total` units of work; a file gets a line every ten seconds instead of ten a second.
 
     Args:
@@ -35,12 +21,15 @@ def bar(total: int, what: str, unit: str, *, initial: int = 0) -> tqdm[Any]:
       what: is done, in a word or two: stands in front of the bar.
       unit: of the work, e.g. "slices".
       initial: units done already.
+      brief: the work is often short: the bar is seen after some seconds, and gone at its end.
     """
     return tqdm(
         total=total,
         desc=what,
         unit=f" {unit}",
         initial=initial,
+        leave=not brief,
+        delay=BRIEF_SECONDS if brief else 0,
         dynamic_ncols=True,
         mininterval=0.1 if sys.stderr.isatty() else LOG_SECONDS,
         disable=not processes.is_first(),

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fusioninn_jax import volumes
-from fusioninn_jax.brain import inside
+from fusioninn_jax.brain import bounding_box, inside
 from fusioninn_jax.formats import files
 from fusioninn_jax.formats.series import Series
 from fusioninn_jax.runtime.errors import UserError
@@ -140,13 +140,8 @@ def examine(
 
 def brain_box(brain: np.ndarray) -> tuple[slice, slice, slice]:
     """The places (z, y, x) of a (Z, H, W) mask that hold it, `MARGIN` pixels wider in y and x; all if it is empty."""
-    if not brain.any():
-        return (slice(0, brain.shape[0]), slice(0, brain.shape[1]), slice(0, brain.shape[2]))
-    result = []
-    for axis, margin in ((0, 0), (1, MARGIN), (2, MARGIN)):
-        there = np.flatnonzero(brain.any(tuple(other for other in range(3) if other != axis)))
-        result.append(slice(max(int(there[0]) - margin, 0), min(int(there[-1]) + 1 + margin, brain.shape[axis])))
-    return (result[0], result[1], result[2])
+    z, y, x = bounding_box(brain, (0, MARGIN, MARGIN))
+    return z, y, x
 
 
 def labels_of(mask: np.ndarray) -> np.ndarray:

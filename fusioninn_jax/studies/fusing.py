@@ -297,7 +297,7 @@ def _on_devices(
         tell(min(size, count - start))
         return part
 
-    with progress.brief(count, what, "slices") as bar:
+    with progress.bar(count, what, "slices", brief=True) as bar:
         tell = done or bar.update
         parts = [run(start) for start in range(0, count, size)]
     return jax.tree.map(lambda *of: np.concatenate(of), *parts)

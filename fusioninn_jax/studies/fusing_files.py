@@ -49,6 +49,11 @@ class StudyFusion:
         """All that is written."""
         return [self.output, *([self.latent] if self.latent else [])]
 
+    @property
+    def names(self) -> list[str]:
+        """Of the sources, for messages."""
+        return [str(path) for path in self.sources]
+
 
 def read(asked: StudyFusion) -> list[Series]:
     """The series of the study, once it is clear that the outputs can be written.
@@ -77,13 +82,14 @@ def fuse(trained: TrainedModel | None, sources: Sequence[Series], asked: StudyFu
       UserError: another number of series than the model takes, a latent where it has none, a background that cannot
         be told, an archive that does not come back bit for bit.
     """
-    backgrounds, names = study_background.parse_all(asked.background), [str(path) for path in asked.sources]
+    backgrounds = study_background.parse_all(asked.background)
     if asked.lossless:
         _write_archive(trained, sources, backgrounds, asked)
         return
     if trained is None:
         raise ValueError("an image is fused by a model; only an archive does without")
-    result = fusing.fuse(trained, sources, files.storage(asked.output, sources[0]), asked=backgrounds, names=names)
+    stored = files.storage(asked.output, sources[0])
+    result = fusing.fuse(trained, sources, stored, asked=backgrounds, names=asked.names)
     if asked.latent and result.volume.latent is None:
         raise UserError(f"{asked.latent}: the model of this checkpoint has no latent; leave it out")
     _write(result, asked)
@@ -105,9 +111,8 @@ def _write_archive(
     trained: TrainedModel | None, sources: Sequence[Series], backgrounds: Sequence[str | float], asked: StudyFusion
 ) -> None:
     """Writes the lossless archive after reading it back and comparing every voxel."""
-    names = [str(path) for path in asked.sources]
     with outputs.new_files(asked.output, overwrite=asked.overwrite) as (temporary,):
-        archive.write(temporary, sources, trained, asked.preview, asked=backgrounds, names=names)
+        archive.write(temporary, sources, trained, asked.preview, asked=backgrounds, names=asked.names)
         archive.check_seal(temporary)
         image = nifti.read(temporary)
         record = provenance.check(image.record, asked.output, "fused")

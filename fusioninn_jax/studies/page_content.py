@@ -86,101 +86,68 @@ def spread(length: int, count: int | None) -> np.ndarray:
 def panels(study: Examination, kept: np.ndarray, shrink: int = 1) -> list[Panel]:
     """Sources, fused image, decomposed images, their errors and deviations."""
 
+    def levels(images: np.ndarray, span: float, count: int) -> np.ndarray:
+        return packed_volume.to_bytes(packed_volume.coarse(images[kept], shrink), span, count)
+
     def grey(images: np.ndarray) -> np.ndarray:
-        return packed_volume.to_bytes(packed_volume.coarse(images[kept], shrink), 1, GREY_LEVELS)
+        return levels(images, 1, GREY_LEVELS)
 
-    def tint_of(i: int) -> str:
-        return "" if study.chroma[i - 1] is None else f"source-{i}"
-
-    result = [
-        Panel(
-            f"source-{i}",
-            label,
-            f"{label} as in the file." + (COLOURED if study.chroma[i - 1] is not None else ""),
-            grey(study.sources[i - 1]),
-            GREY_LEVELS,
-            study.low[i - 1][kept],
-            study.high[i - 1][kept],
-            INTENSITY,
-            _window(study, i - 1),
-            f"source-{i}",
-            tint=tint_of(i),
-        )
-        for i, label in enumerate(study.labels, 1)
+    labels = list(enumerate(study.labels))
+    deviations = [levels(study.deviation[i], DEVIATION_SPAN / 100, MAP_LEVELS) for i, _ in labels]
+    return [
+        *[_source(study, i, label, kept, grey(study.sources[i])) for i, label in labels],
+        _fused(study, grey(study.fused)),
+        *[_decomposed(study, i, label, kept, grey(study.decomposed[i])) for i, label in labels],
+        *[_error(i, label) for i, label in labels],
+        *[_deviation(study, i, label, deviations[i]) for i, label in labels],
     ]
-    result.append(
-        Panel(
-            "fused",
-            "fused",
-            "The fused image, 0 to 1; each slice was fused in the range of its own minimum and maximum.",
-            grey(study.fused),
-            GREY_LEVELS,
-            0,
-            1,
-            "of range",
-            (0, 1),
-            "fused",
-            tint="" if study.fused_chroma is None else "fused",
-        )
+
+
+def _intensities(
+    study: Examination, i: int, kept: np.ndarray, stored: np.ndarray, *, key: str, title: str, meaning: str
+) -> Panel:
+    """Grey values in the units, the window and the colours of source `i`."""
+    low, high, own = study.low[i][kept], study.high[i][kept], f"source-{i + 1}"
+    tint = "" if study.chroma[i] is None else own
+    return Panel(key, title, meaning, stored, GREY_LEVELS, low, high, INTENSITY, _window(study, i), own, tint=tint)
+
+
+def _source(study: Examination, i: int, label: str, kept: np.ndarray, stored: np.ndarray) -> Panel:
+    meaning = f"{label} as in the file." + (COLOURED if study.chroma[i] is not None else "")
+    return _intensities(study, i, kept, stored, key=f"source-{i + 1}", title=label, meaning=meaning)
+
+
+def _fused(study: Examination, stored: np.ndarray) -> Panel:
+    meaning = "The fused image, 0 to 1; each slice was fused in the range of its own minimum and maximum."
+    tint = "" if study.fused_chroma is None else "fused"
+    return Panel("fused", "fused", meaning, stored, GREY_LEVELS, 0, 1, "of range", (0, 1), "fused", tint=tint)
+
+
+def _decomposed(study: Examination, i: int, label: str, kept: np.ndarray, stored: np.ndarray) -> Panel:
+    key, title = f"decomposed-{i + 1}", f"{label}, decomposed"
+    meaning = f"{label} as it comes back from the fused image alone: the mean over {study.samples} draws of the latent."
+    panel = _intensities(study, i, kept, stored, key=key, title=title, meaning=meaning)
+    return dataclasses.replace(panel, of=(panel.group,))
+
+
+def _error(i: int, label: str) -> Panel:
+    meaning = (
+        f"Absolute difference between {label} and its decomposed image, in per "
+        "cent of the range of the slice, in steps of 0.4: where what comes back is wrong."
     )
-    for i, label in enumerate(study.labels, 1):
-        result.append(
-            Panel(
-                f"decomposed-{i}",
-                f"{label}, decomposed",
-                f"{label} as it comes back from the fused image alone: the "
-                f"mean over {study.samples} draws of the latent.",
-                grey(study.decomposed[i - 1]),
-                GREY_LEVELS,
-                study.low[i - 1][kept],
-                study.high[i - 1][kept],
-                INTENSITY,
-                _window(study, i - 1),
-                f"source-{i}",
-                (f"source-{i}",),
-                tint=tint_of(i),
-            )
-        )
-    for i, label in enumerate(study.labels, 1):
-        result.append(
-            Panel(
-                f"error-{i}",
-                f"{label}, |error|",
-                f"Absolute difference between {label} and its decomposed image, in per "
-                "cent of the range of the slice, in steps of 0.4: where what comes back is wrong.",
-                None,
-                GREY_LEVELS,
-                0,
-                100,
-                PERCENT,
-                (0, ERROR_SPAN),
-                "error",
-                (f"source-{i}", f"decomposed-{i}"),
-                True,
-            )
-        )
-    for i, label in enumerate(study.labels, 1):
-        deviation = packed_volume.to_bytes(
-            packed_volume.coarse(study.deviation[i - 1][kept], shrink), DEVIATION_SPAN / 100, MAP_LEVELS
-        )
-        result.append(
-            Panel(
-                f"deviation-{i}",
-                f"{label}, uncertainty",
-                f"Standard deviation of {label} over the {study.samples} draws, "
-                f"in per cent of the range of the slice (cut off at {DEVIATION_SPAN:g}): where the fused image leaves "
-                "open what was there. It says nothing of errors that all draws share.",
-                deviation,
-                MAP_LEVELS,
-                0,
-                DEVIATION_SPAN,
-                PERCENT,
-                (0, DEVIATION_SPAN),
-                "deviation",
-                is_map=True,
-            )
-        )
-    return result
+    of, title = (f"source-{i + 1}", f"decomposed-{i + 1}"), f"{label}, |error|"
+    window = (0, ERROR_SPAN)
+    return Panel(f"error-{i + 1}", title, meaning, None, GREY_LEVELS, 0, 100, PERCENT, window, "error", of, True)
+
+
+def _deviation(study: Examination, i: int, label: str, stored: np.ndarray) -> Panel:
+    meaning = (
+        f"Standard deviation of {label} over the {study.samples} draws, in per cent of the range of the slice (cut off "
+        f"at {DEVIATION_SPAN:g}): where the fused image leaves open what was there. It says nothing of errors that all "
+        "draws share."
+    )
+    key, title, high = f"deviation-{i + 1}", f"{label}, uncertainty", DEVIATION_SPAN
+    return Panel(key, title, meaning, stored, MAP_LEVELS, 0, high, PERCENT, (0, high), "deviation", is_map=True)
 
 
 def _window(study: Examination, i: int) -> tuple[float, float]:

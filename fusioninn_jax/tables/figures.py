@@ -29,7 +29,6 @@ from fusioninn_jax.ssim import ssim
 from fusioninn_jax.tables import published, systems
 from fusioninn_jax.trained_model import TrainedModel
 
-MODALITIES = {"t1": "T1", "t1gd": "T1-Gd", "t2": "T2", "flair": "T2-FLAIR"}
 BOX_MARGIN = 1.3  # the box's side over the tumour's extent
 SMALLEST_BOX = 24  # pixels
 ZOOM_SHARE = 0.42  # of the panel's side that the enlarged box takes
@@ -263,7 +262,7 @@ def run(asked: FiguresRequest) -> pathlib.Path:
     data = systems.data_config(compared, asked.dataset, asked.data_dir)
     prepared = input_pipeline.open_dataset(data.data)
     examples = _clearest_slices(prepared, data, asked.split, asked.patients)
-    modalities = [MODALITIES.get(name, name) for name in prepared.modalities]
+    modalities = [published.MODALITIES.get(name, name) for name in prepared.modalities]
     pair, mask = examples[0]["sources"], _mask(examples[0])
     one_each = {system.name: system.trained for system in reversed(compared)}
     results = {

@@ -16,6 +16,7 @@ _TABLE1 = {
 }
 TABLE1 = {system: dict(zip(SCORES, values, strict=True)) for system, values in _TABLE1.items()}
 
+MODALITIES = {"t1": "T1", "t1gd": "T1-Gd", "t2": "T2", "flair": "T2-FLAIR"}
 DISPLAY_NAMES = {
     "deepfuse": "DeepFuse",
     "funfusean": "FunFuseAn",

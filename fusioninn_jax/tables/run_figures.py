@@ -43,36 +43,31 @@ def curves(train: list[dict[str, Any]], evaluations: list[dict[str, Any]], modal
     return figure
 
 
-Column = tuple[str, np.ndarray, dict[str, Any], str]  # title, (N, H, W), style, unit of its colour bar
+Column = tuple[str, np.ndarray, dict[str, Any]]  # title, (N, H, W), style
 
 
 def _columns(examples: dict[str, np.ndarray], modalities: Sequence[str]) -> list[Column]:
-    columns: list[Column] = [(name, examples["sources"][..., i], GREY, "") for i, name in enumerate(modalities)]
-    columns += [("fused", examples["fused"][..., 0], GREY, "")]
+    columns: list[Column] = [(name, examples["sources"][..., i], GREY) for i, name in enumerate(modalities)]
+    columns += [("fused", examples["fused"][..., 0], GREY)]
     inside = brain.inside(examples["sources"])[..., 0]
     for i in range(examples["latent"].shape[-1] if "latent" in examples else 0):
         latent = examples["latent"][..., i]
         centre, spread = (latent[inside].mean(), 3 * latent[inside].std()) if inside.any() else (0, 1)
         style = {"cmap": "RdBu_r", "vmin": centre - spread, "vmax": centre + spread}
-        columns.append(("latent", latent, style, ""))
+        columns.append(("latent", latent, style))
     if "decomposed" in examples:
         back, magma = examples["decomposed"], {"cmap": "magma", "vmin": 0, "vmax": ERROR_SPAN}
         error = np.abs(back - examples["sources"])
-        columns += [(f"{name}, decomposed", back[..., i], GREY, "") for i, name in enumerate(modalities)]
-        columns += [(f"{name}, |error|", error[..., i], magma, "") for i, name in enumerate(modalities)]
+        columns += [(f"{name}, decomposed", back[..., i], GREY) for i, name in enumerate(modalities)]
+        columns += [(f"{name}, |error|", error[..., i], magma) for i, name in enumerate(modalities)]
     return columns
 
 
 def _cropped(examples: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Cut to what holds brain in any of the slices, and a little more."""
-    inside = np.any(np.asarray(brain.inside(examples["sources"])), axis=(0, -1))
-    if not inside.any():
-        return examples
-    spans = []
-    for axis in (1, 0):
-        there = np.flatnonzero(inside.any(axis))
-        spans.append(slice(max(int(there[0]) - MARGIN, 0), int(there[-1]) + 1 + MARGIN))
-    return {name: images[:, spans[0], spans[1]] for name, images in examples.items()}
+    shown = np.asarray(brain.inside(examples["sources"]).any((0, -1)))
+    rows, columns = brain.bounding_box(shown, (MARGIN, MARGIN))
+    return {name: images[:, rows, columns] for name, images in examples.items()}
 
 
 def image_panel(examples: dict[str, np.ndarray], modalities: Sequence[str], names: Sequence[str] = ()) -> Figure:
@@ -89,7 +84,7 @@ def image_panel(examples: dict[str, np.ndarray], modalities: Sequence[str], name
     size = (1.7 * len(columns) + 0.3, 1.65 * height / width * rows + 0.7)
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(rows, len(columns), squeeze=False)
-    for column, (title, images, style, _) in zip(axes.T, columns, strict=True):
+    for column, (title, images, style) in zip(axes.T, columns, strict=True):
         column[0].set_title(title, fontsize=8)
         for axis, image in zip(column, images, strict=True):
             drawn = axis.imshow(image, **style)

@@ -29,12 +29,11 @@ from fusioninn_jax.score_names import (
     parts_in,
 )
 from fusioninn_jax.scoring import score_table
-from fusioninn_jax.tables import run_figures
+from fusioninn_jax.tables import comparison, published, run_figures
 from fusioninn_jax.training import checkpoint, validation
 from fusioninn_jax.training.train_log import METRICS_FILE, TRAIN_FILE, read_lines
 
-DISPLAY_NAMES = {"t1": "T1", "t1gd": "T1-Gd", "t2": "T2", "flair": "T2-FLAIR"}
-PAPER = {"q_ssim": "Q_SSIM", "q_fmi": "Q_FMI", "q_ncie": "Q_NCIE", "q_xy": "Q_XY", "q_p": "Q_P"}
+PAPER = ("q_ssim", "q_fmi", "q_ncie", "q_xy", "q_p")
 
 
 def _png(figure: Figure) -> str:
@@ -97,8 +96,8 @@ def _examples(workdir: pathlib.Path, split: str, count: int) -> tuple[dict[str, 
 def _paper_rows(overall: dict[str, Any]) -> list[dict[str, Any]]:
     """The metrics of the paper's Table 1, whole slice and brain."""
     return [
-        {"label": title, "whole": overall.get(name), "brain": overall.get(name + BRAIN)}
-        for name, title in PAPER.items()
+        {"label": comparison.COLUMNS[name], "whole": overall.get(name), "brain": overall.get(name + BRAIN)}
+        for name in PAPER
         if name in overall or name + BRAIN in overall
     ]
 
@@ -197,7 +196,7 @@ def write_run_report(workdir: pathlib.Path, split: str | None = None, count: int
     report = json.loads(summary_file.read_text())
     system, summary = next(iter(report["systems"].items()))
     examples, names = _examples(workdir, split, count)
-    modalities = [DISPLAY_NAMES.get(name, name) for name in report["modalities"]]
+    modalities = [published.MODALITIES.get(name, name) for name in report["modalities"]]
     environment = jinja2.Environment(loader=jinja2.PackageLoader("fusioninn_jax"), autoescape=True)
     conspicuity = summary.get("conspicuity") or {}
     page = environment.get_template("run.html").render(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import csv
 import dataclasses
 import importlib.util
@@ -18,7 +17,7 @@ import jax
 import ml_collections
 
 from fusioninn_jax import input_pipeline, settings, train, trained_model
-from fusioninn_jax.runtime.command_line import one_line
+from fusioninn_jax.runtime import command_line
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.scoring import score_table
 from fusioninn_jax.scoring.score_split import Scoring, score_model
@@ -68,21 +67,6 @@ def load_sweep(path: str) -> Any:
     return module
 
 
-def _override(config: ml_collections.ConfigDict, overrides: Iterable[str]) -> None:
-    """Applies `--config.KEY=VALUE`, as the trainer's command line does."""
-    config.lock()
-    for argument in overrides:
-        key, _, text = argument.removeprefix("--config.").partition("=")
-        try:
-            value = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            value = text
-        try:
-            config.update_from_flattened_dict({key: value})
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{argument}: {one_line(error)}") from error
-
-
 def train_missing(
     sweep: Any, names: Iterable[str], root: pathlib.Path, base: str, overrides: Iterable[str]
 ) -> dict[str, pathlib.Path]:
@@ -108,7 +92,7 @@ def train_missing(
             config = sweep.get_config(f"{name},{base}" if base else name)
         except ValueError as error:
             raise UserError(str(error)) from error
-        _override(config, overrides)
+        command_line.override(config, overrides)
         workdirs[name] = root / name
         _check_same_run(workdirs[name], config)
         newest = checkpoint_folders.newest_step(workdirs[name])

@@ -97,3 +97,20 @@ def test_pages_that_are_no_volume(tmp_path):
             files.read(tmp_path / name)
     with pytest.raises(UserError, match="split its pages"):  # one picture is wanted there
         image_io.read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        [[1e20, 1e20, 0], [0, 1, 0], [0, 0, 1]],  # two axes that are the same but for rounding
+        [[1, 0, 0], [0, 1, 0], [0, 0, 0]],
+    ],
+)
+def test_an_affine_without_directions_is_one_line(tmp_path, columns):
+    save_pair(tmp_path / "a.img", volume(), CORONAL)
+    raw = bytearray((tmp_path / "a.hdr").read_bytes())
+    raw[280:328] = np.hstack([columns, np.zeros((3, 1))]).astype("<f4").tobytes()
+    raw[254:256] = np.array(1, "<i2").tobytes()  # sform_code: these rows count
+    (tmp_path / "a.hdr").write_bytes(raw)
+    with pytest.raises(UserError, match="affine cannot be inverted"):
+        files.read(tmp_path / "a.hdr")

@@ -127,33 +127,8 @@ STRINGS = {
     "nifti1": {"data_type": 10, "db_name": 18, "descrip": 80, "aux_file": 24, "intent_name": 16},
     "nifti2": {"descrip": 80, "aux_file": 24, "intent_name": 16, "unused_str": 15},
 }
-NUMBERS = {
-    "nifti1": (
-        "extents",
-        "session_error",
-        "glmax",
-        "glmin",
-        "regular",
-        "slice_start",
-        "slice_end",
-        "toffset",
-        "slice_duration",
-        "intent_p1",
-        "intent_p2",
-        "intent_p3",
-        "slice_code",
-    ),
-    "nifti2": (
-        "slice_start",
-        "slice_end",
-        "toffset",
-        "slice_duration",
-        "intent_p1",
-        "intent_p2",
-        "intent_p3",
-        "slice_code",
-    ),
-}
+OF_BOTH = ("slice_start", "slice_end", "toffset", "slice_duration", "intent_p1", "intent_p2", "intent_p3", "slice_code")
+NUMBERS = {"nifti1": ("extents", "session_error", "glmax", "glmin", "regular", *OF_BOTH), "nifti2": OF_BOTH}
 
 
 @pytest.mark.parametrize("kind", STRINGS)

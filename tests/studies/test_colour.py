@@ -111,25 +111,13 @@ def test_grey_that_is_stored_as_colour_is_grey(tmp_path, way):
 def test_formats_of_grey_alone_say_so_and_the_record_keeps_the_colours(tmp_path, model_folder, capsys):
     sources = [save(tmp_path / "pet.png", coloured(1)), save(tmp_path / "mri.bmp", grey(2))]
     run_fuse(model_folder, *sources, "-o", tmp_path / "f.nii.gz", "--latent", tmp_path / "z.nii")
-    run_decompose(
-        model_folder,
-        tmp_path / "f.nii.gz",
-        "--latent",
-        tmp_path / "z.nii",
-        "-o",
-        tmp_path / "a.png",
-        tmp_path / "b.npy",
-    )
+
+    def back(*outputs):
+        run_decompose(model_folder, tmp_path / "f.nii.gz", "--latent", tmp_path / "z.nii", "-o", *outputs)
+
+    back(tmp_path / "a.png", tmp_path / "b.npy")
     np.testing.assert_array_equal(image_io.read_image(tmp_path / "a.png"), coloured(1))
     np.testing.assert_array_equal(np.load(tmp_path / "b.npy"), grey(2))
     capsys.readouterr()
-    run_decompose(
-        model_folder,
-        tmp_path / "f.nii.gz",
-        "--latent",
-        tmp_path / "z.nii",
-        "-o",
-        tmp_path / "c.npy",
-        tmp_path / "d.npy",
-    )
+    back(tmp_path / "c.npy", tmp_path / "d.npy")
     assert "c.npy: holds grey alone; for colours write .png or .tif" in capsys.readouterr().err
