@@ -126,6 +126,8 @@ def train(args):
     optimizer = train_state.make_optimizer(config.optimizer, args.steps)
     key = jax.random.key(config.seed)
     variables = parallel.initialise(model, key, crops.batch(args.batch), devices)
+    if config.start:
+        variables = pretrained.weights_for(config.start, variables, config)
     state = parallel.replicate(train_state.create(variables, optimizer, config.optimizer), devices)
     step = parallel.make_train_step(model, optimizer, config, devices)
     start = time.perf_counter()

@@ -14,6 +14,8 @@ from configs import brats
 def get_config() -> ml_collections.ConfigDict:
     """As for BraTS on one machine, but whole slices, a global batch that 64 chips share, and a warm-up."""
     config = brats.get_config()
+    config.start = ""
+    config.optimizer.learning_rate = 3e-3
     config.data.crop = ()  # whole slices
     config.train.batch_size = 256
     config.train.steps = 5_000

@@ -218,6 +218,11 @@ TRAIN: Table = MappingProxyType(
 TRAINING: Table = MappingProxyType(
     {
         "seed": Setting(0, "of weights, noise and the order of the data"),
+        "start": Setting(
+            "",
+            "weights to start from: pretrained (the model that ships), a training's folder, or that of a model in two "
+            "files; auto: pretrained for its architecture, random for others; empty: random",
+        ),
         "data": DATA,
         "augment": AUGMENT,
         "model": {"name": Setting("fusioninn", "the system to train, one of models.names()"), **MODELS},

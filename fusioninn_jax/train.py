@@ -17,7 +17,17 @@ import ml_collections
 import numpy as np
 from absl import flags
 
-from fusioninn_jax import config_check, input_pipeline, limits, models, objective, salts, settings, train_help
+from fusioninn_jax import (
+    config_check,
+    input_pipeline,
+    limits,
+    models,
+    objective,
+    pretrained,
+    salts,
+    settings,
+    train_help,
+)
 from fusioninn_jax.models.fusioninn import settled
 from fusioninn_jax.runtime import interrupts, processes, progress
 from fusioninn_jax.runtime.command_line import run_with_config
@@ -60,7 +70,7 @@ def check_config(config: ml_collections.ConfigDict) -> None:
 
 
 def settle(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-    """A copy with the model's settings as training records them.
+    """A copy with the model's settings, and what it starts from, as training records them.
 
     Args:
       config: `settings.TRAINING`.
@@ -68,6 +78,7 @@ def settle(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict(config.to_dict())
     if config.model.name == "fusioninn":
         config.model.fusioninn = settled(config.model.fusioninn)
+    config.start = pretrained.settle_start(config)
     return config
 
 
@@ -132,6 +143,8 @@ def initial_state(
         )
     key = jax.random.fold_in(jax.random.key(config.seed), salts.INITIALISATION)
     variables = parallel.initialise(model, key, first["sources"], parallel.all_devices())
+    if config.start:
+        variables = pretrained.weights_for(config.start, variables, config)
     return train_state.create(variables, optimizer, config.optimizer)
 
 

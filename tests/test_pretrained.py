@@ -44,6 +44,30 @@ def test_half_precision_takes_half_the_bytes_and_stays_as_rounded(small, tmp_pat
     assert half < 0.8 * whole
 
 
+def test_a_training_starts_from_the_shipped_model_where_that_fits():
+    config = settings.defaults()
+    config.start = "auto"
+    assert pretrained.settle_start(config) == "pretrained"
+    config.model.fusioninn.backward = "rebuilt"  # the same function
+    assert pretrained.settle_start(config) == "pretrained"
+    for change in ({"fusioninn": {"blocks": 3}}, {"fusioninn": {"sources": 3}}, {"name": "unet"}):
+        other = settings.defaults()
+        other.start = "auto"
+        other.model.update(change)
+        assert pretrained.settle_start(other) == ""
+
+
+def test_weights_of_another_architecture_are_no_start(small, tmp_path):
+    variables, config = small
+    pretrained.save(tmp_path, variables, config)
+    with pytest.raises(UserError, match=r"--config.start=.*: model.fusioninn.blocks is 2, the training's 7; set it"):
+        pretrained.weights_for(tmp_path, {}, settings.defaults())
+    started = pretrained.weights_for(tmp_path, variables, config)
+    jax.tree.map(np.testing.assert_array_equal, started, variables)
+    with pytest.raises(UserError, match="nowhere"):
+        pretrained.weights_for(tmp_path / "nowhere", variables, config)
+
+
 def test_weights_of_another_model_are_refused(small, tmp_path):
     variables, config = small
     pretrained.save(tmp_path, variables, config)

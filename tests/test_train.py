@@ -12,10 +12,10 @@ import jax
 import numpy as np
 import pytest
 
-from fusioninn_jax import evaluate, train
+from fusioninn_jax import evaluate, input_pipeline, models, train
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.tables import run_page
-from fusioninn_jax.training import checkpoint
+from fusioninn_jax.training import checkpoint, train_state
 from fusioninn_jax.training.train_log import METRICS_FILE, TRAIN_FILE, read_lines
 from tests import training_case
 from tests.many_processes import losses
@@ -150,6 +150,18 @@ def test_a_checkpoint_of_another_architecture_is_named(whole_run, data_dir):
     config.model.fusioninn.blocks = 2
     with pytest.raises(UserError, match="another architecture .blocks is 3, this run asks for 2"):
         train.train_and_evaluate(config, str(whole_run[0]))
+
+
+def test_training_starts_from_the_weights_asked_for(whole_run, data_dir, tmp_path):
+    workdir, state = whole_run
+    config = train.settle(training_case.config(data_dir))
+    config.start = str(workdir)
+    prepared = input_pipeline.open_dataset(config.data)
+    model = models.get(config.model.name, config.model.fusioninn)
+    found = train.initial_state(model, train_state.make_optimizer(config.optimizer, 6), config, prepared)
+    best = checkpoint.load(workdir)
+    jax.tree.map(np.testing.assert_array_equal, found.variables["params"], best.variables["params"])
+    assert int(found.step) == 0
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_slices(data_dir, tmp_path):

@@ -36,5 +36,6 @@ def build(runs: Mapping[str, Mapping[str, Any]], argument: str, base: str = "bra
     except ModuleNotFoundError as error:
         raise ValueError(f"there is no base configuration configs/{named or base}.py") from error
     config = module.get_config().lock()
+    config.start = ""  # runs that are compared start alike
     config.update_from_flattened_dict(dict(runs[run]))
     return config

@@ -23,6 +23,7 @@ from fusioninn_jax.models import FusionModel, Variables, fusioninn
 from fusioninn_jax.runtime import guarded, numpy_files, outputs
 from fusioninn_jax.runtime.errors import UserError, first_line
 from fusioninn_jax.trained_model import TrainedModel
+from fusioninn_jax.training import checkpoint
 
 WEIGHTS, CONFIG = "weights.npz", "config.json"
 FOLDER = pathlib.Path(__file__).parent  # of the model that ships
@@ -49,6 +50,67 @@ def load(folder: str | pathlib.Path | None = None) -> TrainedModel:
             return from_bytes(text.decode(), weights)
         except ValueError as error:  # a setting that is not to be had; the message is ours
             raise UserError(f"{folder}: not a model of this package ({first_line(error)}); {how}") from error
+
+
+def load_any(place: str | pathlib.Path) -> TrainedModel:
+    """A model from any place that holds one.
+
+    Args:
+      place: `pretrained` for the model that ships, a folder with the two files, or a training's workdir, whose best
+        checkpoint is taken.
+
+    Raises:
+      UserError: there is no sound model.
+    """
+    if place == "pretrained":
+        return load()
+    return load(place) if (pathlib.Path(place) / WEIGHTS).exists() else checkpoint.load(place)
+
+
+def weights_for(place: str | pathlib.Path, like: Variables, config: ml_collections.ConfigDict) -> Variables:
+    """The weights that a training starts from.
+
+    Args:
+      place: see `load_any`.
+      like: variables of the model that is to be trained.
+      config: of that training, `settings.TRAINING`.
+
+    Returns:
+      the weights, in the types of `like`.
+
+    Raises:
+      UserError: there is no sound model, or it is of another architecture.
+    """
+    trained = load_any(place)
+    found, wanted = _architecture(trained.config), _architecture(config)
+    if found != wanted:
+        (name, of_found), (wanted_name, of_wanted) = ((of["name"], of[of["name"]]) for of in (found, wanted))
+        differing = [key for key in of_wanted if of_found.get(key) != of_wanted[key]] if name == wanted_name else []
+        what = f"model.{name}.{differing[0]} is {of_found.get(differing[0])}" if differing else f"is of {name}"
+        raise UserError(
+            f"--config.start={place}: {what}, the training's {of_wanted[differing[0]] if differing else wanted_name}; "
+            "set it alike, or --config.start='' for random weights"
+        )
+    return jax.tree.map(lambda old, new: np.asarray(new, old.dtype), like, trained.variables)
+
+
+def settle_start(config: ml_collections.ConfigDict) -> str:
+    """What `start` of a training comes to: where it is `auto`, `pretrained` for its architecture, else empty.
+
+    Args:
+      config: `settings.TRAINING`.
+    """
+    if config.start != "auto":
+        return config.start
+    return "pretrained" if _architecture(load().config) == _architecture(config) else ""
+
+
+def _architecture(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """The model's settings, less those that leave its function alone."""
+    model = json.loads(describe(config).model.to_json())
+    own = model[model["name"]]
+    model[model["name"]] = {name: own[name] for name in own if name not in ("backward", "dtype", "actnorm")}
+    return model
 
 
 def save(folder: str | pathlib.Path, variables: Variables, config: ml_collections.ConfigDict) -> None:

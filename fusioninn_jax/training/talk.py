@@ -56,7 +56,9 @@ def opening(
         f"model: {config.model.name}, {size:,} parameters",
         f"plan: {counted(config.train.steps, 'step')} of {counted(config.train.batch_size, 'slice')}, "
         f"{passes:.3g} times through the data; scores and a checkpoint every {counted(every, 'step')}, in {workdir}",
-        f"resuming at step {step} of {config.train.steps}" if step else "starting anew",
+        f"resuming at step {step} of {config.train.steps}"
+        if step
+        else f"starting from {config.start or 'random weights'}",
     ]
 
 

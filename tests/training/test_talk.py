@@ -29,7 +29,7 @@ def test_the_opening_tells_devices_data_model_and_plan():
         "fusioninn, 1,512 parameters",
         "100 steps of 8 slices, 2 times through",
         "in runs/x",
-        "starting anew",
+        "starting from random weights",
     ):
         assert piece in text, piece
     assert "resuming at step 40 of 100" in opening(40, train=400, validation=1)
