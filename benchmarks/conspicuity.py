@@ -28,8 +28,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from data.brats import layouts, reading
-from fusioninn_jax import metrics, objective, pretrained, regions, trained_model
-from fusioninn_jax.brain import brain_mask
+from fusioninn_jax import metrics, objective, pretrained, trained_model
+from fusioninn_jax.anatomy import regions
+from fusioninn_jax.anatomy.brain import brain_mask
 from fusioninn_jax.metrics import conspicuity
 from fusioninn_jax.models.padding import any_size
 from fusioninn_jax.runtime import errors

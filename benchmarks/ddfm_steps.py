@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fusioninn_jax import input_pipeline, metrics, models, objective
-from fusioninn_jax.brain import brain_mask
+from fusioninn_jax.anatomy.brain import brain_mask
 from fusioninn_jax.training import checkpoint
 
 

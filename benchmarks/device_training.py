@@ -22,7 +22,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # to run f
 import jax
 import numpy as np
 
-from fusioninn_jax import brain, models, objective, pretrained, settings, storage
+from fusioninn_jax import models, objective, pretrained, settings, storage
+from fusioninn_jax.anatomy import brain
 from fusioninn_jax.input_pipeline import BRAIN_MARGIN
 from fusioninn_jax.models.padding import any_size
 from fusioninn_jax.runtime import command_line, errors

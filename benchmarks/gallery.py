@@ -20,7 +20,8 @@ from PIL import Image
 
 import fusioninn_jax
 from benchmarks import unseen
-from fusioninn_jax import brain, metrics, models, pretrained, regions
+from fusioninn_jax import metrics, models, pretrained
+from fusioninn_jax.anatomy import brain, regions
 from fusioninn_jax.metrics.conspicuity import other_brain
 from fusioninn_jax.runtime import errors
 from fusioninn_jax.storage import store

@@ -20,7 +20,7 @@ import numpy as np
 from scipy import stats
 
 from fusioninn_jax import input_pipeline, objective
-from fusioninn_jax.brain import brain_mask
+from fusioninn_jax.anatomy.brain import brain_mask
 from fusioninn_jax.models.padding import pad_slices
 from fusioninn_jax.training import checkpoint
 

@@ -34,7 +34,7 @@ from benchmarks import lossless_entropy, timing
 from fusioninn_jax import decompose, fuse
 from fusioninn_jax.formats import nifti
 from fusioninn_jax.studies import archive, archive_format
-from fusioninn_jax.volume_codec import codec
+from fusioninn_jax.studies.volume_codec import codec
 
 PAIRS = (("_t1ce", "_flair"), ("_t1", "_t2"), ("-t1c", "-t2f"), ("-t1n", "-t2w"), ("_adc", "_dwi"))
 PEERS = ("gzip -9", "xz", "JPEG-LS", "JPEG 2000", "JPEG XL")

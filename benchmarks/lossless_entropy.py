@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fusioninn_jax.volume_codec import layout
-from fusioninn_jax.volume_codec.layout import BEFORE, BEHIND, MARGIN
+from fusioninn_jax.studies.volume_codec import layout
+from fusioninn_jax.studies.volume_codec.layout import BEFORE, BEHIND, MARGIN
 
 CLASSES = 32
 BESIDE = ((0, 0, -1), (0, -1, 0), (0, -1, -1), (0, -1, 1), (-1, 0, 0), (-1, 0, 1), (-1, 1, 0))

@@ -13,7 +13,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from benchmarks import unseen
-from fusioninn_jax import brain, objective, pretrained
+from fusioninn_jax import objective, pretrained
+from fusioninn_jax.anatomy import brain
 from fusioninn_jax.models.padding import pad_slices
 from fusioninn_jax.runtime import errors
 from fusioninn_jax.storage import store

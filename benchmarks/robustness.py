@@ -24,7 +24,7 @@ from conspicuity import find_patients, read_patient
 from PIL import Image
 
 from fusioninn_jax import metrics, objective, pretrained
-from fusioninn_jax.brain import brain_mask
+from fusioninn_jax.anatomy.brain import brain_mask
 from fusioninn_jax.runtime import errors
 from fusioninn_jax.storage import store
 from fusioninn_jax.training import checkpoint

@@ -17,11 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from fusioninn_jax import calibration, input_pipeline, objective, storage, volumes
-from fusioninn_jax.brain import brain_mask
+from fusioninn_jax import input_pipeline, objective, storage, volumes
+from fusioninn_jax.anatomy.brain import brain_mask
 from fusioninn_jax.models.padding import any_size
 from fusioninn_jax.scoring import uncertainty
 from fusioninn_jax.ssim import ssim
+from fusioninn_jax.trained_model import calibration
 from fusioninn_jax.training import checkpoint
 
 PARTS = 10

@@ -9,5 +9,5 @@ from fusioninn_jax import settings
 
 
 def get_config() -> ml_collections.ConfigDict:
-    """Every setting with its default; each is explained in fusioninn_jax/settings.py."""
+    """Every setting with its default; each is explained in fusioninn_jax/settings/__init__.py."""
     return settings.defaults()

@@ -19,7 +19,8 @@ import ml_collections
 import numpy as np
 from etils import epath, epy
 
-from fusioninn_jax import prepared_data, regions
+from fusioninn_jax import prepared_data
+from fusioninn_jax.anatomy import regions
 from fusioninn_jax.runtime import guarded
 from fusioninn_jax.runtime.errors import UserError, first_line
 

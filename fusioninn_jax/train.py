@@ -17,22 +17,14 @@ import ml_collections
 import numpy as np
 from absl import flags
 
-from fusioninn_jax import (
-    config_check,
-    input_pipeline,
-    limits,
-    models,
-    objective,
-    pretrained,
-    salts,
-    settings,
-    train_help,
-)
+from fusioninn_jax import input_pipeline, models, objective, pretrained, settings
 from fusioninn_jax.models.fusioninn import settled
+from fusioninn_jax.objective import salts
 from fusioninn_jax.runtime import interrupts, processes, progress
 from fusioninn_jax.runtime.command_line import run_with_config
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.scoring.target_pictures import with_targets
+from fusioninn_jax.settings import config_check, limits, train_help
 from fusioninn_jax.training import checkpoint, checkpoint_folders, parallel, run_lock, talk, train_state, validation
 from fusioninn_jax.training.train_log import TrainLog
 from fusioninn_jax.training.validation import validate

@@ -10,8 +10,9 @@ import pytest
 
 import fusioninn_jax
 from fusioninn_jax import __main__ as commands
-from fusioninn_jax import doctor, report, settings, train_help
+from fusioninn_jax import doctor, report, settings
 from fusioninn_jax.runtime import command_line, errors
+from fusioninn_jax.settings import train_help
 from tests import tolerances
 
 ROOT = pathlib.Path(fusioninn_jax.__file__).parent.parent

@@ -10,8 +10,8 @@ import numpy as np
 
 from data.brats.layouts import MODALITIES, MSD_CHANNELS
 from data.brats.naming import Subject
-from fusioninn_jax import regions
-from fusioninn_jax.brain import inside
+from fusioninn_jax.anatomy import regions
+from fusioninn_jax.anatomy.brain import inside
 from fusioninn_jax.formats import background, hdf5, volume_io
 from fusioninn_jax.formats.grid import check_same
 from fusioninn_jax.runtime.errors import UserError

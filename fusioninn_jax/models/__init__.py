@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 import jax
 import ml_collections
 
-from fusioninn_jax import config_check, limits, settings
+from fusioninn_jax import settings
 from fusioninn_jax.models import classical, deepfuse, funfusean, half_unet, unet, unet_3plus, unet_plus_plus
 from fusioninn_jax.models import ddfm as _ddfm
 from fusioninn_jax.models import fusioninn as _fusioninn
 from fusioninn_jax.models.base import FusionModel, Variables, checked_fuse
 from fusioninn_jax.models.salient import salient_mean
+from fusioninn_jax.settings import config_check, limits
 
 Make = Callable[[ml_collections.ConfigDict], FusionModel]
 

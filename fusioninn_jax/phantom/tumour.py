@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from fusioninn_jax import regions
+from fusioninn_jax.anatomy import regions
 from fusioninn_jax.phantom.anatomy import ATLAS_ZERO, Atlas, Tissue, Warp, warp_grid
 from fusioninn_jax.phantom.fields import Grid, random_field
 

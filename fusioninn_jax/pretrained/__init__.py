@@ -18,10 +18,11 @@ import jax
 import ml_collections
 import numpy as np
 
-from fusioninn_jax import limits, models, settings
+from fusioninn_jax import models, settings
 from fusioninn_jax.models import FusionModel, Variables, fusioninn
 from fusioninn_jax.runtime import guarded, numpy_files, outputs
 from fusioninn_jax.runtime.errors import UserError, first_line
+from fusioninn_jax.settings import limits
 from fusioninn_jax.trained_model import TrainedModel
 from fusioninn_jax.training import checkpoint
 

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from fusioninn_jax import calibration, pretrained
+from fusioninn_jax import pretrained
 from fusioninn_jax.runtime.errors import Parser, cli
+from fusioninn_jax.trained_model import calibration
 from fusioninn_jax.training import checkpoint
 
 EXAMPLES = """

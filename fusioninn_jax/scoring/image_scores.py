@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fusioninn_jax import metrics, objective
-from fusioninn_jax.brain import brain_mask
+from fusioninn_jax.anatomy.brain import brain_mask
 from fusioninn_jax.metrics import cddfuse
 from fusioninn_jax.models import FusionModel
 from fusioninn_jax.models.padding import any_size

@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fusioninn_jax import regions
-from fusioninn_jax.brain import brain_mask
+from fusioninn_jax.anatomy import regions
+from fusioninn_jax.anatomy.brain import brain_mask
 from fusioninn_jax.metrics import conspicuity
 from fusioninn_jax.score_names import MEAN, OVER_BEST, OVER_MEAN, of_part
 from fusioninn_jax.scoring.statistics import bootstrap_interval

@@ -16,8 +16,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from fusioninn_jax import brain, input_pipeline, objective, salts
+from fusioninn_jax import input_pipeline, objective
+from fusioninn_jax.anatomy import brain
 from fusioninn_jax.formats import colour
+from fusioninn_jax.objective import salts
 from fusioninn_jax.runtime import outputs, processes
 from fusioninn_jax.scoring import image_scores, lesion_scores, score_table
 from fusioninn_jax.scoring.fused_images import FusedFolder, Range

@@ -12,8 +12,9 @@ import jax
 import ml_collections
 import numpy as np
 
-from fusioninn_jax import fusion_targets, input_pipeline, objective
+from fusioninn_jax import input_pipeline, objective
 from fusioninn_jax.models.padding import any_size
+from fusioninn_jax.objective import fusion_targets
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.scoring.fused_images import FusedFolder
 from fusioninn_jax.scoring.score_split import image_name

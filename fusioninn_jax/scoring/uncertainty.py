@@ -16,13 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fusioninn_jax import calibration, input_pipeline, objective, pretrained, storage, volumes
-from fusioninn_jax.brain import brain_mask
-from fusioninn_jax.calibration import Calibration
+from fusioninn_jax import input_pipeline, objective, pretrained, storage, volumes
+from fusioninn_jax.anatomy.brain import brain_mask
 from fusioninn_jax.models import FusionModel, Variables
 from fusioninn_jax.models.padding import any_size
 from fusioninn_jax.runtime.errors import Parser, UserError, cli
-from fusioninn_jax.trained_model import TrainedModel
+from fusioninn_jax.trained_model import TrainedModel, calibration
+from fusioninn_jax.trained_model.calibration import Calibration
 
 SAMPLES = 16
 SHOWN = (0.5, 0.8, 0.95)  # levels that the table prints

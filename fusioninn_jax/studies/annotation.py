@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fusioninn_jax import regions
+from fusioninn_jax.anatomy import regions
 from fusioninn_jax.score_names import CONSPICUITY, MEAN, OVER_BEST, OVER_MEAN, of_part
 from fusioninn_jax.scoring import lesion_scores
 

@@ -24,10 +24,10 @@ from fusioninn_jax.formats.series import Series
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.studies import archive_format, archive_v1, fusing, integer_codec
 from fusioninn_jax.studies.archive_format import Contents, checksum
+from fusioninn_jax.studies.volume_codec import codec, values
+from fusioninn_jax.studies.volume_codec.codec import Given, Plane
+from fusioninn_jax.studies.volume_codec.rule import Rule, mean_rule, picture
 from fusioninn_jax.trained_model import TrainedModel
-from fusioninn_jax.volume_codec import codec, values
-from fusioninn_jax.volume_codec.codec import Given, Plane
-from fusioninn_jax.volume_codec.rule import Rule, mean_rule, picture
 
 GREY_LEVELS = 127  # of the mean; docs/guide/lossless.md says what others cost
 MODEL_LEVELS = 255  # of a model's picture

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fusioninn_jax import volumes
-from fusioninn_jax.brain import bounding_box, inside
+from fusioninn_jax.anatomy.brain import bounding_box, inside
 from fusioninn_jax.formats import files
 from fusioninn_jax.formats.series import Series
 from fusioninn_jax.runtime.errors import UserError

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fusioninn_jax import calibration, pretrained, volumes
+from fusioninn_jax import pretrained, volumes
 from fusioninn_jax.formats import background, colour, images, nifti, provenance
 from fusioninn_jax.formats.files import Storage
 from fusioninn_jax.formats.provenance import Provenance
@@ -22,7 +22,7 @@ from fusioninn_jax.models import FusionModel
 from fusioninn_jax.runtime import progress
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.studies import study_background
-from fusioninn_jax.trained_model import TrainedModel
+from fusioninn_jax.trained_model import TrainedModel, calibration
 from fusioninn_jax.training import parallel
 from fusioninn_jax.volumes import FusedVolume
 

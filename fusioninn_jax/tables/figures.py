@@ -21,7 +21,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from fusioninn_jax import brain, input_pipeline, losses
+from fusioninn_jax import input_pipeline, losses
+from fusioninn_jax.anatomy import brain
 from fusioninn_jax.models.padding import any_size
 from fusioninn_jax.runtime import outputs
 from fusioninn_jax.runtime.errors import UserError

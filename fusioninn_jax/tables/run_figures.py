@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from fusioninn_jax import brain
+from fusioninn_jax.anatomy import brain
 from fusioninn_jax.score_names import BRAIN
 
 ERROR_SPAN = 0.2  # error maps show 0 … this

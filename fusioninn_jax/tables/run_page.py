@@ -13,8 +13,9 @@ import jinja2
 import numpy as np
 from matplotlib.figure import Figure
 
-from fusioninn_jax import fusion_targets, input_pipeline
+from fusioninn_jax import input_pipeline
 from fusioninn_jax.models.padding import any_size
+from fusioninn_jax.objective import fusion_targets
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.score_names import (
     BRAIN,

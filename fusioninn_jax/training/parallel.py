@@ -17,9 +17,10 @@ import ml_collections
 import numpy as np
 import optax
 
-from fusioninn_jax import objective, salts, score_names
-from fusioninn_jax.latent_sums import Sums
+from fusioninn_jax import objective, score_names
+from fusioninn_jax.latent_losses.latent_sums import Sums
 from fusioninn_jax.models import FusionModel, Variables
+from fusioninn_jax.objective import salts
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.training import train_state
 from fusioninn_jax.training.train_state import TrainState

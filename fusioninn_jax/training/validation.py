@@ -12,8 +12,9 @@ import ml_collections
 import numpy as np
 from jax.experimental import multihost_utils
 
-from fusioninn_jax import input_pipeline, losses, objective, salts
+from fusioninn_jax import input_pipeline, losses, objective
 from fusioninn_jax.models import FusionModel
+from fusioninn_jax.objective import salts
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.ssim import WINDOW
 from fusioninn_jax.training import parallel

@@ -6,7 +6,7 @@ import pytest
 import scipy.stats
 
 from fusioninn_jax import metrics, storage
-from fusioninn_jax.brain import brain_mask
+from fusioninn_jax.anatomy.brain import brain_mask
 from fusioninn_jax.scoring import image_scores, score_table
 from tests import tolerances
 from tests.golden import portable_inputs

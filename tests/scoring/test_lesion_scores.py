@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from fusioninn_jax import regions
+from fusioninn_jax.anatomy import regions
 from fusioninn_jax.scoring import lesion_scores, score_table
 from tests import tolerances
 

@@ -4,10 +4,10 @@ import jax
 import numpy as np
 import pytest
 
-from fusioninn_jax import calibration, input_pipeline, models, pretrained
+from fusioninn_jax import input_pipeline, models, pretrained
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.scoring import uncertainty
-from fusioninn_jax.trained_model import TrainedModel
+from fusioninn_jax.trained_model import TrainedModel, calibration
 from fusioninn_jax.training import checkpoint
 from tests import training_case
 

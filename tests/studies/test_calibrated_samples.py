@@ -6,10 +6,11 @@ import shutil
 import numpy as np
 import pytest
 
-from fusioninn_jax import calibration, pretrained, volumes
-from fusioninn_jax.calibration import Calibration
+from fusioninn_jax import pretrained, volumes
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.studies import fusing
+from fusioninn_jax.trained_model import calibration
+from fusioninn_jax.trained_model.calibration import Calibration
 from tests.studies import cases
 
 SAMPLES = 3

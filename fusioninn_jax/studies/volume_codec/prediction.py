@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from fusioninn_jax.volume_codec.layout import Neighbours
+from fusioninn_jax.studies.volume_codec.layout import Neighbours
 
 SUB, COEFFICIENT_BITS = 6, 14
 WIDEST = 1 << 20  # levels; every index and product below is safe for them

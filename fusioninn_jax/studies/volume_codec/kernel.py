@@ -20,11 +20,11 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from fusioninn_jax.volume_codec import prediction
-from fusioninn_jax.volume_codec.coder import SPARE, Coder, code_learned, finish
-from fusioninn_jax.volume_codec.layout import BEFORE, BEHIND, MARGIN, Neighbours, fill_voxel
-from fusioninn_jax.volume_codec.prediction import ERROR_TOP, EXPERTS, SHIFTS, SUB, Adaptive, Fit, clip
-from fusioninn_jax.volume_codec.residual import (
+from fusioninn_jax.studies.volume_codec import prediction
+from fusioninn_jax.studies.volume_codec.coder import SPARE, Coder, code_learned, finish
+from fusioninn_jax.studies.volume_codec.layout import BEFORE, BEHIND, MARGIN, Neighbours, fill_voxel
+from fusioninn_jax.studies.volume_codec.prediction import ERROR_TOP, EXPERTS, SHIFTS, SUB, Adaptive, Fit, clip
+from fusioninn_jax.studies.volume_codec.residual import (
     COARSE,
     INPUTS,
     MASK_LIMIT,

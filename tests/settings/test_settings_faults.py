@@ -2,9 +2,10 @@
 
 import pytest
 
-from fusioninn_jax import latent_losses, limits, losses, settings, storage, train
+from fusioninn_jax import latent_losses, losses, settings, storage, train
 from fusioninn_jax.input_pipeline import NORMALISATIONS
 from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.settings import limits
 from fusioninn_jax.training import train_state
 
 BAD = [

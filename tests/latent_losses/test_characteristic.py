@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fusioninn_jax import characteristic, latent_sums
+from fusioninn_jax.latent_losses import characteristic, latent_sums
 from tests import tolerances
 
 TERMS = ("pixels", "patches", "tails", "neighbours", "picture", "places", "phases")

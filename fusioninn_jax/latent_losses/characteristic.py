@@ -29,7 +29,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fusioninn_jax.latent_sums import CELL, DENSE, LAGS, Sums, T, local_sums
+from fusioninn_jax.latent_losses.latent_sums import CELL, DENSE, LAGS, Sums, T, local_sums
 
 NORMAL = np.exp(-(T**2) / 2)  # the characteristic function of N(0, 1)
 EPPS_PULLEY = NORMAL / NORMAL.sum()

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fusioninn_jax import fusion_targets, losses, models, objective
+from fusioninn_jax import losses, models, objective
 from fusioninn_jax.models import FusionModel, salient
+from fusioninn_jax.objective import fusion_targets
 from fusioninn_jax.settings import defaults, paper_losses
 from tests.golden import portable_inputs
 

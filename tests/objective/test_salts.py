@@ -1,10 +1,10 @@
-"""fusioninn_jax.salts: the numbers of one key are told apart, and nothing else is folded in by number."""
+"""fusioninn_jax.objective.salts: the numbers of one key are told apart, and nothing else is folded in by number."""
 
 import pathlib
 import re
 
 import fusioninn_jax
-from fusioninn_jax import salts
+from fusioninn_jax.objective import salts
 
 PACKAGE = pathlib.Path(fusioninn_jax.__file__).parent
 

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fusioninn_jax.volume_codec import numbers
-from fusioninn_jax.volume_codec.codec import Plane
-from fusioninn_jax.volume_codec.prediction import WIDEST
+from fusioninn_jax.studies.volume_codec import numbers
+from fusioninn_jax.studies.volume_codec.codec import Plane
+from fusioninn_jax.studies.volume_codec.prediction import WIDEST
 
 RANKS = 1 << 16  # values that are worth a table
 RARE = 0.02  # of the voxels: a value less frequent is no background

@@ -15,10 +15,12 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from fusioninn_jax import characteristic, fusion_targets, latent_losses, losses, salts, storage
-from fusioninn_jax.brain import brain_mask
+from fusioninn_jax import latent_losses, losses, storage
+from fusioninn_jax.anatomy.brain import brain_mask
+from fusioninn_jax.latent_losses import characteristic
 from fusioninn_jax.models import FusionModel, Variables
 from fusioninn_jax.models.padding import any_size
+from fusioninn_jax.objective import fusion_targets, salts
 from fusioninn_jax.score_names import BRAIN, of_decomposed, of_fused
 from fusioninn_jax.ssim import Moments, moments, ssim
 

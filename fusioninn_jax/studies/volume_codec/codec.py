@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fusioninn_jax.volume_codec import fitting, kernel, layout, numbers, rule
-from fusioninn_jax.volume_codec.coder import new_coder
-from fusioninn_jax.volume_codec.layout import BEFORE, BEHIND, KNOWN_MOST, MARGIN
-from fusioninn_jax.volume_codec.prediction import WIDEST, Fit, new_adaptive
-from fusioninn_jax.volume_codec.residual import new_learned
+from fusioninn_jax.studies.volume_codec import fitting, kernel, layout, numbers, rule
+from fusioninn_jax.studies.volume_codec.coder import new_coder
+from fusioninn_jax.studies.volume_codec.layout import BEFORE, BEHIND, KNOWN_MOST, MARGIN
+from fusioninn_jax.studies.volume_codec.prediction import WIDEST, Fit, new_adaptive
+from fusioninn_jax.studies.volume_codec.residual import new_learned
 
 SLAB_CONTENT = 350_000  # voxels that a thread of its own is worth
 SLABS_MOST = 16

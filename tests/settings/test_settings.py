@@ -9,7 +9,7 @@ import pytest
 from fusioninn_jax import models, settings
 from fusioninn_jax.settings import Setting
 
-CONFIGS = sorted(path.stem for path in (pathlib.Path(__file__).parents[1] / "configs").glob("[a-z]*.py"))
+CONFIGS = sorted(path.stem for path in (pathlib.Path(__file__).parents[2] / "configs").glob("[a-z]*.py"))
 
 
 def flat(config, prefix=""):

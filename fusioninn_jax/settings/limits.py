@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from fusioninn_jax.config_check import Rule, above, at_least, between, each_in, one_of, size
+from fusioninn_jax.settings.config_check import Rule, above, at_least, between, each_in, one_of, size
 
 _WIDTH, _SOURCES = between(1, 4096), between(2, 64)
 _WORDS = 2**32 - 1  # of a seed

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fusioninn_jax.volume_codec.layout import BEFORE, Neighbours
-from fusioninn_jax.volume_codec.prediction import COEFFICIENT_BITS
+from fusioninn_jax.studies.volume_codec.layout import BEFORE, Neighbours
+from fusioninn_jax.studies.volume_codec.prediction import COEFFICIENT_BITS
 
 GROUP = 8  # slices that share coefficients; the first two of a slab, which lack slices before them, have their own
 SAMPLES = 5000  # voxels a group is fitted to

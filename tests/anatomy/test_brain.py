@@ -1,9 +1,9 @@
-"""fusioninn_jax.brain: any source above 0, for one slice or many, NumPy or JAX."""
+"""fusioninn_jax.anatomy.brain: any source above 0, for one slice or many, NumPy or JAX."""
 
 import jax.numpy as jnp
 import numpy as np
 
-from fusioninn_jax import brain
+from fusioninn_jax.anatomy import brain
 
 SOURCES = np.array([[[0.0, 0.0], [0.5, 0.0], [0.0, 1.0], [-0.1, 0.0]]], np.float32)  # (1, 4, 2)
 

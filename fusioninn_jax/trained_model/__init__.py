@@ -7,9 +7,9 @@ from typing import NamedTuple
 import ml_collections
 
 from fusioninn_jax import models, settings
-from fusioninn_jax.calibration import Calibration
 from fusioninn_jax.models import FusionModel, Variables, ddfm
 from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.trained_model.calibration import Calibration
 
 
 class TrainedModel(NamedTuple):

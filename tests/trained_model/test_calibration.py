@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fusioninn_jax import calibration
+from fusioninn_jax.trained_model import calibration
 
 
 def pixels(seed, count=40_000):

@@ -6,8 +6,8 @@ import os
 import numpy as np
 import pytest
 
-from fusioninn_jax.volume_codec import codec, numbers, rule, values
-from fusioninn_jax.volume_codec.codec import Given, Plane
+from fusioninn_jax.studies.volume_codec import codec, numbers, rule, values
+from fusioninn_jax.studies.volume_codec.codec import Given, Plane
 
 
 def plane(levels, background=0):
@@ -115,7 +115,7 @@ def test_stored_values_of_every_type_come_back(dtype):
 
 def test_the_tables_of_the_coder_are_the_same_everywhere():
     """Another digest would be another format: archives written elsewhere could not be read."""
-    from fusioninn_jax.volume_codec import coder, residual
+    from fusioninn_jax.studies.volume_codec import coder, residual
 
     tables = (coder.SQUASH, coder.STRETCH, coder.MOVES, residual.LOG)
     tables = b"".join(table.astype("<i8").tobytes() for table in tables)

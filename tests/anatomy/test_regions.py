@@ -2,7 +2,8 @@
 
 import pytest
 
-from fusioninn_jax import phantom, regions
+from fusioninn_jax import phantom
+from fusioninn_jax.anatomy import regions
 
 
 def test_every_collection_s_labels_are_ours():

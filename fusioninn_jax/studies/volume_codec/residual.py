@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from fusioninn_jax.volume_codec.coder import FRESH, Coder, Mixer, code_bit, code_learned, code_mixed, new_mixer
-from fusioninn_jax.volume_codec.prediction import SUB, clip
+from fusioninn_jax.studies.volume_codec.coder import FRESH, Coder, Mixer, code_bit, code_learned, code_mixed, new_mixer
+from fusioninn_jax.studies.volume_codec.prediction import SUB, clip
 
 NODES, STEPS = 24, 40  # decisions that a context tells apart; steps before the rest is written as a number
 SCALES, COARSE = 72, 20  # levels of scale, four an octave; every fourth of them

@@ -1,0 +1,1 @@
+"""What \"inside the brain\" means, and the labels of a tumour's parts."""
