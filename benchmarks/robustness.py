@@ -27,7 +27,6 @@ from fusioninn_jax import metrics, objective, pretrained
 from fusioninn_jax.anatomy.brain import brain_mask
 from fusioninn_jax.runtime import errors
 from fusioninn_jax.storage import store
-from fusioninn_jax.training import checkpoint
 
 SEED = 0
 
@@ -125,14 +124,13 @@ def make_scores(trained):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workdir", help="of a training; without: the model that ships")
-    parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
+    parser.add_argument("--workdir", default="pretrained", help="of a training, its best checkpoint, or of two files")
     parser.add_argument("--folder", default=os.environ.get("FUSIONINN_REALDATA", "."), help="of annotated patients")
     parser.add_argument("--patients", default="", help="names joined by commas; all where empty")
     parser.add_argument("--modalities", nargs="+", default=["t1gd", "flair"])
     parser.add_argument("--slices", type=int, default=6, help="of each patient, those with most tumour")
     args = parser.parse_args()
-    trained = checkpoint.load(args.workdir, args.checkpoint) if args.workdir else pretrained.load()
+    trained = pretrained.load_any(args.workdir)
     scores, patients = make_scores(trained), find_patients(args, args.modalities)
     stacks = [read_patient(patient, args.modalities, args.slices)[0] for patient in patients]
     print(

@@ -195,8 +195,7 @@ def loss_parts(
     if config.latent == "characteristic":
         latent_part = _shared_latent_loss(latent, fused, brain, config, share, step_key)
     else:
-        target = draw_latents(target_keys, config.prior, latent)
-        latent_part = latent_losses.latent_loss(config.latent, gather(latent), gather(target), gather(brain))
+        latent_part = _gathered_latent_loss(latent, target_keys, brain, config, gather)
     stored = storage.simulate(fused, jax.vmap(lambda key: jax.random.fold_in(key, salts.STORAGE))(keys), config.storage)
     decomposed = model.decompose(variables, stored, fresh)
     images |= {"latent": latent, "decomposed": decomposed}
@@ -231,6 +230,17 @@ def _fusion_loss(
         return similarity((output,) * count)
     similar = losses.similarity_loss([(wanted, output)], weight=config.lam, reduction=config.reduction)
     return similar + config.coarse_weight * losses.coarse_error(wanted, output)
+
+
+def _gathered_latent_loss(
+    latent: jax.Array,
+    keys: jax.Array,
+    brain: jax.Array,
+    config: ml_collections.ConfigDict,
+    gather: Callable[[jax.Array], jax.Array],
+) -> jax.Array:
+    target = draw_latents(keys, config.prior, latent)
+    return latent_losses.latent_loss(config.latent, gather(latent), gather(target), gather(brain))
 
 
 def _shared_latent_loss(

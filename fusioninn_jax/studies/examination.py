@@ -170,26 +170,8 @@ def _compiled(
     seed: int,
 ) -> Work:
     """What is done to some whole slices, of one shape: decomposed, then cut to a box of y and x and scored there."""
-    count, key = len(labels), jax.random.key(seed)
-    ranges = np.tile(np.array([0, 1], np.float32), (size[0], count, 1))
-
-    def decompose(fused: jax.Array, numbers: jax.Array) -> tuple[jax.Array, jax.Array]:
-        volume = volumes.from_fused(fused, ranges, trained.model.multiple)
-        mean, deviation = volumes.decompose_samples(
-            trained.model, trained.variables, volume, key=key, samples=samples, prior=trained.prior, numbers=numbers
-        )
-        return mean[:, :, *cut], deviation[:, :, *cut]
-
-    small = (size[0], *(side.stop - side.start for side in cut))
-    image, stack = (jax.ShapeDtypeStruct(shape, np.float32) for shape in ((*small, 1), (count, *small, 1)))
-    flat, numbers = jax.ShapeDtypeStruct(size, np.float32), jax.ShapeDtypeStruct(size[:1], np.int32)
-    decomposed = jax.jit(decompose).lower(flat, numbers).compile()
-    mask = jax.ShapeDtypeStruct(image.shape, bool)
-    score = (
-        slice_scores.make_score(labels).lower(stack, image, stack, mask).compile()
-        if min(small[1:]) >= slice_scores.SMALLEST
-        else None
-    )
+    decomposed = _compiled_decomposition(trained, len(labels), size, cut, samples, seed)
+    score = _compiled_score(labels, (size[0], *(side.stop - side.start for side in cut)))
 
     def run(sources: np.ndarray, fused: np.ndarray, brain: np.ndarray, numbers: np.ndarray) -> Parts:
         mean, deviation = decomposed(fused, numbers)
@@ -201,6 +183,32 @@ def _compiled(
         return np.asarray(mean), np.asarray(deviation), {title: np.asarray(value) for title, value in scores.items()}
 
     return run
+
+
+def _compiled_decomposition(
+    trained: TrainedModel, count: int, size: tuple[int, ...], cut: tuple[slice, slice], samples: int, seed: int
+) -> Callable[[np.ndarray, np.ndarray], tuple[jax.Array, jax.Array]]:
+    """Mean and deviation of draws for fused slices of `size`, (count, slices, y, x), cut to the box."""
+    key, ranges = jax.random.key(seed), np.tile(np.array([0, 1], np.float32), (size[0], count, 1))
+
+    def decompose(fused: jax.Array, numbers: jax.Array) -> tuple[jax.Array, jax.Array]:
+        volume = volumes.from_fused(fused, ranges, trained.model.multiple)
+        mean, deviation = volumes.decompose_samples(
+            trained.model, trained.variables, volume, key=key, samples=samples, prior=trained.prior, numbers=numbers
+        )
+        return mean[:, :, *cut], deviation[:, :, *cut]
+
+    flat, numbers = jax.ShapeDtypeStruct(size, np.float32), jax.ShapeDtypeStruct(size[:1], np.int32)
+    return jax.jit(decompose).lower(flat, numbers).compile()
+
+
+def _compiled_score(labels: Sequence[str], size: tuple[int, ...]) -> Callable[..., dict[str, jax.Array]] | None:
+    """`slice_scores.make_score` for slices of this size; None where they are too small for it."""
+    if min(size[1:]) < slice_scores.SMALLEST:
+        return None
+    image, stack = (jax.ShapeDtypeStruct(shape, np.float32) for shape in ((*size, 1), (len(labels), *size, 1)))
+    mask = jax.ShapeDtypeStruct(image.shape, bool)
+    return slice_scores.make_score(labels).lower(stack, image, stack, mask).compile()
 
 
 def _in_chunks(

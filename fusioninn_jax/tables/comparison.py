@@ -131,34 +131,15 @@ def _lesion_table(found: list[Scored], reference: Scored | None, modalities: lis
     measured = [part for part in LESION if of_part("auc", part) in found[0].lesion]
     if not measured:
         return None
-
-    def cells(scored: Scored, part: str) -> list[str]:
-        of, over_mean = (scored.lesion[of_part("auc", part, which)] for which in ("", OVER_MEAN))
-        differs = (
-            reference is not None
-            and scored is not reference
-            and _significant(scored.compare_lesion(reference, of_part("auc", part)))
-        )
-        return [
-            render.interval(of, 3) + ("*" if differs else ""),
-            f"{over_mean['mean']:+.3f}",
-            f"{of['worst']:.3f} {of['worst_subject']}",
-            render.interval(scored.lesion[of_part("cnr", part)], 2),
-        ]
-
-    def of_source(source: int, part: str) -> list[str]:
-        auc, cnr = (found[0].lesion[of_part(measure, part, source)] for measure in ("auc", "cnr"))
-        return [render.interval(auc, 3), "", f"{auc['worst']:.3f} {auc['worst_subject']}", render.interval(cnr, 2)]
-
     header = ["system"]
     for part in measured:
         header += [f"{LESION[part]}: AUC", "over the plain mean", "worst patient", "contrast-to-noise"]
     rows = [
-        [modality, *[cell for part in measured for cell in of_source(i, part)]]
+        [modality, *[cell for part in measured for cell in _lesion_in_source(found[0], i, part)]]
         for i, modality in enumerate(modalities, 1)
     ]
     rows += [
-        [_label(scored.system), *[cell for part in measured for cell in cells(scored, part)]]
+        [_label(scored.system), *[cell for part in measured for cell in _lesion_in_fused(scored, reference, part)]]
         for _, of_name in _order(found)
         for scored in of_name
     ]
@@ -168,6 +149,26 @@ def _lesion_table(found: list[Scored], reference: Scored | None, modalities: lis
         rows,
         f"Mean over patients [bootstrap 95 % interval], at 8 bits. {SIGNS}",
     )
+
+
+def _lesion_in_fused(scored: Scored, reference: Scored | None, part: str) -> list[str]:
+    of, over_mean = (scored.lesion[of_part("auc", part, which)] for which in ("", OVER_MEAN))
+    differs = (
+        reference is not None
+        and scored is not reference
+        and _significant(scored.compare_lesion(reference, of_part("auc", part)))
+    )
+    return [
+        render.interval(of, 3) + ("*" if differs else ""),
+        f"{over_mean['mean']:+.3f}",
+        f"{of['worst']:.3f} {of['worst_subject']}",
+        render.interval(scored.lesion[of_part("cnr", part)], 2),
+    ]
+
+
+def _lesion_in_source(scored: Scored, source: int, part: str) -> list[str]:
+    auc, cnr = (scored.lesion[of_part(measure, part, source)] for measure in ("auc", "cnr"))
+    return [render.interval(auc, 3), "", f"{auc['worst']:.3f} {auc['worst_subject']}", render.interval(cnr, 2)]
 
 
 def _cost_table(found: list[Scored], costs: Costs, size: tuple[int, int]) -> render.Table:
@@ -231,28 +232,21 @@ def numbers(found: list[Scored], costs: Costs) -> list[dict[str, Any]]:
                 "worst_subject": None,
                 **value,
                 "paper": published.TABLE1.get(scored.system.name, {}).get(score),
-                "difference": None,
-                "difference_low": None,
-                "difference_high": None,
-                "p_patients": None,
-                "p_slices": None,
             }
-            if reference is not None and scored is not reference and score in reference.overall:
-                patients, slices = scored.compare(reference, score)
-                record |= {
-                    "difference": patients.difference,
-                    "difference_low": patients.low,
-                    "difference_high": patients.high,
-                    "p_patients": patients.p_value,
-                    "p_slices": slices.p_value,
-                }
-            elif reference is not None and scored is not reference and score in reference.lesion:
-                patients = scored.compare_lesion(reference, score)
-                record |= {
-                    "difference": patients.difference,
-                    "difference_low": patients.low,
-                    "difference_high": patients.high,
-                    "p_patients": patients.p_value,
-                }
-            records.append(record | costs[scored.system.label])
+            records.append(record | _difference(scored, reference, score) | costs[scored.system.label])
     return records
+
+
+def _difference(scored: Scored, reference: Scored | None, score: str) -> dict[str, float | None]:
+    """How a system's score differs from the reference's; None where they cannot be compared."""
+    names = ("difference", "difference_low", "difference_high", "p_patients", "p_slices")
+    patients = slices = None
+    if reference is not None and scored is not reference and score in reference.overall:
+        patients, slices = scored.compare(reference, score)
+    elif reference is not None and scored is not reference and score in reference.lesion:
+        patients = scored.compare_lesion(reference, score)
+    if patients is None:
+        return dict.fromkeys(names)
+    p_slices = None if slices is None else slices.p_value
+    values = (patients.difference, patients.low, patients.high, patients.p_value, p_slices)
+    return dict(zip(names, values, strict=True))

@@ -272,32 +272,16 @@ def run(asked: FiguresRequest) -> pathlib.Path:
         if name in one_each
     }
     out = asked.out or pathlib.Path("runs") / "figures"
-    any_of = next(iter(results.values()))
-    save(
-        figure3(any_of.sources, {label: fusion.fused for label, fusion in results.items()}, modalities, mask),
-        out,
-        "figure3",
-    )
+    fused = {label: fusion.fused for label, fusion in results.items()}
+    save(figure3(next(iter(results.values())).sources, fused, modalities, mask), out, "figure3")
     inverse = sorted(
         (system.trained for system in compared if system.trained.model.decompose), key=lambda of: of.config.losses.lam
     )
     if inverse:
-        save(
-            figure4(
-                {f"λ = {trained.config.losses.lam:g}": apply(trained, pair) for trained in inverse}, modalities, mask
-            ),
-            out,
-            "figure4",
-        )
-        save(
-            figure5(
-                [apply(inverse[0], example["sources"]) for example in examples],
-                modalities,
-                [_mask(example) for example in examples],
-            ),
-            out,
-            "figure5",
-        )
+        by_weight = {f"λ = {trained.config.losses.lam:g}": apply(trained, pair) for trained in inverse}
+        save(figure4(by_weight, modalities, mask), out, "figure4")
+        decomposed = [apply(inverse[0], example["sources"]) for example in examples]
+        save(figure5(decomposed, modalities, [_mask(example) for example in examples]), out, "figure5")
     return out
 
 
