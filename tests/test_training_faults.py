@@ -14,6 +14,7 @@ from fusioninn_jax import evaluate, input_pipeline, train
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.training.train_log import TRAIN_FILE, read_lines
 from tests import training_case
+from tests.chosen import chosen
 from tests.test_train import DEADLINE, start, wait_for_step
 
 
@@ -159,9 +160,17 @@ def test_a_signal_saves_and_the_outcome_tells_which(data_dir, tmp_path, monkeypa
     assert resumed.stopped is None and int(resumed.state.step) == 6
 
 
+INTERRUPTED, TERMINATED, EXCUSED = (
+    (signal.SIGINT, [], 130),
+    (signal.SIGTERM, [], 143),
+    (signal.SIGTERM, ["--preempt_ok"], 0),
+)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "number, more, code", [(signal.SIGINT, [], 130), (signal.SIGTERM, [], 143), (signal.SIGTERM, ["--preempt_ok"], 0)]
+    "number, more, code",
+    chosen([INTERRUPTED, TERMINATED, EXCUSED], [INTERRUPTED, EXCUSED]),  # each starts TensorFlow
 )
 def test_exit_codes_of_a_stopped_training(data_dir, tmp_path, number, more, code):
     process = start(tmp_path, data_dir, *more)
