@@ -78,7 +78,7 @@ def read_slices(
         raise UserError(f"{names[worst]}: {counts[worst]} negative voxels; clip them, or prepare without --strict")
     asked = backgrounds if len(backgrounds) > 1 else [backgrounds[0]] * len(modalities)
     scaled = [
-        _above_background(volume_io.axial_slices(volume), *of)
+        _above_background(volume_io.slices_first(volume), *of)
         for volume, *of in zip(volumes, asked, names, strict=True)
     ]
     mask = _mask(subject, volumes[0], names[0])[..., np.newaxis]
@@ -162,7 +162,7 @@ def _mask(subject: Subject, image: volume_io.Volume, image_name: str) -> np.ndar
     """(Z, Y, X) uint8 labels of BraTS 2018."""
     path = subject.annotation
     if path is None:
-        return np.zeros_like(volume_io.axial_slices(image), np.uint8)
+        return np.zeros_like(volume_io.slices_first(image), np.uint8)
     if "-PED-" in subject.name:
         raise UserError(
             f"{path}: the numbering of BraTS-PED's labels differs between its years and cannot be told "
@@ -170,7 +170,7 @@ def _mask(subject: Subject, image: volume_io.Volume, image_name: str) -> np.ndar
         )
     annotation = volume_io.read_nifti(path)
     check_same(image.grid, annotation.grid, image_name, str(path))
-    labels, table = volume_io.axial_slices(annotation), regions.COLLECTIONS[subject.generation]
+    labels, table = volume_io.slices_first(annotation), regions.COLLECTIONS[subject.generation]
     mask = np.zeros(labels.shape, np.uint8)
     for value in np.unique(labels).tolist():
         if value not in table:

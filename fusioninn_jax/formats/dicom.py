@@ -11,7 +11,7 @@ import numpy as np
 from fusioninn_jax.formats import dicom_files, dicom_geometry, provenance
 from fusioninn_jax.formats.dicom_files import Image, pydicom
 from fusioninn_jax.formats.dicom_geometry import Plane
-from fusioninn_jax.formats.grid import slice_step, to_axial
+from fusioninn_jax.formats.grid import slice_step, to_slices
 from fusioninn_jax.formats.provenance import Provenance
 from fusioninn_jax.formats.series import Series
 from fusioninn_jax.runtime import guarded
@@ -76,7 +76,7 @@ def read(path: pathlib.Path, *, keep_phi: bool = False) -> Series:
         print(
             f"{path}: small values are white (MONOCHROME1); read inverted, and written as MONOCHROME2", file=sys.stderr
         )
-    return _in_axial_order(path, series)
+    return _in_slice_order(path, series)
 
 
 def is_own(folder: pathlib.Path) -> bool:
@@ -194,9 +194,9 @@ def _record(path: pathlib.Path, dataset: Any) -> Provenance | None:
     return provenance.parse(path, str(text).encode())
 
 
-def _in_axial_order(path: pathlib.Path, series: Series) -> Series:
+def _in_slice_order(path: pathlib.Path, series: Series) -> Series:
     """The series in LPS voxel order, by flips and permutations alone."""
-    voxels, affine = to_axial(series.stored.transpose(2, 1, 0), series.affine)
+    voxels, affine = to_slices(series.stored.transpose(2, 1, 0), series.affine)
     turned, step = np.ascontiguousarray(voxels.transpose(2, 1, 0)), slice_step(series.affine)
     if step:  # slices are axial: what belongs to each goes with it
         origin = series.origin | {"instances": series.origin["instances"][::step]}
@@ -204,7 +204,9 @@ def _in_axial_order(path: pathlib.Path, series: Series) -> Series:
             stored=turned, slope=series.slope[::step], intercept=series.intercept[::step], affine=affine, origin=origin
         )
     if np.ptp(series.slope) or np.ptp(series.intercept):
-        raise UserError(f"{path}: its slices are not axial and differ in rescale slope; convert the series to NIfTI")
+        raise UserError(
+            f"{path}: it is cut across its slices, which differ in rescale slope; convert the series to NIfTI"
+        )
     count = len(turned)
     return series._replace(
         stored=turned,

@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 
 from fusioninn_jax.formats import provenance, volume_io
-from fusioninn_jax.formats.grid import from_axial, to_axial
+from fusioninn_jax.formats.grid import from_slices, to_slices
 from fusioninn_jax.formats.provenance import START, Provenance
 from fusioninn_jax.formats.series import Series, uniform
 from fusioninn_jax.runtime import guarded
@@ -76,10 +76,10 @@ def of_voxels(stored: np.ndarray, header: Any, slope: float, intercept: float) -
       slope, intercept: finite.
     """
     affine = np.asarray(header.get_best_affine(), np.float64)
-    voxels, axial_affine = to_axial(stored, affine)
+    voxels, slices_affine = to_slices(stored, affine)
     header["scl_slope"], header["scl_inter"] = slope, intercept  # nibabel blanks them on reading
     origin = {"kind": KIND, "header": _kept(header)}
-    return uniform(np.ascontiguousarray(voxels.transpose(2, 1, 0)), axial_affine, origin, slope, intercept)
+    return uniform(np.ascontiguousarray(voxels.transpose(2, 1, 0)), slices_affine, origin, slope, intercept)
 
 
 def read_channels(path: pathlib.Path) -> tuple[np.ndarray, dict[str, Any] | None]:
@@ -91,7 +91,7 @@ def read_channels(path: pathlib.Path) -> tuple[np.ndarray, dict[str, Any] | None
     Raises:
       UserError: as `volume_io.read_nifti`.
     """
-    channels = volume_io.axial_slices(volume_io.read_nifti(path, ndim=4))
+    channels = volume_io.slices_first(volume_io.read_nifti(path, ndim=4))
     image, _ = volume_io.open_nifti(path, ndim=4)
     return channels, find_record(path, _extensions(image))
 
@@ -271,7 +271,7 @@ def write(path: pathlib.Path, header: Any, voxels: np.ndarray, found: list[Exten
 
 
 def _bytes(path: pathlib.Path, header: Any, voxels: np.ndarray, found: list[Extension]) -> bytes:
-    turned = from_axial(np.swapaxes(voxels, 0, 2), header.get_best_affine())
+    turned = from_slices(np.swapaxes(voxels, 0, 2), header.get_best_affine())
     scale = float(header["scl_slope"]), float(header["scl_inter"])
     header = header.copy()
     header.set_data_shape(turned.shape)

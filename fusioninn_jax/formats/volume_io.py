@@ -14,7 +14,7 @@ import nibabel as nib
 import numpy as np
 from isal import igzip
 
-from fusioninn_jax.formats.grid import Grid, from_axial, to_axial
+from fusioninn_jax.formats.grid import Grid, from_slices, to_slices
 from fusioninn_jax.formats.image_io import LARGEST, PathLike
 from fusioninn_jax.runtime import guarded, outputs
 from fusioninn_jax.runtime.errors import UserError
@@ -50,7 +50,7 @@ def read_nifti(path: PathLike, ndim: int = 3) -> Volume:
       ndim: 3, or 4 for a file that holds one channel per modality.
 
     Returns:
-      The volume in LPS order, voxels float32.
+      The volume in the order of slices, `grid.PLANES`, voxels float32.
 
     Raises:
       UserError: missing, truncated or corrupt file, other dimensions, voxels that are not real numbers, NaN or
@@ -59,8 +59,8 @@ def read_nifti(path: PathLike, ndim: int = 3) -> Volume:
     path = pathlib.Path(path)
     image, shape = open_nifti(path, ndim)
     affine = np.asarray(image.affine, np.float64)
-    voxels, axial_affine = to_axial(real_voxels(path, image).reshape(shape), affine)
-    return Volume(np.ascontiguousarray(voxels), axial_affine, affine)
+    voxels, slices_affine = to_slices(real_voxels(path, image).reshape(shape), affine)
+    return Volume(np.ascontiguousarray(voxels), slices_affine, affine)
 
 
 def open_nifti(path: pathlib.Path, ndim: int = 3) -> tuple[nib.Nifti1Image, tuple[int, ...]]:
@@ -116,7 +116,7 @@ def write_nifti(path: PathLike, volume: Volume) -> None:
     path = pathlib.Path(path)
     if not path.name.lower().endswith((".nii", ".nii.gz")):
         raise UserError(f"{path}: a volume is written as .nii or .nii.gz; give it one of these endings")
-    voxels = from_axial(volume.voxels, volume.file_affine)
+    voxels = from_slices(volume.voxels, volume.file_affine)
     with outputs.new_files(path) as (temporary,):
         content = nib.Nifti1Image(voxels, volume.file_affine).to_bytes()
         temporary.write_bytes(gzipped(content) if path.suffix.lower() == ".gz" else content)
@@ -127,8 +127,8 @@ def gzipped(content: bytes) -> bytes:
     return igzip.compress(content, GZIP_LEVEL, mtime=0)
 
 
-def axial_slices(volume: Volume) -> np.ndarray:
-    """(X, Y, Z[, C]) voxels as (Z, Y, X[, C]) axial slices: rows run to the back, columns to the patient's left."""
+def slices_first(volume: Volume) -> np.ndarray:
+    """(columns, rows, slices[, C]) voxels as (slices, rows, columns[, C])."""
     return np.swapaxes(volume.voxels, 0, 2)
 
 

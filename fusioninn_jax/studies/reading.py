@@ -9,13 +9,10 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-import numpy as np
-
-from fusioninn_jax.formats import files
+from fusioninn_jax.formats import files, grid
 from fusioninn_jax.formats.series import Series, check_same_grid
 from fusioninn_jax.studies import regridding
 
-NOT_AXIAL = 1.5  # how much farther apart than axial slices others lie that are told of
 MOST_SEEDS, MOST_SAMPLES = 2**63, 10_000
 
 
@@ -89,11 +86,10 @@ def read_sources(
 
 
 def _tell_plane(path: pathlib.Path, series: Series) -> None:
-    """A note where slices were not acquired in the plane in which they are fused."""
-    x, y, z = np.linalg.norm(series.affine[:3, :3], axis=0)
-    if series.origin["kind"] in ("nifti", "dicom") and max(x, y) > NOT_AXIAL * z:
-        plane = "coronal" if y > x else "sagittal"
+    """A note where slices are not axial."""
+    plane = grid.plane(series.affine)
+    if series.origin["kind"] in ("nifti", "dicom") and plane != "axial":
         print(
-            f"{path}: acquired in {plane} slices ({max(x, y):.3g} mm apart); it is fused in axial slices",
+            f"{path}: acquired in {plane} slices ({series.grid.spacing[2]:.3g} mm apart); it is fused in those",
             file=sys.stderr,
         )

@@ -44,11 +44,11 @@ def test_every_orientation_becomes_lps_voxel_for_voxel(tmp_path, codes):
     assert volume.voxels.shape == (7, 9, 5)
     assert volume.grid.spacing == pytest.approx((1.0, 2.0, 3.0))
     np.testing.assert_allclose(volume.voxels, _world_code(volume.affine, (7, 9, 5)), atol=EXACT_MM)
-    image = volume_io.axial_slices(volume)[0] + 60000  # world: x grows to the right, y to the front
+    image = volume_io.slices_first(volume)[0] + 60000  # world: x grows to the right, y to the front
     assert image.shape == (9, 7)
     assert image[0, 0] > image[0, -1], "column 0 must be the patient's right"
     assert image[0, 0] > image[-1, 0], "row 0 must be anterior"
-    assert (np.diff(volume_io.axial_slices(volume)[:, 0, 0]) > 0).all(), "slices must run upwards"
+    assert (np.diff(volume_io.slices_first(volume)[:, 0, 0]) > 0).all(), "slices must run upwards"
 
 
 @pytest.mark.parametrize("codes", ORIENTATIONS)

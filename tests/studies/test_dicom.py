@@ -10,7 +10,7 @@ import pydicom
 import pytest
 import SimpleITK
 
-from fusioninn_jax.formats import dicom, files
+from fusioninn_jax.formats import dicom, files, grid
 from fusioninn_jax.runtime.errors import UserError
 from tests.studies import cases, dicom_series
 from tests.studies.test_nifti_round_trip import run_decompose, run_fuse
@@ -95,16 +95,18 @@ def test_slices_of_different_slope_and_a_multiframe_file(tmp_path, model_folder)
         run_decompose(model_folder, tmp_path / "f.nii", "-o", tmp_path / "c0.nii", tmp_path / "c1.nii")
 
 
-def test_a_sagittal_series_is_cut_into_axial_slices(tmp_path):
+@pytest.mark.parametrize("apart, plane", [(1, "axial"), (2, "sagittal")])
+def test_a_sagittal_series_is_cut_as_it_was_acquired_where_that_is_thick(tmp_path, apart, plane):
     folder = dicom_series.write(tmp_path / "s", slices(0))
     for path in folder.iterdir():
         image = pydicom.dcmread(path)
         z = (image.ImagePositionPatient[2] - 30) / dicom_series.STEP
-        image.ImageOrientationPatient, image.ImagePositionPatient = [0, 1, 0, 0, 0, -1], [z * 2, 0, 0]
+        image.ImageOrientationPatient, image.ImagePositionPatient = [0, 1, 0, 0, 0, -1], [z * apart, 0, 0]
         image.save_as(path)
     series = files.read(folder)
-    assert series.stored.shape == (6, 8, 5)  # rows ran to the feet, columns to the back
-    np.testing.assert_array_equal(series.stored, slices(0).transpose(1, 2, 0)[::-1])
+    expected = {"axial": slices(0).transpose(1, 2, 0)[::-1], "sagittal": slices(0)[::-1]}[plane]
+    assert grid.plane(series.affine) == plane
+    np.testing.assert_array_equal(series.stored, expected)  # rows ran to the feet, columns to the back
 
 
 def test_slices_missing_at_an_end_are_noticed(tmp_path, capsys):

@@ -3,9 +3,10 @@
 import nibabel as nib
 import numpy as np
 import pydicom
+import pytest
 import tifffile
 
-from fusioninn_jax.formats import files
+from fusioninn_jax.formats import files, grid
 from tests.formats.test_read_only_volumes import CORONAL, save_mgh, volume
 from tests.studies import cases, dicom_series
 from tests.studies.test_nifti_round_trip import run_decompose, run_fuse
@@ -52,10 +53,31 @@ def test_small_values_that_are_white_are_read_inverted(tmp_path, capsys):
     assert "read inverted" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("codes", ["RAS", "LPI", "SRA", "AIL", "PSR"])
+@pytest.mark.parametrize("thick, plane", [("S", "axial"), ("A", "coronal"), ("R", "sagittal")])
+def test_a_volume_is_cut_into_the_slices_it_was_acquired_in(tmp_path, codes, thick, plane):
+    world = np.random.default_rng(0).integers(0, 900, (5, 6, 7)).astype(np.int16)  # along R, A and S
+    spacing = np.where(np.array(list("RAS")) == thick, 4.0, 1.0)
+    image = nib.Nifti1Image(world, np.diag([*spacing, 1.0]))
+    order = nib.orientations.ornt_transform(
+        nib.orientations.axcodes2ornt("RAS"), nib.orientations.axcodes2ornt(tuple(codes))
+    )
+    path = tmp_path / f"{codes}.nii"
+    image.as_reoriented(order).to_filename(path)
+    series = files.read(path)
+    seen = {"axial": world[::-1, ::-1].T, "coronal": world[::-1, ::-1, ::-1].transpose(1, 2, 0),
+            "sagittal": world[:, ::-1, ::-1].transpose(0, 2, 1)}[plane]  # fmt: skip
+    np.testing.assert_array_equal(series.stored, seen)
+    assert grid.plane(series.affine) == plane
+    np.testing.assert_allclose(series.grid.spacing, [1, 1, 4])
+    files.write(tmp_path / "again.nii", tmp_path / "again.nii", series)
+    np.testing.assert_array_equal(nib.load(tmp_path / "again.nii").dataobj, nib.load(path).dataobj)
+
+
 def test_a_plane_that_is_not_the_acquisitions_is_told(tmp_path, model_folder, capsys):
     for name, spacing, words in (("coronal", (1, 4, 1), "in coronal slices (4 mm apart)"), ("axial", (1, 1, 4), "")):
         affine = np.diag([-spacing[0], -spacing[1], spacing[2], 1.0])
         paths = [cases.save(tmp_path / f"{name}{seed}.nii.gz", volume(seed), affine) for seed in (0, 1)]
         run_fuse(model_folder, *paths, "-o", tmp_path / f"{name}.nii.gz")
         told = capsys.readouterr().err
-        assert words in told and ("fused in axial slices" in told) == bool(words)
+        assert words in told and ("it is fused in those" in told) == bool(words)
