@@ -43,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _check_same_settings(final, settings, builder_cls)
         print(f"{final}: already prepared with these settings; if the files have changed, add --overwrite")
     else:
+        publishing.check_replaceable(final, [os.path.realpath(source) for source in getattr(args, "source", ())])
         if manual_dir and not (os.path.isdir(manual_dir) and os.listdir(manual_dir)):  # before TFDS meets it
             layouts.find_subjects(pathlib.Path(manual_dir))
         building.prepare(

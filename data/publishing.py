@@ -14,13 +14,14 @@ import shutil
 import socket
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from etils import epath
 
 from fusioninn_jax.runtime.errors import UserError, first_line
 
 LAST = "dataset_info.json"
+_OWN = re.compile(r"(dataset_info|features|metadata)\.json|[\w.-]+\.tfrecord-\d+-of-\d+")  # files of a dataset
 SCHEMES = ("gs", "s3", "az", "hf")  # that etils.epath knows
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
 
@@ -116,6 +117,26 @@ def _remove_dead(data_dir: epath.Path, name: str) -> None:
                 place.rmtree()
 
 
+def check_replaceable(final: epath.Path, inputs: Sequence[str] = ()) -> None:
+    """Raises UserError where `--overwrite` would remove more than a prepared dataset, or what is read."""
+    if not is_local(final) or not os.path.lexists(final):
+        return
+    real = pathlib.Path(os.path.realpath(final))
+    for path in inputs:
+        if real in (pathlib.Path(path), *pathlib.Path(path).parents):
+            raise UserError(f"{final}: holds the source {path}; nothing is removed there: choose another --data_dir")
+    foreign = (
+        ["it is no folder"]
+        if not final.is_dir() or os.path.islink(final)
+        else sorted(place.name for place in final.iterdir() if place.is_dir() or not _OWN.fullmatch(place.name))
+    )
+    if foreign:
+        raise UserError(
+            f"{final}: holds more than a prepared dataset ({foreign[0]}); nothing is removed there: choose another "
+            "--data_dir or --name"
+        )
+
+
 def publish(built: epath.Path, final: epath.Path, *, overwrite: bool) -> None:
     """Gives a whole dataset its name, and replaces what is there if asked to.
 
@@ -124,6 +145,7 @@ def publish(built: epath.Path, final: epath.Path, *, overwrite: bool) -> None:
     """
     if final.exists() and not overwrite:
         raise UserError(f"{final}: another run has prepared it meanwhile; use that one, or --overwrite")
+    check_replaceable(final)
     final.parent.mkdir(parents=True, exist_ok=True)
     if is_local(built) and is_local(final):
         _rename(pathlib.Path(built), pathlib.Path(final))

@@ -68,6 +68,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=reading.seed, default=0, help="of the noise")
     parser.add_argument("--checkpoint", help="the one that fused; default: the model that ships with the package")
     parser.add_argument("--overwrite", action="store_true", help="replace outputs that are there already")
+    parser.add_argument(
+        "--accept-changed",
+        action="store_true",
+        help="decompose a fused image whose voxels were changed since `fuse` wrote it; otherwise that is an error",
+    )
     args = parser.parse_args(argv)
     if args.studies and (
         args.fused or args.latent or args.uncertainty or len(args.names or ()) < 2 or len(args.output) != 1
@@ -98,6 +103,7 @@ def _wishes(args: argparse.Namespace) -> Decomposition:
         seed=args.seed,
         checkpoint=args.checkpoint,
         overwrite=args.overwrite,
+        accept_changed=args.accept_changed,
     )
 
 

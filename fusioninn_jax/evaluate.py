@@ -167,6 +167,17 @@ def _ranges(given: Sequence[str], folders: Mapping[str, pathlib.Path]) -> dict[s
     return ranges
 
 
+def _check_kept(kept: pathlib.Path, systems: Sequence[str], folders: Mapping[str, pathlib.Path]) -> None:
+    """Raises UserError where images that are kept would replace those of another method."""
+    for system in systems:
+        for name, folder in folders.items():
+            if os.path.realpath(kept / system) == os.path.realpath(folder):
+                raise UserError(
+                    f"--save-fused={kept}: {kept / system} is the folder of --fused-dir={name}, whose images would be "
+                    "replaced; choose another folder"
+                )
+
+
 def _with_steps(trained: TrainedModel, steps: int) -> TrainedModel:
     """The model, sampling in this many steps."""
     config = trained.config
@@ -223,6 +234,8 @@ def _evaluate(asked: Evaluation) -> int:
     folders = _folders(asked.folders, list(systems))
     prepared = input_pipeline.open_dataset(config.data)
     scoring = dataclasses.replace(asked.scoring, fused_ranges=_ranges(asked.ranges, folders))
+    if scoring.save_fused:
+        _check_kept(scoring.save_fused, list(systems), folders)
     rows: list[score_table.Row] = []
     report: dict[str, Any] = {
         "dataset": config.data.dataset,

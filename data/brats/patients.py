@@ -6,7 +6,10 @@ The patient, not the visit, is the unit of a split: two scans of one head on two
 |---|---|---|
 | BraTS 2023-2024 | `BraTS-GLI-00005-100` | `BraTS-GLI-00005` |
 | BraTS 2015-2019 | `Brats18_TCIA02_377_1` | `BraTS_TCIA02_377`, whatever the year |
-| UPENN-GBM | `UPENN-GBM-00001_11` | `UPENN-GBM-00001` |
+| BraTS-MEN-RT | `BraTS-MEN-RT-0000-1` | `BraTS-MEN-RT-0000` |
+| BraTS-Reg | `BraTSReg_001_00_0000` | `BraTSReg_001` |
+| UPENN-GBM, UCSD-PTGBM, RHUH | `UPENN-GBM-00001_11` | `UPENN-GBM-00001` |
+| BIDS | `sub-01_ses-A_acq-b` | `sub-01` |
 | UCSF-PDGM | `UCSF-PDGM-0409_FU001d` | `UCSF-PDGM-0409` |
 | others | `<patient>_<ses, visit, time point, week, ...><number>`, `<patient>_<date>`, once or more | `<patient>` |
 """
@@ -36,8 +39,10 @@ _VISITS = tuple(
 )
 _BRATS_YEARS = re.compile(r"brats(?:20)?1[5-9]_(?P<patient>.+)_\d+", re.IGNORECASE)  # ids are kept from year to year
 _COLLECTIONS = (
-    re.compile(r"(?P<patient>BraTS-[A-Za-z]+-\d+)-\d+", re.IGNORECASE),
-    re.compile(r"(?P<patient>UPENN-GBM-\d+)_\d+", re.IGNORECASE),
+    re.compile(r"(?P<patient>BraTS(?:-[A-Za-z]+)+-\d+)[-_]\d+.*", re.IGNORECASE),
+    re.compile(r"(?P<patient>BraTSReg_\d+)_.+", re.IGNORECASE),
+    re.compile(r"(?P<patient>(?:UPENN-GBM|UCSD-PTGBM|RHUH|LUMIERE)-\d+)_\d+", re.IGNORECASE),
+    re.compile(r"(?P<patient>sub-[A-Za-z0-9]+)_.+", re.IGNORECASE),  # BIDS
 )
 
 
@@ -100,7 +105,7 @@ def identify(
             parent[other] = roots[0]
 
     copies: list[str] = []
-    for group in _grouped({name: [named(name)] for name in names}):
+    for group in _grouped({name: [named(name).casefold()] for name in names}):  # one id, however it is spelt
         join(group)
     called = _keyed({name: {name, from_name(name)} for name in names})
     for row in (row for table in mappings for row in table):

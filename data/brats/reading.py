@@ -14,6 +14,7 @@ from fusioninn_jax.anatomy import regions
 from fusioninn_jax.anatomy.brain import inside
 from fusioninn_jax.formats import background, hdf5, volume_io
 from fusioninn_jax.formats.grid import check_same
+from fusioninn_jax.formats.series import flattening
 from fusioninn_jax.runtime.errors import UserError
 
 LABEL_NAMES = {str(label): name for label, name in regions.LABEL_NAMES.items()}
@@ -70,6 +71,11 @@ def read_slices(
         yield from _hdf5_slices(subject, modalities, strict)
         return
     volumes, names = _volumes(subject, modalities)
+    for volume, name in zip(volumes, names, strict=True):
+        if (extreme := flattening(volume.voxels)) is not None:
+            raise UserError(
+                f"{name}: holds {extreme!r}, beside which all else is flat; mend it, or leave this subject out"
+            )
     for volume, name in zip(volumes[1:], names[1:], strict=True):
         check_same(volumes[0].grid, volume.grid, names[0], name)
     counts = [int((volume.voxels < 0).sum()) for volume in volumes]
@@ -113,7 +119,7 @@ def _above_background(image: np.ndarray, asked: str | float, name: str) -> tuple
 
 def _digest(volume: volume_io.Volume) -> str:
     """Of the values in LPS order, whatever their type or order in the file; '' for a constant volume."""
-    values = np.ascontiguousarray(volume.voxels, "<f4")
+    values = np.ascontiguousarray(volume.voxels, "<f4") + np.float32(0)  # -0 is 0
     if values.min() == values.max():
         return ""
     return hashlib.blake2b(values.tobytes(), digest_size=16, person=str(values.shape).encode()[:16]).hexdigest()

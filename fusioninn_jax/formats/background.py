@@ -21,6 +21,7 @@ VOLUME_SHARE = 0.1  # of all voxels: a frame of zeros round a picture is no back
 SAME = 1e-5  # of the range of values; values nearer than this are one
 NOISE = 0.1  # of the range of values: a border that varies less is noise about a background, and no brain
 DEEP, DEEP_SHARE = 0.05, 0.02  # more than 2 % of the brain lie deeper than 5 % of its height: no undershoot
+FAR = 16  # times the brain's range below it: a value that marks what is missing, not a reading
 GAP = 0.02  # of the brain's range, between the moved background and the brain
 AUTO, MINIMUM = "auto", "minimum"
 OPTION = "--background"
@@ -125,11 +126,17 @@ def _asked(voxels: np.ndarray, value: float, same: float, name: str) -> Backgrou
 
 
 def _described(voxels: np.ndarray, value: float, same: float) -> Background:
-    if not dips(voxels, value):
-        return Background(value, value, value)
     brain = voxels[~_is(voxels, value, same)]
+    if not dips(voxels, value) and not _is_far(brain, value):
+        return Background(value, value, value)
     low, high = float(brain.min()), float(brain.max())
     return Background(value, low - GAP * max(high - low, same), low)
+
+
+def _is_far(brain: np.ndarray, value: float) -> bool:
+    """Whether a background lies so far below the brain that beside it the brain has hardly any contrast."""
+    first, last = np.quantile(brain, (0.01, 0.99)) if brain.size else (value, value)
+    return bool(first < last and first - value > FAR * (last - first))
 
 
 def dips(voxels: np.ndarray, value: float) -> bool:

@@ -44,8 +44,8 @@ class Frame(NamedTuple):
     pixels: np.ndarray
     image: Image
     plane: Plane
-    slope: float
-    intercept: float
+    slope: float | None
+    intercept: float | None
 
 
 def read(path: pathlib.Path, *, keep_phi: bool = False) -> Series:
@@ -62,17 +62,27 @@ def read(path: pathlib.Path, *, keep_phi: bool = False) -> Series:
         frames = [frame for image in images for frame in _frames(image)]
     if len({frame.pixels.shape for frame in frames}) > 1 or len({frame.pixels.dtype for frame in frames}) > 1:
         raise UserError(f"{path}: its slices differ in size or type; give the folder of one series")
+    for name, values in (
+        ("RescaleSlope", [f.slope for f in frames]),
+        ("RescaleIntercept", [f.intercept for f in frames]),
+    ):
+        if None in values and len(set(values)) > 1:
+            lacks = frames[values.index(None)].image.name.name
+            raise UserError(f"{path}: {lacks} lacks the {name} that others have; give the folder of one series")
     order, affine = dicom_geometry.grid(path, [frame.plane for frame in frames])
     ordered = [frames[i] for i in order]
     series = Series(
         np.stack([frame.pixels for frame in ordered]),
-        np.array([frame.slope for frame in ordered]),
-        np.array([frame.intercept for frame in ordered]),
+        np.array([1.0 if frame.slope is None else frame.slope for frame in ordered]),
+        np.array([frame.intercept or 0.0 for frame in ordered]),
         affine,
         _origin(ordered, keep_phi),
         _record(path, frames[0].image.dataset),
     )
-    if dicom_files.text(frames[0].image.dataset, "PhotometricInterpretation") == "MONOCHROME1":
+    kinds = {dicom_files.text(image.dataset, "PhotometricInterpretation") for image in images}
+    if len(kinds) > 1:
+        raise UserError(f"{path}: small values are white in some of its slices only; give the folder of one series")
+    if kinds == {"MONOCHROME1"}:
         print(
             f"{path}: small values are white (MONOCHROME1); read inverted, and written as MONOCHROME2", file=sys.stderr
         )
@@ -133,7 +143,7 @@ def _inverted(pixels: np.ndarray, dataset: Any) -> np.ndarray:
     return (top - pixels.astype(np.int64)).astype(pixels.dtype)
 
 
-def _described(image: Image, number: int) -> tuple[Plane, float, float]:
+def _described(image: Image, number: int) -> tuple[Plane, float | None, float | None]:
     """Geometry and scale of one frame; a multi-frame file keeps them in its functional groups."""
     dataset = image.dataset
     groups = [dataset]
@@ -165,7 +175,7 @@ def _described(image: Image, number: int) -> tuple[Plane, float, float]:
         float(thickness[0]) if thickness is not None and thickness[0] > 0 else None,
         spacing is None and nominal is None and detector is not None,
     )
-    return plane, 1.0 if slope is None else float(slope[0]), 0.0 if intercept is None else float(intercept[0])
+    return plane, None if slope is None else float(slope[0]), None if intercept is None else float(intercept[0])
 
 
 def _origin(frames: list[Frame], keep_phi: bool) -> dict[str, Any]:

@@ -83,13 +83,16 @@ def _spacing(path: pathlib.Path, planes: list[Plane]) -> np.ndarray:
         raise UserError(f"{path}: its slices differ in direction or pixel spacing; give the folder of one series")
     if spacings.min() <= 0:
         raise UserError(f"{path}: a pixel spacing of {spacings.min():.6g} mm; export the series anew")
-    if known[0].is_projected:
+    if any(plane.is_projected for plane in planes):
         _say(path, "has no PixelSpacing; that of the detector (ImagerPixelSpacing) is taken")
     return spacings[0]
 
 
 def _direction(path: pathlib.Path, planes: list[Plane]) -> tuple[np.ndarray, np.ndarray]:
     known = np.array([plane.direction for plane in planes if plane.direction is not None])
+    lacking = sorted({plane.name.name for plane in planes if plane.direction is None})
+    if lacking:
+        _say(path, f"{', '.join(lacking)} has no ImageOrientationPatient; that of the others is taken")
     if np.ptp(known, 0).max() > DIRECTION_TOLERANCE:
         raise UserError(f"{path}: its slices differ in direction or pixel spacing; give the folder of one series")
     right, down = known[0, :3], known[0, 3:]
@@ -120,7 +123,7 @@ def _by_number(path: pathlib.Path, planes: list[Plane]) -> np.ndarray:
         )
     order = np.argsort(numbers)
     gaps = np.diff(numbers[order])
-    if len(set(gaps.tolist())) > 1:
+    if len(set(gaps.tolist())) > 1 or gaps[0] > 1:
         raise UserError(
             f"{path}: slices are missing: their numbers run {numbers.min()} to {numbers.max()} with gaps, "
             "and they have no positions; export the whole series anew"

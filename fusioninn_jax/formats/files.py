@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 from typing import NamedTuple
 
@@ -50,7 +51,7 @@ def is_dicom(path: pathlib.Path) -> bool:
     Args:
       path: of a file or folder, which need not exist.
     """
-    return not is_nifti(path) and (path.is_dir() or path.suffix.lower() in (".dcm", ".ima"))
+    return not is_nifti(path) and (os.path.isdir(path) or path.suffix.lower() in (".dcm", ".ima"))
 
 
 def _format(path: pathlib.Path) -> str:
@@ -61,7 +62,7 @@ def _format(path: pathlib.Path) -> str:
         return READ_ONLY
     if path.suffix.lower() in images.ENDINGS:
         return path.suffix.lower()
-    if path.is_dir() or path.suffix.lower() in ("", ".dcm", ".ima"):
+    if os.path.isdir(path) or path.suffix.lower() in ("", ".dcm", ".ima"):
         return dicom.KIND
     raise UserError(f"{path}: of no known format; give {KNOWN}")
 

@@ -26,6 +26,9 @@ MAGICS: dict[str, Any] = {
     "JPEG": b"\xff\xd8\xff",
     "BMP": b"BM",
 }
+GREY = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.PALETTE)
+JPEG_COLOUR = (tifffile.PHOTOMETRIC.YCBCR, tifffile.COMPRESSION.JPEG)  # its decoder gives RGB
+TRANSPARENCY = ((tifffile.EXTRASAMPLE.ASSOCALPHA,), (tifffile.EXTRASAMPLE.UNASSALPHA,))
 PathLike = str | os.PathLike[str]
 
 
@@ -176,11 +179,23 @@ def _read_page(path: pathlib.Path, handle: BinaryIO, page: Any) -> np.ndarray:
         raise UserError(f"{path}: is to be shown turned or mirrored (orientation {turn}); save it anew upright")
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
         raise UserError(f"{path}: grey values run from white to black; save it anew with black as 0")
+    _check_samples(page)
     image = page.asarray()
     if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
         return (np.asarray(page.colormap)[:, image] >> 8).astype(np.uint8).transpose(1, 2, 0)
     planar = image.ndim == 3 and page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and page.samplesperpixel > 1
     return np.moveaxis(image, 0, -1) if planar else image
+
+
+def _check_samples(page: Any) -> None:
+    """Raises Damaged where a pixel is not grey or RGB, with transparency at most."""
+    kind, extra = page.photometric, page.samplesperpixel - 1
+    if kind == tifffile.PHOTOMETRIC.RGB or (kind, page.compression) == JPEG_COLOUR:
+        is_read = page.samplesperpixel in (3, 4)
+    else:
+        is_read = kind in GREY and (extra == 0 or extra == 1 and tuple(page.extrasamples)[:1] in TRANSPARENCY)
+    if not is_read:
+        raise guarded.Damaged(f"its {page.samplesperpixel} channels are {getattr(kind, 'name', kind)}, not grey or RGB")
 
 
 def _check_pixels(width: int, height: int) -> None:
@@ -218,6 +233,8 @@ def _read_with_pillow(path: pathlib.Path, kind: str) -> np.ndarray:
         deep = image.tile[0].args if image.tile else None
         if isinstance(deep, str) and deep in ("RGB;16B", "RGBA;16B"):
             return _read_deep_png(handle, deep)
+        if deep == "LA;16B":
+            raise guarded.Damaged("grey of 16 bits with transparency is not read")
         upright = ImageOps.exif_transpose(image)  # as viewers show it, and as its partner without the note lies
         plain = {"P": "RGB", "PA": "RGB", "1": "L", "CMYK": "RGB"}
         pixels = np.asarray(upright.convert(plain[upright.mode]) if upright.mode in plain else upright)

@@ -114,6 +114,20 @@ def _is_whole(record: Provenance) -> bool:
     return record["fusioninn_jax"] == 1 or record.get(SEAL) == hashlib.sha256(_body(record)).hexdigest()
 
 
+def check_voxels(record: Provenance, image: Series, path: pathlib.Path) -> None:
+    """Raises UserError where the fused image's voxels, their order or their scale are not those that were fused."""
+    noted = [record["image"][key] for key in ("slope", "intercept")]
+    scales = np.stack([image.slope, image.intercept], -1).astype(np.float32)
+    if (
+        identity(image.stored, np.asarray(record["ranges"])) != record["id"]
+        or (scales != np.asarray(noted, np.float32)).any()
+    ):
+        raise UserError(
+            f"{path}: its voxels were changed after fusing; give the file as `fuse` wrote it, or --accept-changed for "
+            "what the changed image gives, without --latent"
+        )
+
+
 def check_affine(record: Provenance, image: Series, path: pathlib.Path) -> None:
     """Raises UserError where the fused image lies elsewhere than when it was fused."""
     if "affine" not in record:

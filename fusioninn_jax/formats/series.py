@@ -11,7 +11,9 @@ from fusioninn_jax.formats.colour import Chroma
 from fusioninn_jax.formats.grid import Grid, check_same
 from fusioninn_jax.runtime.errors import UserError
 
-HUGE, FLATTENED = 1e10, 2.0**-16  # a value beyond this, with all others in so small a part of the range, is no reading
+# A value beyond these, with most others in so small a part of the range, is no reading; below 0 there are few.
+HUGE, HUGE_BELOW, FLATTENED = 1e10, -1e8, 2.0**-16
+MOST_FILLS = 8  # different ones; more are readings of many magnitudes
 FILL_TOLERANCE = 1e-6  # relative; headers and float32 round the number
 
 
@@ -148,10 +150,33 @@ def check_values(series: Series, name: str) -> None:
                 f"{name}: slice {number + 1} holds {len(found)} values that cannot be computed with, the "
                 f"first {found[0]!r}; mend them{hint}"
             )
-        for extreme in (float(values.min()), float(values.max())):
-            rest = values[values != extreme]
-            if abs(extreme) > HUGE and rest.size and np.ptp(rest) < FLATTENED * np.abs(rest - extreme).max():
-                raise UserError(
-                    f"{name}: slice {number + 1} holds {extreme!r}, beside which all else is flat; mend "
-                    f"it, or where it marks missing values: --fill-value={extreme!r}"
-                )
+    largest = [float(np.abs(series.slice_values(number)).max()) for number in range(len(series.stored))]
+    if max(largest) < -HUGE_BELOW:
+        return
+    each = [series.slice_values(number) for number in range(len(series.stored))]
+    # a slice by itself, then the volume: slices of a fill value alone flatten the others
+    for number, values in [*enumerate(each), (int(np.argmax(largest)), np.stack(each))]:
+        extreme = flattening(values)
+        if extreme is not None:
+            raise UserError(
+                f"{name}: slice {number + 1} holds {extreme!r}, beside which all else is flat; mend "
+                f"it, or where it marks missing values: --fill-value={extreme!r}"
+            )
+
+
+def flattening(values: np.ndarray) -> float | None:
+    """The value beside which at least half of the distinct others, and all but a few, are one; None: there is none.
+
+    Args:
+      values: of any shape, finite.
+    """
+    if values.max() < HUGE and values.min() > HUGE_BELOW:
+        return None
+    distinct = np.unique(values)
+    extreme = float(distinct[np.abs(distinct).argmax()])
+    off = np.abs(distinct - distinct[(len(distinct) - 1) // 2])
+    others = distinct != extreme
+    flat = (off < FLATTENED * off.max()) & others
+    few = (others & ~flat).sum() < MOST_FILLS and 2 * flat.sum() >= others.sum()
+    ordinary = flat.any() and np.abs(distinct[flat]).max() < HUGE
+    return extreme if few and ordinary and not HUGE_BELOW < extreme < HUGE else None

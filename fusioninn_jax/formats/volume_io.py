@@ -167,6 +167,8 @@ def _read_nifti(path: pathlib.Path) -> nib.Nifti1Image:
     content = guarded.read_declared(path, nib.Nifti2Header.sizeof_hdr, declared)
     with guarded.reading(path, "not a readable NIfTI file", "fetch or convert it anew"):
         size = _declared_size(content)
+        if float(_header(content)["vox_offset"]) < _header_length(content) + 4:
+            raise guarded.Damaged("its voxels would begin inside its header")
         slope, intercept = (float(_header(content)[name]) for name in ("scl_slope", "scl_inter"))
         if np.isinf(slope):  # nibabel takes it for none; NaN is what nibabel writes for none
             raise guarded.Damaged(f"its slope is {slope}")

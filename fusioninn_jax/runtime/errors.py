@@ -1,12 +1,15 @@
 """The one exception that a user's mistake raises, and the wrapper that prints it."""
 
 import argparse
+import errno
 import signal
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 from fusioninn_jax.runtime import interrupts
+
+OF_PATHS = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.ENOTDIR, errno.EISDIR, errno.EROFS, errno.ENOSPC)
 
 
 class UserError(Exception):
@@ -67,6 +70,11 @@ def cli(main: Callable[[], int | None]) -> None:
             code = main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:  # of a path that was given; whatever reads or writes has said more already
+        if error.errno not in OF_PATHS or error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}; choose another path", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt as stop:
         number = stop.number if isinstance(stop, interrupts.Stopped) else signal.SIGINT

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -48,13 +50,13 @@ class FusedFolder:
     """
 
     def __init__(self, folder: pathlib.Path, given: Range | None = None) -> None:
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise UserError(f"{folder}: no such folder; give --fused-dir=NAME=FOLDER")
         self._folder, self._given = folder, given
         self._files: dict[str, pathlib.Path] = {}
         self._others: list[str] = []
         self._used: set[str] = set()
-        self.peak = 0.0  # brightest pixel so far, in parts of white
+        self.peaks: dict[str, float] = {}  # type -> brightest pixel so far, in parts of white
         for path in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
             if path.suffix.lower() not in image_io.ENDINGS:
                 self._others.append(path.name)
@@ -76,6 +78,7 @@ class FusedFolder:
             )
         self._used.add(name)
         image = image_io.read_image(path)
+        kind = image.dtype.name
         whole = None if np.issubdtype(image.dtype, np.floating) else float(np.iinfo(image.dtype).max)
         image = image_io.luma_chroma(image)[0] if image.ndim == 3 else image.astype(np.float32)
         if image.shape != size:
@@ -92,14 +95,18 @@ class FusedFolder:
                 f"{black + high * (white - black):.6g} where {black:g} is black and {white:g} white; say "
                 "which values are by --fused-range=BLACK,WHITE, e.g. 0,255"
             )
-        self.peak = max(self.peak, high)
+        self.peaks[kind] = max(self.peaks.get(kind, 0.0), high)
         return image[..., None]
 
-    def check_brightness(self, peak: float) -> None:
-        """Raises UserError where the brightest pixel of all, in parts of white, is dark."""
+    def check_brightness(self, peaks: Iterable[Mapping[str, float]]) -> None:
+        """Raises UserError where the brightest pixel of all images of one type is dark; `peaks` of each process."""
+        highest: dict[str, float] = {}
+        for of_process in peaks:
+            highest |= {kind: max(peak, highest.get(kind, 0.0)) for kind, peak in of_process.items()}
+        kind, peak = min(highest.items(), key=lambda item: item[1] or 1.0, default=("", 0.0))
         if 0 < peak < DARK and self._given is None:
             raise UserError(
-                f"{self._folder}: no pixel of any image is brighter than {peak:.2%} of what its type can, "
+                f"{self._folder}: no pixel of any image is brighter than {peak:.2%} of what {kind} can, "
                 "as of 12 bits kept in 16; say which values are black and white by "
                 "--fused-range=BLACK,WHITE, e.g. 0,4095"
             )

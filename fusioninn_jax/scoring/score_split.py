@@ -169,7 +169,6 @@ def _merged(own: Sums) -> Sums:
 
 
 def _save_fused(folder: pathlib.Path, batch: input_pipeline.Batch, fused: np.ndarray) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     for i in np.flatnonzero(batch["weight"]):
         name = image_name(batch["subject"][i].decode(), int(batch["slice_index"][i]))
         luma = np.clip(fused[i, ..., 0], 0, 1)
@@ -226,7 +225,7 @@ def score_folder(
         results = jax.tree.map(np.asarray, score(batch["sources"], fused, batch["mask"]))
         rows += _rows(system, batch, results)
         levels.add(_subjects(batch), results["levels"][batch["weight"] > 0])
-    found.check_brightness(max(processes.gather(found.peak)))
+    found.check_brightness(processes.gather(found.peaks))
     if processes.is_first() and jax.process_count() == 1 and not scoring.limit:
         _tell_passed_over(folder, found.passed_over())
     return _of_all(rows), {"latent": {}, "conspicuity": _merged(levels).summary(prepared.parts)}

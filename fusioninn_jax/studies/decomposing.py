@@ -9,7 +9,7 @@ import time
 import numpy as np
 
 from fusioninn_jax import pretrained
-from fusioninn_jax.formats import files, nifti, provenance
+from fusioninn_jax.formats import files, images, nifti, provenance
 from fusioninn_jax.formats.provenance import Provenance
 from fusioninn_jax.formats.series import Series
 from fusioninn_jax.runtime import guarded, outputs
@@ -32,6 +32,7 @@ class Decomposition:
       seed: of the fresh latents.
       checkpoint: folder of the training that fused; None for the model that ships.
       overwrite: replace what is there.
+      accept_changed: decompose voxels that are no longer those that were fused.
     """
 
     fused: pathlib.Path
@@ -42,6 +43,7 @@ class Decomposition:
     seed: int = 0
     checkpoint: str | None = None
     overwrite: bool = False
+    accept_changed: bool = False
 
     @property
     def written(self) -> list[pathlib.Path]:
@@ -84,7 +86,7 @@ def _read(asked: Decomposition) -> tuple[Series, Provenance]:
         archive.check_seal(asked.fused)
     image = files.read(asked.fused)
     record = provenance.check(image.record, asked.fused, "fused")
-    if files.is_nifti(asked.fused):
+    if image.origin["kind"] != images.KIND:
         provenance.check_affine(record, image, asked.fused)
     if len(record["sources"]) != len(asked.outputs):
         raise UserError(
@@ -100,6 +102,8 @@ def _decomposed(image: Series, record: Provenance, asked: Decomposition) -> tupl
     if content and not (asked.latent or asked.samples > 1):
         return from_archive(asked.fused, image, record, content), None
     provenance.sources(record, image, asked.fused)  # a damaged one is told before the model is loaded
+    if asked.latent or not asked.accept_changed:
+        provenance.check_voxels(record, image, asked.fused)
     trained, deviation = fusing.load(asked.checkpoint), None
     _check_model(asked.fused, record, trained)
     if asked.samples > 1:
@@ -154,11 +158,6 @@ def _with_latent(
         raise UserError(
             f"{latent_path}: is the latent of another fused image, not of {path}; give the one that was "
             "written with it, or leave --latent out"
-        )
-    if provenance.identity(image.stored, np.asarray(record["ranges"])) != record["id"]:
-        raise UserError(
-            f"{path}: its voxels were changed after fusing, so its latent no longer belongs to it; give "
-            "the file as `fuse` wrote it, or leave --latent out"
         )
     padded = [len(image.stored)] + [size + -size % trained.model.multiple for size in image.stored.shape[1:]]
     if list(channels.shape) != [*padded, len(record["sources"]) - 1 + of_latent["remainder"]]:

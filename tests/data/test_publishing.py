@@ -1,6 +1,7 @@
 """Where a prepared dataset appears: in a bucket as on a disk, whole or not at all, of two runs one."""
 
 import os
+import shutil
 
 import pytest
 import tensorflow_datasets as tfds
@@ -140,3 +141,31 @@ def test_a_dataset_without_its_description_is_named(source, tmp_path):
     with pytest.raises(UserError, match="metadata.json cannot be read; prepare it again with --overwrite"):
         prepare.main(options)
     assert prepare.main([*options, "--overwrite"]) == 0
+
+
+@pytest.mark.parametrize("foreign", ["notes.txt", "a folder", "a link"])
+def test_overwriting_removes_a_prepared_dataset_and_nothing_else(source, tmp_path, foreign):
+    asked = ["brats", f"--source={source}", f"--data_dir={tmp_path}/data", "--name=x"]
+    assert prepare.main(asked) == 0 == prepare.main([*asked, "--overwrite"])
+    final = tmp_path / "data" / "brats" / "x" / "1.0.0"
+    if foreign == "notes.txt":
+        (final / foreign).write_text("mine")
+    elif foreign == "a folder":
+        (final / foreign).mkdir()
+    else:
+        final.rename(tmp_path / "elsewhere")
+        final.symlink_to(tmp_path / "elsewhere")
+    before = sorted(os.listdir(final))
+    with pytest.raises(UserError, match="holds more than a prepared dataset"):
+        prepare.main([*asked, "--overwrite"])
+    assert sorted(os.listdir(final)) == before
+
+
+def test_a_dataset_that_holds_its_sources_is_not_replaced(source, tmp_path):
+    final = tmp_path / "data" / "brats" / "x" / "1.0.0"
+    final.parent.mkdir(parents=True)
+    shutil.copytree(source, final)
+    before = sorted(final.rglob("*"))
+    with pytest.raises(UserError, match=f"holds the source {final}; nothing is removed there"):
+        prepare.main(["brats", f"--source={final}", f"--data_dir={tmp_path}/data", "--name=x", "--overwrite"])
+    assert sorted(final.rglob("*")) == before

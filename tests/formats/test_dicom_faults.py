@@ -338,3 +338,34 @@ def test_what_is_ours_is_told_from_what_is_not(tmp_path):
     (out / "0009.dcm").symlink_to(tmp_path / "s" / of_slice(tmp_path / "s", 0).name)
     assert not files.is_own_folder(out) and not files.is_own_folder(pathlib.Path("/nowhere"))
     assert dicom.is_own.__doc__
+
+
+@pytest.mark.parametrize(
+    "lacks, message",
+    [
+        (lambda image: delattr(image, "RescaleSlope"), "lacks the RescaleSlope that others have"),
+        (lambda image: delattr(image, "RescaleIntercept"), "lacks the RescaleIntercept that others have"),
+        (lambda image: setattr(image, "PhotometricInterpretation", "MONOCHROME1"), "white in some of its slices only"),
+    ],
+)
+def test_a_scale_of_some_slices_alone_is_refused(tmp_path, lacks, message):
+    def change(image, z):
+        image.RescaleSlope, image.RescaleIntercept = 2, -5
+        if z == 3:
+            lacks(image)
+
+    refused(series(tmp_path / "s", change), message)
+
+
+def test_a_direction_that_one_slice_lacks_is_told(tmp_path, capsys):
+    folder = series(tmp_path / "s", lambda image, z: z == 2 and delattr(image, "ImageOrientationPatient"))
+    np.testing.assert_array_equal(files.read(folder).stored, VOXELS)
+    assert "has no ImageOrientationPatient; that of the others is taken" in capsys.readouterr().err
+
+
+def test_every_second_number_without_positions_is_refused(tmp_path):
+    def change(image, z):
+        del image.ImagePositionPatient
+        image.InstanceNumber = 2 * z + 1
+
+    refused(series(tmp_path / "s", change), "slices are missing")

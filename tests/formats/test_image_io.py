@@ -257,3 +257,18 @@ def test_a_picture_noted_as_turned_is_turned_upright(tmp_path):
         image_io.read_image(tmp_path / "a.tif")
     tifffile.imwrite(tmp_path / "b.tif", grey, extratags=[(274, "H", 1, 1, True)])
     np.testing.assert_array_equal(image_io.read_image(tmp_path / "b.tif"), grey)
+
+
+@pytest.mark.parametrize(
+    "channels, more",
+    [
+        (4, {"photometric": "separated"}),
+        (3, {"photometric": "cielab"}),
+        (3, {"photometric": "minisblack", "planarconfig": "contig"}),
+    ],
+)
+def test_pixels_that_are_neither_grey_nor_rgb_are_refused(tmp_path, channels, more):
+    pixels = np.random.default_rng(0).integers(0, 255, (8, 9, channels)).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, **more)
+    with pytest.raises(UserError, match=f"a.tif: .*its {channels} channels are .*, not grey or RGB"):
+        image_io.read_image(tmp_path / "a.tif")

@@ -361,3 +361,28 @@ def test_an_affine_without_directions_is_one_line(tmp_path, columns):
     for read in (nifti.read, volume_io.read_nifti):
         with pytest.raises(UserError, match="affine cannot be inverted"):
             read(path)
+
+
+@pytest.mark.parametrize(
+    "fills",
+    [(-(2.0**31),), (1e30,), (-1e30,), (-1e30, -5e29), (-1e9,)],
+    ids=lambda fills: f"{len(fills)} of {fills[0]:g}",
+)
+@pytest.mark.parametrize("where", ["voxels", "slice"])
+def test_fill_values_that_flatten_the_rest_are_named(tmp_path, fills, where):
+    voxels = noise("f4", 4)
+    if where == "slice":
+        voxels[..., 1] = fills[0]
+    else:
+        voxels[: len(fills), 0, 2] = fills
+    with pytest.raises(UserError, match=r"beside which all else is flat; mend it, or .*--fill-value="):
+        files.read(store(tmp_path / "a.nii", voxels))
+
+
+def test_voxels_that_begin_inside_the_header_are_refused(tmp_path):
+    path = store(tmp_path / "a.nii", noise())
+    raw = bytearray(path.read_bytes())
+    raw[108:112] = struct.pack("<f", 0)
+    path.write_bytes(raw)
+    with pytest.raises(UserError, match="its voxels would begin inside its header"):
+        files.read(path)

@@ -52,7 +52,7 @@ def test_few_bits_in_many_are_asked_about(tmp_path, kind):
     folder = FusedFolder(_write(tmp_path / "x", "a_000", _levels(), kind))
     folder.read("a_000", (12, 14))
     with pytest.raises(UserError, match="no pixel of any image is brighter than 0.39%.*--fused-range="):
-        folder.check_brightness(folder.peak)
+        folder.check_brightness([folder.peaks])
 
 
 def test_values_between_minus_one_and_one_are_asked_about(tmp_path):
@@ -95,6 +95,7 @@ def test_ranges_that_are_none(text):
         (["--model=mean", "--batch-size=0"], "--batch-size"),
         (["--model=mean", "--limit=-1"], "--limit"),
         (["--model=mean", "--save-fused=gs://bucket/x"], "local folders"),
+        (["--model=mean", "--fused-dir=mine={0}/mean", "--save-fused={0}"], "images would be replaced"),
     ],
 )
 def test_arguments_that_contradict(data_dir, tmp_path, more, message):
@@ -109,3 +110,13 @@ def test_arguments_that_contradict(data_dir, tmp_path, more, message):
             ]
         )
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dark_type_beside_a_bright_one_is_asked_about(tmp_path):
+    for name, kind in (("a_000", "png"), ("b_000", "uint16")):
+        _write(tmp_path / "x", name, _levels(), kind)
+    folder = FusedFolder(tmp_path / "x")
+    for name in ("a_000", "b_000"):
+        folder.read(name, (12, 14))
+    with pytest.raises(UserError, match="brighter than 0.39% of what uint16 can"):
+        folder.check_brightness([folder.peaks])

@@ -3,6 +3,8 @@
 import errno
 import os
 import pathlib
+import subprocess
+import sys
 
 import nibabel as nib
 import numpy as np
@@ -208,3 +210,10 @@ def test_a_pipe_is_refused_at_once(tmp_path):
     ):
         with pytest.raises(UserError, match="is a pipe; give a file"):
             command.main([str(argument) for argument in arguments])
+
+
+def test_a_name_that_no_disk_takes_is_one_line(tmp_path, model_folder):
+    sources = [cases.save(tmp_path / f"{seed}.nii", cases.voxels(seed)) for seed in (0, 1)]
+    command = [sys.executable, "-m", "fusioninn_jax.fuse", *map(str, sources), "-o", str(tmp_path / f"{'x' * 300}.nii")]
+    told = subprocess.run(command, capture_output=True, text=True)
+    assert told.returncode == 2 and told.stderr.count("\n") == 1 and "Traceback" not in told.stderr

@@ -190,3 +190,24 @@ def test_a_model_of_other_intensities_says_so(monkeypatch, capsys, tmp_path):
         monkeypatch.setattr(checkpoint, "load", lambda workdir, trained=trained: trained)
         fusing.load(str(tmp_path))
         assert ("scaled by percentile" in capsys.readouterr().err) == told
+
+
+def test_a_changed_fused_image_is_refused_unless_it_is_accepted(tmp_path, model_folder, pair):
+    fused, back = tmp_path / "fused.nii", [tmp_path / "b0.nii", tmp_path / "b1.nii"]
+    run_fuse(model_folder, *pair, "-o", fused)
+    whole = bytearray(fused.read_bytes())
+    for place in (112, 352 + (len(whole) - 352) // 2):  # the slope; a voxel or the record
+        changed = bytearray(whole)
+        changed[place] ^= 4
+        fused.write_bytes(changed)
+        with pytest.raises(UserError, match=r"fused\.nii: "):
+            run_decompose(model_folder, fused, "-o", *back)
+    start = int(nib.Nifti1Image.from_bytes(bytes(whole)).dataobj.offset)
+    changed = bytearray(whole)
+    changed[start + 2 * ((len(whole) - start) // 4)] ^= 255  # the low byte of a voxel in the middle
+    fused.write_bytes(changed)
+    with pytest.raises(UserError, match="its voxels were changed after fusing; .*--accept-changed"):
+        run_decompose(model_folder, fused, "-o", *back)
+    assert not any(path.exists() for path in back)
+    run_decompose(model_folder, fused, "-o", *back, "--accept-changed")
+    assert all(path.exists() for path in back)
