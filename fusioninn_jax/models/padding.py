@@ -41,6 +41,7 @@ def _decompose(model: FusionModel, variables: Variables, fused: jax.Array, laten
     return tuple(_cut(source, fused) for source in sources)
 
 
+@functools.lru_cache(maxsize=16)  # one object for one model: what jax compiled for it is found again
 def any_size(model: FusionModel) -> FusionModel:
     """A model that fuses and decomposes images of any size.
 
