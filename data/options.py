@@ -43,7 +43,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     phantom = command("brain_phantom", "simulated tumours in a real brain's anatomy; needs no files")
     phantom.add_argument("--config", default="default", help="default, large or tiny")
     _brats_options(command("brats", "BraTS 2018-2024, MSD Task01 or the authors' HDF5"))
-    _pairs_options(command("image_pairs", "two or more folders of equally named PNG, JPEG, TIFF, BMP or GIF"))
+    _pairs_options(command("image_pairs", "two or more folders of equally named PNG, JPEG, TIFF or BMP"))
     return result
 
 

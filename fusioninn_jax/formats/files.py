@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import sys
 from typing import NamedTuple
 
 import numpy as np
@@ -128,7 +129,10 @@ def read(path: pathlib.Path, *, keep_phi: bool = False, fill_value: float | None
     else:
         series = dicom.read(path, keep_phi=keep_phi) if kind == dicom.KIND else images.read(path)
     if fill_value is not None:
-        series = with_background(series, fill_value)
+        marked = with_background(series, fill_value)
+        if marked is series:
+            print(f"{path}: no voxel, or each, is {fill_value:g}; none is taken for missing", file=sys.stderr)
+        series = marked
     check_values(series, str(path))
     return series
 

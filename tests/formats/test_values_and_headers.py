@@ -386,3 +386,9 @@ def test_voxels_that_begin_inside_the_header_are_refused(tmp_path):
     path.write_bytes(raw)
     with pytest.raises(UserError, match="its voxels would begin inside its header"):
         files.read(path)
+
+
+def test_a_fill_value_that_no_voxel_has_is_told(tmp_path, capsys):
+    path = store(tmp_path / "a.nii", noise())
+    files.read(path, fill_value=-7.5)
+    assert capsys.readouterr().err == f"{path}: no voxel, or each, is -7.5; none is taken for missing\n"
