@@ -50,13 +50,13 @@ def draw(systems, references):
             color="grey",
         )
     for name, rows in systems.items():
-        auc, back = np.nanmean(rows, 0)
-        if not np.isfinite(back):
+        if np.isnan(rows[:, 1]).all():  # it cannot decompose
             continue
-        worst = np.nanmin(rows, 0)
-        (points,) = axes.plot(back, auc, "o")
+        (auc, back), worst = np.nanmean(rows, 0), np.nanmin(rows, 0)
+        (points,) = axes.plot(back, auc, "o", label=name)
         axes.plot([back, worst[1]], [auc, auc], color=points.get_color(), linewidth=1)
-        axes.annotate(name, (back, auc), xytext=(4, 4), textcoords="offset points", fontsize=7)
+    axes.legend(fontsize=7, loc="lower left")
+    axes.set_xlim(right=1)
     axes.set(
         xlabel="decomposed SSIM inside the brain, both sources, mean and worst patient",
         ylabel="oedema AUC in the fused picture",
