@@ -33,7 +33,7 @@ def losses(workdir):
 
 
 # the others have no other kind of layer
-@pytest.mark.parametrize("name", chosen(TINY, ["funfusean", "half_unet", "unet_plus_plus"]))
+@pytest.mark.parametrize("name", chosen(TINY, ["half_unet", "unet_plus_plus"]))
 @pytest.mark.usefixtures("three_levels")
 def test_fifty_steps_lower_the_loss_and_resume_exactly(data_dir, tmp_path, monkeypatch, name):
     two = jax.devices()[:2]  # each statistic is a rendezvous of all devices: eight on two cores are slow
