@@ -124,13 +124,14 @@ def make_scores(trained):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workdir", default="pretrained", help="of a training, its best checkpoint, or of two files")
+    parser.add_argument("--workdir", default="pretrained", help="of a training, or of a model of two files")
+    parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
     parser.add_argument("--folder", default=os.environ.get("FUSIONINN_REALDATA", "."), help="of annotated patients")
     parser.add_argument("--patients", default="", help="names joined by commas; all where empty")
     parser.add_argument("--modalities", nargs="+", default=["t1gd", "flair"])
     parser.add_argument("--slices", type=int, default=6, help="of each patient, those with most tumour")
     args = parser.parse_args()
-    trained = pretrained.load_any(args.workdir)
+    trained = pretrained.load_any(args.workdir, args.checkpoint)
     scores, patients = make_scores(trained), find_patients(args, args.modalities)
     stacks = [read_patient(patient, args.modalities, args.slices)[0] for patient in patients]
     print(

@@ -138,10 +138,12 @@ def check_values(series: Series, name: str) -> None:
       series: to be checked.
       name: of the file, for the message.
     """
+    largest = []
     for number in range(len(series.stored)):
         values = series.slice_values(number)
         with np.errstate(invalid="ignore"):
-            bad = ~(np.abs(values) <= image_io.LARGEST)
+            sizes = np.abs(values)
+            bad = ~(sizes <= image_io.LARGEST)
         if bad.any():
             found = values[bad].tolist()
             is_fill = np.isnan(found).all() or len(set(found)) == 1  # one value, so it may mark what is missing
@@ -150,7 +152,7 @@ def check_values(series: Series, name: str) -> None:
                 f"{name}: slice {number + 1} holds {len(found)} values that cannot be computed with, the "
                 f"first {found[0]!r}; mend them{hint}"
             )
-    largest = [float(np.abs(series.slice_values(number)).max()) for number in range(len(series.stored))]
+        largest.append(float(sizes.max()))
     if max(largest) < -HUGE_BELOW:
         return
     each = [series.slice_values(number) for number in range(len(series.stored))]

@@ -53,19 +53,30 @@ def load(folder: str | pathlib.Path | None = None) -> TrainedModel:
             raise UserError(f"{folder}: not a model of this package ({first_line(error)}); {how}") from error
 
 
-def load_any(place: str | pathlib.Path) -> TrainedModel:
+def load_any(place: str | pathlib.Path, which: str = "best") -> TrainedModel:
     """A model from any place that holds one.
 
     Args:
-      place: `pretrained` for the model that ships, a folder with the two files, or a training's workdir, whose best
-        checkpoint is taken.
+      place: `pretrained` for the model that ships, a folder with the two files, or a training's workdir.
+      which: of a training's checkpoints, as for `checkpoint.load`.
 
     Raises:
       UserError: there is no sound model.
     """
-    if place == "pretrained":
-        return load()
-    return load(place) if (pathlib.Path(place) / WEIGHTS).exists() else checkpoint.load(place)
+    return load() if place == "pretrained" else load_from(place, which)
+
+
+def load_from(folder: str | pathlib.Path, which: str = "best") -> TrainedModel:
+    """A model from a folder, of either kind.
+
+    Args:
+      folder: with the two files, or a training's workdir.
+      which: of a training's checkpoints, as for `checkpoint.load`.
+
+    Raises:
+      UserError: there is no sound model.
+    """
+    return load(folder) if (pathlib.Path(folder) / WEIGHTS).exists() else checkpoint.load(folder, which)
 
 
 def weights_for(place: str | pathlib.Path, like: Variables, config: ml_collections.ConfigDict) -> Variables:
@@ -103,7 +114,8 @@ def settle_start(config: ml_collections.ConfigDict) -> str:
     """
     if config.start != "auto":
         return config.start
-    return "pretrained" if _architecture(load().config) == _architecture(config) else ""
+    ships = ml_collections.ConfigDict(json.loads((FOLDER / CONFIG).read_text()))
+    return "pretrained" if _architecture(ships) == _architecture(config) else ""
 
 
 def _architecture(config: ml_collections.ConfigDict) -> dict[str, Any]:

@@ -53,12 +53,8 @@ def load(checkpoint: str | None) -> TrainedModel:
 
 
 def _load(checkpoint: str | None) -> TrainedModel:
-    if checkpoint is None or (pathlib.Path(checkpoint) / pretrained.WEIGHTS).exists():
-        return _with_sound_weights(pretrained.load(checkpoint))
-    from fusioninn_jax.training import checkpoint as checkpoints  # Orbax takes seconds to import
-
-    trained = checkpoints.load(checkpoint)
-    if trained.config.data.get("normalisation", "minmax") != "minmax":
+    trained = pretrained.load() if checkpoint is None else pretrained.load_from(checkpoint)
+    if "data" in trained.config and trained.config.data.get("normalisation", "minmax") != "minmax":
         print(
             f"{checkpoint}: trained on intensities scaled by {trained.config.data.normalisation}; here each slice is "
             "scaled by its own minimum and maximum, from which it comes back whole",

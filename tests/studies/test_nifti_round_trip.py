@@ -187,7 +187,7 @@ def test_a_model_of_other_intensities_says_so(monkeypatch, capsys, tmp_path):
         config = settings.defaults()
         config.data.normalisation = normalisation
         trained = TrainedModel(model, variables, config, 1)
-        monkeypatch.setattr(checkpoint, "load", lambda workdir, trained=trained: trained)
+        monkeypatch.setattr(checkpoint, "load", lambda workdir, which, trained=trained: trained)
         fusing.load(str(tmp_path))
         assert ("scaled by percentile" in capsys.readouterr().err) == told
 
