@@ -5,7 +5,7 @@ sources lie from their mean, next to how far they usually do; what is beyond, sm
 
     m = mean_i x_i,    e_i = x_i - m,    w_i = 1 - exp(-(e_i / τ)²)
     z_i = |e_i - μ_i| / (1.25 ⟨|e_i - μ_i|⟩),    s = G * max_i w_i clip(z_i - 0.7, 0, 4) / G * max_i w_i
-    logit(fused) = logit(m) + 0.25 s
+    logit(fused) = logit(m) + 0.17 s
 
 ⟨·⟩ is the average over the image weighted by w_i, which is 0 in the background, μ_i = ⟨e_i⟩, and G a Gaussian of σ = 4
 pixels. The smoothing makes it cheap: a smooth bump changes little inside SSIM's windows, and averages noise out.
@@ -27,7 +27,7 @@ from fusioninn_jax.models.classical import average, stack_sources
 
 THRESHOLD = 0.7  # in usual deviations; less is ordinary
 CAP = 4.0  # more above the threshold brightens no further
-STRENGTH = 0.25  # of the brightening, in logits
+STRENGTH = 0.17  # of the brightening, in logits
 SMOOTHING = 4.0  # σ in pixels
 NOTHING = 0.01  # τ: below, in intensity, a deviation is as good as none
 MIN_SPREAD = 2.5e-3  # in intensity; sources that never differ would make noise salient

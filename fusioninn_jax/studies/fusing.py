@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -269,6 +271,11 @@ def _samples(model: FusionModel, prior: str, samples: int) -> Any:
     return parallel.make_map(decompose, jax.local_devices())
 
 
+def _parts_at_once() -> int:
+    """On a CPU one part a core, since a slice's operations are too small to share; elsewhere one."""
+    return (os.cpu_count() or 1) if jax.default_backend() == "cpu" and len(jax.local_devices()) == 1 else 1
+
+
 def _on_devices(
     function: Any, constant: Any, *batches: Any, what: str, done: Callable[[int], object] | None = None
 ) -> Any:
@@ -293,7 +300,7 @@ def _on_devices(
         tell(min(size, count - start))
         return part
 
-    with progress.bar(count, what, "slices", brief=True) as bar:
+    with progress.bar(count, what, "slices", brief=True) as bar, ThreadPoolExecutor(_parts_at_once()) as pool:
         tell = done or bar.update
-        parts = [run(start) for start in range(0, count, size)]
+        parts = list(pool.map(run, range(0, count, size)))
     return jax.tree.map(lambda *of: np.concatenate(of), *parts)

@@ -1,5 +1,8 @@
 """Volumes are worked on some slices at a time: the same numbers as all at once, and the work is told as it goes."""
 
+import threading
+
+import jax
 import numpy as np
 
 from fusioninn_jax.formats import files
@@ -27,3 +30,18 @@ def test_parts_are_the_whole(model_folder, monkeypatch):
     assert sum(told) == 13 and len(told) > 1 and found[0][2].shape == (2, 13, 10, 12)
     for whole, parts in zip(*found, strict=True):
         np.testing.assert_allclose(parts, whole, atol=tolerances.ROUND_TRIP_F32 * np.abs(whole).max())
+
+
+def test_parts_are_worked_on_at_once_and_stay_in_order(monkeypatch):
+    monkeypatch.setattr(fusing, "PART", 2)  # for each device
+    monkeypatch.setattr(fusing, "_parts_at_once", lambda: 2)
+    both = threading.Barrier(2, timeout=60)  # broken unless two parts are under way
+    size = 2 * len(jax.local_devices())
+
+    def function(constant, part):
+        if part.min() < 2 * size:
+            both.wait()
+        return part + constant
+
+    found = fusing._on_devices(function, 10, np.arange(3 * size - 1), what="adding", done=lambda count: None)
+    assert found.tolist() == list(range(10, 3 * size + 9))
