@@ -20,7 +20,7 @@ from typing import NamedTuple
 from fusioninn_jax.formats import background, files
 from fusioninn_jax.runtime import compilation_cache, processes
 from fusioninn_jax.runtime.errors import Parser, UserError
-from fusioninn_jax.studies import archive, batch, fusing, fusing_files, reading
+from fusioninn_jax.studies import archive, batch, fusing, fusing_files, reading, study_negatives
 from fusioninn_jax.studies.fusing_files import StudyFusion
 from fusioninn_jax.trained_model import TrainedModel
 
@@ -28,6 +28,7 @@ EXAMPLES = """
 python -m fusioninn_jax.fuse t1gd.nii.gz flair.nii.gz -o fused.nii.gz --latent z.nii.gz
 python -m fusioninn_jax.fuse T1GD_DICOM_FOLDER FLAIR_DICOM_FOLDER -o fused_dicom
 python -m fusioninn_jax.fuse t1gd.nii.gz flair.nii.gz -o archive.nii.gz --lossless
+python -m fusioninn_jax.fuse flair.nii.gz adc.nii.gz -o fused.nii.gz --invert 2
 python -m fusioninn_jax.fuse --studies STUDIES --match '*t1c*.nii.gz' '*flair*.nii.gz' -o fused
 """
 
@@ -59,6 +60,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "the value of the border, where parts of the brain lie below it; minimum; or the value; one "
         "for all series, or one for each with commas between",
     )
+    study_negatives.add_argument(parser)
     parser.add_argument(
         "--preview",
         type=int,
@@ -78,6 +80,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("two series at least are needed")
     if args.latent and not files.is_nifti(args.latent):
         parser.error("--latent is a .nii or .nii.gz file")
+    if args.invert and max(args.invert) > len(args.match or args.sources):
+        parser.error(f"--invert {max(args.invert)}: there are {len(args.match or args.sources)} series")
+    if args.lossless and args.invert:
+        parser.error("--lossless keeps every voxel as it is: leave out --invert")
     if args.lossless and args.fill_value is not None:
         parser.error("--lossless keeps every voxel as it is: leave out --fill-value")
     if args.lossless and (args.latent or args.with_latents or not (args.studies or files.is_nifti(args.output))):
@@ -104,6 +110,7 @@ def _wishes(args: argparse.Namespace) -> StudyFusion:
         lossless=args.lossless,
         preview=args.preview,
         background=args.background,
+        inverted=args.invert,
         fill_value=args.fill_value,
         resample=args.resample,
         keep_phi=args.keep_phi,

@@ -14,7 +14,7 @@ from fusioninn_jax.formats.provenance import Provenance
 from fusioninn_jax.formats.series import Series
 from fusioninn_jax.runtime import guarded, outputs
 from fusioninn_jax.runtime.errors import UserError
-from fusioninn_jax.studies import archive, fusing, study_background
+from fusioninn_jax.studies import archive, fusing, study_background, study_negatives
 from fusioninn_jax.trained_model import TrainedModel
 from fusioninn_jax.volumes import FusedVolume
 
@@ -113,7 +113,8 @@ def _decomposed(image: Series, record: Provenance, asked: Decomposition) -> tupl
         values = fusing.decompose(trained, _with_latent(trained, image, record, asked.fused, asked.latent), asked.seed)
     else:
         values = fusing.decompose(trained, fusing.as_volume(trained, image, record), asked.seed)
-    restored = study_background.restored(record, values)
+    restored = study_background.restored(record, study_negatives.restored(record, values))
+    deviation = None if deviation is None else study_negatives.restored_deviations(record, deviation)
     sources = provenance.sources(record, image)
     return [source.with_values(value) for source, value in zip(sources, restored, strict=True)], deviation
 

@@ -23,7 +23,7 @@ from fusioninn_jax.formats.series import Series, to_type
 from fusioninn_jax.models import FusionModel
 from fusioninn_jax.runtime import progress
 from fusioninn_jax.runtime.errors import UserError
-from fusioninn_jax.studies import study_background
+from fusioninn_jax.studies import study_background, study_negatives
 from fusioninn_jax.trained_model import TrainedModel, calibration
 from fusioninn_jax.training import parallel
 from fusioninn_jax.volumes import FusedVolume
@@ -82,6 +82,7 @@ def fuse(
     *,
     asked: Sequence[str | float] = (background.AUTO,),
     names: Sequence[str] = (),
+    inverted: Sequence[int] = (),
     done: Callable[[int], object] | None = None,
 ) -> Fusion:
     """Fuses series that lie on one grid; the image is rounded to `storage`, the volume is not.
@@ -93,10 +94,12 @@ def fuse(
       asked: the background of each series, or one for all, see `formats.background`: where parts of the brain lie
         below it, it is fused as the darkest value, and the record says how it was.
       names: of the series, for messages.
+      inverted: numbers, from 1, of series that are fused as negatives, see `formats.negative`.
       done: told the number of slices of each part that is fused; None for a bar.
 
     Raises:
-      UserError: another number of series than the model takes, or a background that cannot be told.
+      UserError: another number of series than the model takes, a background that cannot be told, or no series of
+        that number.
     """
     if trained.model.sources not in (None, len(sources)):
         raise UserError(
@@ -105,18 +108,17 @@ def fuse(
         )
     names = names or [f"series {i}" for i, _ in enumerate(sources, 1)]
     grounds = study_background.find_all(sources, asked, names)
+    values = [background.darkened(source.values, found) for source, found in zip(sources, grounds, strict=True)]
+    negatives = study_negatives.find_all(values, inverted, names)
     volume = _on_devices(
-        _fuse(trained.model),
-        trained.variables,
-        *[background.darkened(source.values, found) for source, found in zip(sources, grounds, strict=True)],
-        what="fusing",
-        done=done,
+        _fuse(trained.model), trained.variables, *study_negatives.negated(values, negatives), what="fusing", done=done
     )
     check_finite(np.asarray(volume.fused), "the fused image")
     image = _as_image(np.asarray(volume.fused), sources, storage)
     name = pretrained.fingerprint(trained.variables, trained.config)
     record = provenance.make(image, list(sources), volume.ranges, name, trained.prior)
     study_background.note(record, grounds)
+    study_negatives.note(record, negatives)
     return Fusion(image, record, volume)
 
 

@@ -27,6 +27,7 @@ class StudyFusion:
       lossless: write an archive instead of an image.
       preview: grey levels, 1 to 255, of the picture in an archive that no model fuses.
       background: see `study_background.parse_all`.
+      inverted: numbers, from 1, of the series that are fused as negatives.
       fill_value: what marks missing voxels; None where nothing does.
       resample: bring the other series to the grid of the first.
       keep_phi: keep what may name the patient in exported headers.
@@ -39,6 +40,7 @@ class StudyFusion:
     lossless: bool = False
     preview: int = archive.GREY_LEVELS
     background: str = background.AUTO
+    inverted: tuple[int, ...] = ()
     fill_value: float | None = None
     resample: bool = False
     keep_phi: bool = False
@@ -89,7 +91,7 @@ def fuse(trained: TrainedModel | None, sources: Sequence[Series], asked: StudyFu
     if trained is None:
         raise ValueError("an image is fused by a model; only an archive does without")
     stored = files.storage(asked.output, sources[0])
-    result = fusing.fuse(trained, sources, stored, asked=backgrounds, names=asked.names)
+    result = fusing.fuse(trained, sources, stored, asked=backgrounds, names=asked.names, inverted=asked.inverted)
     if asked.latent and result.volume.latent is None:
         raise UserError(f"{asked.latent}: the model of this checkpoint has no latent; leave it out")
     _write(result, asked)

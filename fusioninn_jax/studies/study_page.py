@@ -19,7 +19,7 @@ from fusioninn_jax.formats import files
 from fusioninn_jax.formats.series import Series, check_same_grid
 from fusioninn_jax.runtime import outputs
 from fusioninn_jax.runtime.errors import UserError
-from fusioninn_jax.studies import examination, fusing, page_colour, page_content, reading
+from fusioninn_jax.studies import examination, fusing, page_colour, page_content, reading, study_negatives
 from fusioninn_jax.studies.examination import Examination
 
 FIGURE_ROWS = 3
@@ -40,6 +40,7 @@ class StudyPage:
       samples, seed: of the latent.
       figure: where a figure of three slices goes, if anywhere.
       resample: bring the other series to the grid of the first.
+      inverted: numbers, from 1, of the series that are fused, and shown, as negatives.
       overwrite: replace what is there.
     """
 
@@ -53,12 +54,14 @@ class StudyPage:
     seed: int = 0
     figure: pathlib.Path | None = None
     resample: bool = False
+    inverted: tuple[int, ...] = ()
     overwrite: bool = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `report study`."""
     reading.add_series_arguments(parser)
+    study_negatives.add_argument(parser)
     parser.add_argument("-o", "--output", required=True, type=pathlib.Path, help="the page, .html")
     parser.add_argument(
         "--mask",
@@ -92,6 +95,7 @@ def _wishes(args: argparse.Namespace) -> StudyPage:
         args.seed,
         args.figure,
         args.resample,
+        args.invert,
         args.overwrite,
     )
 
@@ -114,11 +118,12 @@ def write(wishes: StudyPage) -> pathlib.Path:
     if trained.model.decompose is None:
         raise UserError("report study: the model of this checkpoint cannot decompose; give a FusionINN --checkpoint")
     sources = reading.read_sources(wishes.sources, resample=wishes.resample)
+    sources = study_negatives.as_negatives(sources, wishes.inverted, [str(path) for path in wishes.sources])
     study = examination.examine(
         trained,
         sources,
         _tumour(wishes, sources[0]),
-        wishes.labels,
+        [f"{label}, negative" if i in wishes.inverted else label for i, label in enumerate(wishes.labels, 1)],
         samples=wishes.samples,
         seed=wishes.seed,
         annotation_name=wishes.mask.name if wishes.mask else "",
