@@ -63,7 +63,7 @@ def find(voxels: np.ndarray, name: str = "the volume") -> Negative:
 
 
 def negated(voxels: np.ndarray, negative: Negative) -> np.ndarray:
-    """The negative (Z, H, W) of a volume, its background the smallest value of each slice.
+    """The negative (Z, H, W) of a volume, its background the smallest value of all slices.
 
     Args:
       voxels: (Z, H, W), those of `find`.
@@ -71,7 +71,7 @@ def negated(voxels: np.ndarray, negative: Negative) -> np.ndarray:
     """
     low, high = _limits(negative)
     bright = low + GAP * (high - low) + (1 - GAP) * (high - voxels)
-    return np.where(negative.outside, low, bright).astype(voxels.dtype)
+    return np.where(negative.outside, low.min(), bright).astype(voxels.dtype)
 
 
 def restored(voxels: np.ndarray, negative: Negative) -> np.ndarray:
