@@ -19,11 +19,8 @@ from etils import epath
 
 from data import building, options, publishing, summary
 from data.brats import layouts
-from fusioninn_jax.runtime import errors
+from fusioninn_jax.runtime import errors, quiet_tensorflow  # noqa: F401  before TensorFlow
 
-# Before TensorFlow is imported: its start-up notes would bury the one line that a user has to read.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 TRAIN_CONFIG = {"brats": "brats", "image_pairs": "default", "brain_phantom": "phantom"}
