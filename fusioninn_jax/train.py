@@ -8,8 +8,10 @@ trains on all of them; docs/SCALING.md has the flags for other machines.
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -37,6 +39,7 @@ class _Run(NamedTuple):
     workdir: str
     model: models.FusionModel
     optimizer: Any
+    train_step: Callable[..., Any]
     prepared: input_pipeline.Prepared
     devices: list[jax.Device]
 
@@ -140,6 +143,23 @@ def initial_state(
     return train_state.create(variables, optimizer, config.optimizer)
 
 
+def _programs(
+    config: ml_collections.ConfigDict, devices: list[jax.Device]
+) -> tuple[models.FusionModel, Any, Callable[..., Any]]:
+    """Model, optimiser and training step; those of an earlier run where nothing that they read has changed."""
+    read = {name: config[name] for name in ("model", "optimizer", "losses", "augment", "train")}
+    return _programs_of(ml_collections.FrozenConfigDict(read), tuple(devices))
+
+
+@functools.lru_cache(maxsize=2)  # the runs of a sweep over seeds or data compile once
+def _programs_of(
+    config: ml_collections.FrozenConfigDict, devices: tuple[jax.Device, ...]
+) -> tuple[models.FusionModel, Any, Callable[..., Any]]:
+    model = models.get(config.model.name, config.model[config.model.name])
+    optimizer = train_state.make_optimizer(config.optimizer, config.train.steps)
+    return model, optimizer, parallel.make_train_step(model, optimizer, config, list(devices))
+
+
 def _start(of: _Run) -> tuple[train_state.TrainState, bool]:
     """The state to go on from, process 0's on every process, and whether its evaluation is done."""
     state = initial_state(of.model, of.optimizer, of.config, of.prepared)
@@ -193,9 +213,7 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> Outcome:
     config = resolve(config, prepared)
     prepared = with_targets(prepared, config)
     parallel.check_batch(config.train.eval_batch_size, len(devices), "--config.train.eval_batch_size")
-    model = models.get(config.model.name, config.model[config.model.name])
-    optimizer = train_state.make_optimizer(config.optimizer, config.train.steps)
-    whole = _Run(config, workdir, model, optimizer, prepared, devices)
+    whole = _Run(config, workdir, *_programs(config, devices), prepared, devices)
     with run_lock.hold(workdir) if processes.is_first() else contextlib.nullcontext():
         state, evaluated = _start(whole)
         if processes.is_first():
@@ -209,9 +227,9 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> Outcome:
 
 def _train(of: _Run, state: train_state.TrainState, evaluated: bool) -> Outcome:
     """The loop, from `state` on."""
-    config, workdir, model, optimizer, prepared, devices = of
+    config, workdir, model, _, train_step, prepared, devices = of
     state, step, key = parallel.replicate(state, devices), int(state.step), jax.random.key(config.seed)
-    train_step, own = parallel.make_train_step(model, optimizer, config, devices), len(parallel.own_devices(devices))
+    own = len(parallel.own_devices(devices))
     batches = input_pipeline.train_batches(
         prepared,
         config.data,

@@ -284,3 +284,12 @@ def test_import_needs_neither_tensorflow_nor_orbax():
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, env=os.environ
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_runs_that_differ_in_seed_and_data_alone_compile_once(data_dir):
+    first, other = train.settle(training_case.config(data_dir)), train.settle(training_case.config(data_dir))
+    other.seed, other.data.shuffle_buffer = 5, 3
+    devices = jax.local_devices()
+    assert train._programs(first, devices)[2] is train._programs(other, devices)[2]
+    other.losses.alpha = 0.7
+    assert train._programs(first, devices)[2] is not train._programs(other, devices)[2]

@@ -205,7 +205,7 @@ def make_eval_step(
 
     Args:
       model: the system.
-      config: `settings.TRAINING`.
+      config: `settings.TRAINING`; `losses` is read.
       devices: of all processes.
       with_images: return images beside the scores.
     """

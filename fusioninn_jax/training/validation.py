@@ -57,7 +57,8 @@ def run_over(
     Each process gets its own rows of every batch. The noise of a slice depends on the seed and the slice's number in
     the split alone.
     """
-    step = _eval_step(model, ml_collections.FrozenConfigDict(config), tuple(devices), with_images)
+    read = ml_collections.FrozenConfigDict({"losses": config.losses})
+    step = _eval_step(model, read, tuple(devices), with_images)
     key = jax.random.fold_in(jax.random.key(config.seed), salts.VALIDATION)
     batches = input_pipeline.evaluation_batches(
         prepared,
