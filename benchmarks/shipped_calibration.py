@@ -2,6 +2,7 @@
 
     python benchmarks/shipped_calibration.py --folder=FOLDER             # the model that ships, as it stands
     python benchmarks/shipped_calibration.py --patients=16 --write       # learns them first, beside the model
+    python benchmarks/shipped_calibration.py --files=MODEL --learn=A,B --try=C,D     # from real patients, on others
 
 --folder: patients of any collection that `data.brats` reads, default $FUSIONINN_REALDATA; the slices with most tumour
 of each. A row a patient: the share of brain pixels whose truth lies in the intervals of 50, 80 and 95 % about the mean
@@ -49,27 +50,38 @@ def simulated(first, count):
     return {f"simulated {first + i}": unseen.patient(first + i)[0][::2] for i in range(count)}
 
 
+def real(folder, names, count):
+    """The slices with most tumour of the real patients of these names, commas between; of all where it is empty."""
+    subjects = conspicuity.find_patients(argparse.Namespace(folder=folder, patients=names), MODALITIES)
+    return {subject.name: conspicuity.read_patient(subject, MODALITIES, count)[0] for subject in subjects}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", default=str(pretrained.FOLDER), help="of the model; default: the one that ships")
     parser.add_argument("--patients", type=int, default=16, help="simulated ones, to learn from")
     parser.add_argument("--write", action="store_true", help="learn and keep, beside the model")
     parser.add_argument("--folder", default=os.environ.get("FUSIONINN_REALDATA"), help="of real patients")
+    parser.add_argument("--learn", default="", help="real patients to learn from instead; kept nowhere")
+    parser.add_argument("--try", dest="tried", default="", help="real patients to try; default: all")
     parser.add_argument("--slices", type=int, default=6, help="of each real patient")
     args = parser.parse_args()
+    if args.learn and not args.folder:
+        parser.error("--learn names patients of --folder; give it, or set FUSIONINN_REALDATA")
     trained = fusing.load(args.files)
     if args.write:
         known = pixels(trained, simulated(100, args.patients))
         fitted = calibration.fit(known.spread, known.error)
         print(calibration.save(args.files, fitted, pretrained.fingerprint(trained.variables, trained.config)))
         trained = trained._replace(calibration=fitted)
+    if args.learn:
+        known = pixels(trained, real(args.folder, args.learn, args.slices))
+        trained = trained._replace(calibration=calibration.fit(known.spread, known.error))
     if trained.calibration is None:
         parser.error(f"{args.files}: has no error bars yet; give --write")
-    tried = simulated(0, 4)
+    tried = {} if args.learn else simulated(0, 4)
     if args.folder:
-        asked = argparse.Namespace(folder=args.folder, patients="")
-        subjects = conspicuity.find_patients(asked, MODALITIES)
-        tried |= {of.name: conspicuity.read_patient(of, MODALITIES, args.slices)[0] for of in subjects}
+        tried |= real(args.folder, args.tried, args.slices)
     print(uncertainty.coverage_table(trained.calibration, pixels(trained, tried), MODALITIES))
     return 0
 
