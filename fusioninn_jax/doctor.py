@@ -18,6 +18,7 @@ import jax
 import numpy as np
 
 from fusioninn_jax import pretrained, volumes
+from fusioninn_jax.runtime import compilation_cache
 from fusioninn_jax.runtime.errors import Parser, cli
 
 PACKAGES = (
@@ -74,7 +75,7 @@ def places(data_dir: pathlib.Path) -> Iterator[str]:
         ", ".join(found) if found else "none; `python -m data.prepare brain_phantom` makes one"
     )
     cache = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
-    yield f"compiled code: {f'kept in {cache}' if cache else 'not kept (JAX_COMPILATION_CACHE_DIR keeps it)'}"
+    yield f"compiled code: {f'kept in {cache}' if cache else f'not kept; {compilation_cache.VARIABLE}=FOLDER keeps it'}"
     yield f"package: {pathlib.Path(pretrained.__file__).parent.parent}"
 
 
@@ -99,6 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="where datasets are prepared; default: runs/data",
     )
     args = parser.parse_args(argv)
+    compilation_cache.keep_compiled_programs()
     devices = [f"{device.platform} {device.device_kind}" for device in jax.local_devices()]
     for title, lines in (
         ("versions", versions()),
