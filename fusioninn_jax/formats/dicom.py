@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import pathlib
 import sys
 from typing import Any, NamedTuple
 
 import numpy as np
+import PIL.Image
 
 from fusioninn_jax.formats import dicom_files, dicom_geometry, provenance
 from fusioninn_jax.formats.dicom_files import Image, pydicom
@@ -35,6 +38,7 @@ PATIENT = (
 COLOURS = ("RGB", "PALETTE COLOR", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT")
 GREYS = ("MONOCHROME2", "MONOCHROME1")  # of the latter small values are white: it is read inverted
 MODALITIES = ("CR", "CT", "DX", "MG", "MR", "NM", "OT", "PT", "SC", "US", "XA")
+JPEGS = ("JPEG", "JPEG2000")
 LARGEST_COMPRESSED = 2  # times the pixels; what is larger would become more than they are
 
 
@@ -129,10 +133,26 @@ def _pixels(image: Image) -> np.ndarray:
         size = count * dataset.Rows * dataset.Columns * dataset.BitsAllocated // 8
         if len(dataset.PixelData) > LARGEST_COMPRESSED * size + 4096 * (1 + count):
             raise guarded.Damaged(f"{len(dataset.PixelData)} bytes of pixels where {size} are declared")
+        _check_frames(dataset, count)
         pixels = np.asarray(dataset.pixel_array)
         if pixels.dtype.kind not in "iuf" or pixels.ndim not in (2, 3):
             raise guarded.Damaged(f"{pixels.dtype} of shape {pixels.shape}")
         return _inverted(pixels, dataset) if colour == "MONOCHROME1" else pixels
+
+
+def _check_frames(dataset: Any, count: int) -> None:
+    """Raises Damaged where a compressed frame is a picture of more pixels than declared; a decoder would make them all.
+
+    Looks at JPEG and JPEG 2000: other encodings say nothing of a size of their own.
+    """
+    if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        return
+    for frame in pydicom().encaps.generate_frames(dataset.PixelData, number_of_frames=count):
+        with contextlib.suppress(PIL.UnidentifiedImageError), PIL.Image.open(io.BytesIO(frame), formats=JPEGS) as image:
+            if image.width * image.height > dataset.Rows * dataset.Columns:
+                raise guarded.Damaged(
+                    f"a frame of {image.height}x{image.width} where {dataset.Rows}x{dataset.Columns} are declared"
+                )
 
 
 def _inverted(pixels: np.ndarray, dataset: Any) -> np.ndarray:
@@ -197,11 +217,12 @@ def _origin(frames: list[Frame], keep_phi: bool) -> dict[str, Any]:
 
 
 def _record(path: pathlib.Path, dataset: Any) -> Provenance | None:
-    try:
-        text = dataset.private_block(PRIVATE_GROUP, CREATOR)[RECORD_ELEMENT].value
-    except KeyError:
-        return None
-    return provenance.parse(path, str(text).encode())
+    with guarded.reading(path, "the record of the fusion in it is damaged", "fuse anew"):
+        try:
+            text = dataset.private_block(PRIVATE_GROUP, CREATOR)[RECORD_ELEMENT].value
+        except KeyError:
+            return None
+        return provenance.parse(path, str(text).encode())
 
 
 def _in_slice_order(path: pathlib.Path, series: Series) -> Series:

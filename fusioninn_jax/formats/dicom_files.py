@@ -14,9 +14,11 @@ import numpy as np
 from fusioninn_jax.runtime import decompression, guarded
 from fusioninn_jax.runtime.errors import UserError
 
-DEFLATED, META_LENGTH = b"1.2.840.10008.1.2.1.99", slice(140, 144)  # a transfer syntax; where group 2's length stands
-MOST_DEFLATED = 150 << 20  # bytes that a deflated file may become
+DEFLATED = "1.2.840.10008.1.2.1.99"  # a transfer syntax
+BESIDE_PIXELS = 32 << 20  # bytes that a deflated file may hold beside its pixels
+LAST_GROUP = 0x28  # of the elements that say how many pixels there are
 GROUPS = (b"\2\0", b"\x08\0")  # in which a file without preamble starts
+LONGEST_UID = 64  # characters
 NAMED = 10  # files named in a note
 SAME = {
     "SeriesInstanceUID": "series",
@@ -98,9 +100,8 @@ def _open(library: Any, file: pathlib.Path) -> Any:
     content = content if with_preamble else content.removeprefix(b"DICM")
     try:
         with guarded.quiet():
-            if DEFLATED in content[:4096]:
-                start = META_LENGTH.stop + int.from_bytes(content[META_LENGTH], "little")
-                decompression.check_expands(content[start:], MOST_DEFLATED, "deflate")
+            if DEFLATED.encode() in content:
+                _check_deflated(library, content)
             dataset = library.dcmread(io.BytesIO(content), force=not with_preamble)
             if "PixelData" not in dataset:
                 return "cut off before its pixels" if "Rows" in dataset else "without an image"
@@ -111,10 +112,31 @@ def _open(library: Any, file: pathlib.Path) -> Any:
         return f"damaged: {guarded.why(error)}"
 
 
+def _check_deflated(library: Any, content: bytes) -> None:
+    """Raises Damaged where a deflated file would become much more than the pixels that it declares.
+
+    Lengths that the file tells of its parts are not believed: the parts are found as the library finds them.
+    """
+    read, stream = library.filereader.read_dataset, io.BytesIO(content)
+    library.filereader.read_preamble(stream, force=True)
+    meta = read(stream, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
+    if DEFLATED not in [element.value for element in meta]:  # looks at each: what has no VR raises here
+        return
+    read(stream, True, True, stop_when=lambda tag, vr, length: tag >> 16 != 0)  # a command set may come before
+    squeezed = content[stream.tell() :]
+    start = io.BytesIO(decompression.start_of(squeezed, BESIDE_PIXELS, "deflate"))
+    head = read(start, False, True, stop_when=lambda tag, vr, length: tag >> 16 > LAST_GROUP)
+    decompression.check_expands(squeezed, _pixel_bytes(head) + BESIDE_PIXELS, "deflate")
+
+
+def _pixel_bytes(dataset: Any) -> int:
+    """How many bytes the pixels of a dataset take by its header, uncompressed."""
+    return dataset.Rows * dataset.Columns * dataset.BitsAllocated // 8 * int(dataset.get("NumberOfFrames") or 1)
+
+
 def _is_cut(dataset: Any) -> bool:
     """Whether there are fewer pixels than declared; of compressed ones only a decoder can tell."""
-    size = dataset.Rows * dataset.Columns * dataset.BitsAllocated // 8 * int(dataset.get("NumberOfFrames") or 1)
-    return not dataset.file_meta.TransferSyntaxUID.is_encapsulated and len(dataset.PixelData) < size
+    return not dataset.file_meta.TransferSyntaxUID.is_encapsulated and len(dataset.PixelData) < _pixel_bytes(dataset)
 
 
 def _with_syntax(library: Any, dataset: Any) -> Any:
@@ -161,9 +183,9 @@ def text(dataset: Any, keyword: str) -> str:
 
 
 def uid(dataset: Any, keyword: str) -> str:
-    """An attribute that is a UID; empty where it is anything else."""
+    """An attribute that is a UID; empty where it is anything else, such as a date or a patient's number."""
     value = text(dataset, keyword)
-    return value if re.fullmatch(r"[0-9.]{1,64}", value) else ""
+    return value if len(value) <= LONGEST_UID and re.fullmatch(r"[0-2](\.[0-9]+)+", value) else ""
 
 
 def numbers(image: Image, keyword: str, count: int, holder: Any = None) -> np.ndarray | None:

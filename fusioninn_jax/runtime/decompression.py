@@ -6,6 +6,7 @@ import bz2
 import contextlib
 import lzma
 import zlib
+from collections.abc import Iterator
 
 from fusioninn_jax.runtime.guarded import CHUNK, SQUEEZED, Damaged
 
@@ -50,15 +51,34 @@ def check_expands(content: bytes, most: int, method: str) -> None:
 
     What ends too early, or is damaged, is left to the reader.
     """
-    stream, length, rest = _decompressor(method), 0, content
+    length = 0
+    for piece in _pieces(content, method):
+        length += len(piece)
+        if length > most:
+            raise Damaged(f"its compressed content is longer than the {most} bytes declared")
+
+
+def start_of(content: bytes, most: int, method: str) -> bytes:
+    """The first bytes of decompressed content, `most` at most; fewer where it ends too early, or is damaged."""
+    pieces, length = [], 0
+    for piece in _pieces(content, method):
+        pieces.append(piece)
+        length += len(piece)
+        if length >= most:
+            break
+    return b"".join(pieces)[:most]
+
+
+def _pieces(content: bytes, method: str) -> Iterator[bytes]:
+    """Decompressed content in pieces, as far as it is sound."""
+    stream, rest = _decompressor(method), content
     with contextlib.suppress(OSError, EOFError, ValueError, *SQUEEZED):
-        while not stream.eof and length <= most:
+        while not stream.eof:
             piece = stream.decompress(rest, CHUNK)
-            rest, length = b"", length + len(piece)
+            rest = b""
             if not piece:
                 break
-    if length > most:
-        raise Damaged(f"its compressed content is longer than the {most} bytes declared")
+            yield piece
 
 
 def _decompressor(method: str) -> bz2.BZ2Decompressor | lzma.LZMADecompressor | _Inflate:

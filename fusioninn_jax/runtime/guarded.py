@@ -198,9 +198,10 @@ def read_bytes(path: pathlib.Path, most: int = LARGEST_FILE) -> bytes:
       UserError: as `open_file`, a longer file, or a failing disk.
     """
     with open_file(path) as file, reading(path, "cannot be read", "check the file"):
-        if os.fstat(file.fileno()).st_size > most:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
             raise Damaged(f"it is longer than {most} bytes")
-        return file.read(most)
+        return file.read(size)  # not `most`, for which memory would be taken at once
 
 
 def read_declared(path: pathlib.Path, head: int, declared: Callable[[bytes], int]) -> bytes:
@@ -221,16 +222,22 @@ def read_declared(path: pathlib.Path, head: int, declared: Callable[[bytes], int
         squeezed = file.read(2) == GZIP
         file.seek(0)
         stream: BinaryIO = gzip.GzipFile(fileobj=file) if squeezed else file  # type: ignore[assignment]
-        start = _take(stream, head)
+        start = take(stream, head)
         size = max(declared(start), len(start))
-        content = start + _take(stream, size - len(start))
-        if squeezed and len(_take(stream, SLACK, keep=False)) == SLACK:  # the end is read for gzip's checksum
+        content = start + take(stream, size - len(start))
+        if squeezed and len(take(stream, SLACK, keep=False)) == SLACK:  # the end is read for gzip's checksum
             raise Damaged(f"it holds far more than the {size} bytes that its header declares")
         return content
 
 
-def _take(stream: BinaryIO, size: int, keep: bool = True) -> bytes:
-    """Up to `size` bytes, read in pieces, since a header may ask for more than the file holds; zeros unless `keep`."""
+def take(stream: BinaryIO, size: int, keep: bool = True) -> bytes:
+    """Up to `size` bytes, read in pieces, since a header may ask for more than the file holds.
+
+    Args:
+      stream: open for reading; it may decompress.
+      size: at most so many bytes; any number will do.
+      keep: else zeros are returned.
+    """
     pieces, taken = [], 0
     while taken < size:
         piece = stream.read(min(CHUNK, size - taken))

@@ -12,6 +12,8 @@ import numpy as np
 from fusioninn_jax.runtime.guarded import Damaged
 
 Read = TypeVar("Read")
+LONGEST_HEADER = 10_000  # bytes, NumPy's own bound; NumPy reads the header before it looks
+LENGTH_BYTES = {(1, 0): 2, (2, 0): 4}  # version of the format -> bytes that say how long the header is
 
 
 class Array(NamedTuple):
@@ -36,7 +38,13 @@ def read_npy_header(file: BinaryIO) -> Array:
     try:
         version = np.lib.format.read_magic(file)
         read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
-        shape, fortran_order, dtype = read(file)
+        length = file.read(LENGTH_BYTES[version])
+        if int.from_bytes(length, "little") > LONGEST_HEADER:
+            raise Damaged("its header is longer than that of a NumPy array")
+        header = io.BytesIO(length + file.read(int.from_bytes(length, "little")))
+        shape, fortran_order, dtype = read(header)
+    except Damaged:
+        raise
     except Exception as error:  # its header is Python source, parsed with all that this can raise
         raise Damaged("its header is not that of a NumPy array") from error
     if dtype.hasobject:

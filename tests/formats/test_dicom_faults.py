@@ -1,14 +1,18 @@
 """DICOM series as archives and scanners really hand them over: nothing vanishes and nothing is invented in silence."""
 
+import io
 import pathlib
+import tracemalloc
 import zlib
 
 import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
+from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit
 
 from fusioninn_jax.formats import dicom, dicom_writer, files, nifti
 from fusioninn_jax.runtime.errors import UserError
@@ -16,6 +20,7 @@ from tests.studies import dicom_series
 
 VOXELS = np.random.default_rng(0).integers(0, 900, (7, 6, 8)).astype("u2")
 SECRET = "FAMILY^GIVEN"
+BOMB = 100 << 20
 DUST = 1e-6  # mm
 
 
@@ -300,6 +305,25 @@ def test_header_text_gets_into_no_message_and_no_output(tmp_path, tag, vr, capsy
     assert SECRET not in said and "GIVEN" not in said
 
 
+@pytest.mark.parametrize("vr", ["IS", "DS", "UI", "DA", "UN", "SQ"])
+def test_a_name_in_place_of_the_record_is_not_quoted(tmp_path, vr, recwarn, caplog):
+    def change(image, z):
+        raw(image, 0x00990010, "LO", dicom.CREATOR.encode() + b" ")
+        raw(image, 0x00991001, vr, SECRET.encode())
+
+    refused(series(tmp_path / "s", change), "the record of the fusion in it is damaged")
+    assert SECRET not in caplog.text + "".join(str(warning.message) for warning in recwarn)
+
+
+@pytest.mark.parametrize("value", ["19.05.1950", "19500519"])
+def test_what_is_no_uid_is_neither_kept_nor_told(tmp_path, value, recwarn):
+    got = files.read(series(tmp_path / "s", lambda image, z: raw(image, 0x0020000D, "UI", value.encode())))
+    files.write(tmp_path / "out", tmp_path / "out", got)
+    told = "".join(str(warning.message) for warning in recwarn)
+    assert value not in str(got.origin) + told
+    assert all(value.encode() not in path.read_bytes() for path in (tmp_path / "out").iterdir())
+
+
 @pytest.mark.parametrize("slope", ["nan", "inf", "-inf", "1e39", "1e308", "0", "-1e38"])
 def test_a_scale_that_is_none(tmp_path, slope):
     folder = series(tmp_path / "s", lambda image, z: z == 4 and raw(image, 0x00281053, "DS", slope.encode()))
@@ -307,21 +331,65 @@ def test_a_scale_that_is_none(tmp_path, slope):
     assert of_slice(folder, 4).name in text or "slice 5" in text
 
 
-def test_a_deflated_bomb(tmp_path):
-    folder = series(tmp_path / "s")
-    path = of_slice(folder, 2)
+def deflated(path, lie):
+    """Rewrites a file as a deflated one that is followed by a bomb; `lie` says how that is hidden."""
     image = pydicom.dcmread(path)
     image.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1.99"
-    image.save_as(path, enforce_file_format=True)
+    if lie == "far":  # what tells of the deflating comes late in the file
+        image.file_meta.FileMetaInformationVersion = b"\0\1" + bytes(8000)
+    image.save_as(path, enforce_file_format=lie != "far")
     content = path.read_bytes()
     start = 144 + int.from_bytes(content[140:144], "little")
+    head, plain = content[:start], zlib.decompress(content[start:], -15)
+    if lie in ("short", "long"):  # the length that it tells of what comes before
+        head = head[:140] + (4 if lie == "short" else 1 << 30).to_bytes(4, "little") + head[144:]
+    if lie == "command":
+        head += bytes.fromhex("00000001 02000000 0100".replace(" ", ""))
     deflate = zlib.compressobj(9, wbits=-15)
-    path.write_bytes(content[:start] + deflate.compress(bytes(200 << 20)) + deflate.flush())
+    private = bytes.fromhex("e17f1000 4c4f0400 41414141 e17f1010 4f420000") + BOMB.to_bytes(4, "little")
+    squeezed = deflate.compress(plain + private + bytes(BOMB)) + deflate.flush()
+    path.write_bytes((head[132:] if lie == "no preamble" else head) + squeezed)
+
+
+@pytest.mark.parametrize("lie", ["", "far", "short", "long", "command", "no preamble"])
+def test_a_deflated_bomb(tmp_path, lie):
+    folder = series(tmp_path / "s")
+    path = of_slice(folder, 2)
+    deflated(path, lie)
+    tracemalloc.start()
     refused(folder, "1 slices are missing")
-    for other in folder.iterdir():
-        if other != path:
-            other.unlink()
-    refused(folder, "no DICOM image there")
+    refused_alone = "not a readable DICOM file .damaged: its compressed content is longer than"
+    with pytest.raises(UserError, match=refused_alone):
+        files.read(path)
+    assert tracemalloc.get_traced_memory()[1] < BOMB
+    tracemalloc.stop()
+
+
+def test_a_deflated_series_is_read(tmp_path):
+    def change(image, z):
+        image.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1.99"
+
+    np.testing.assert_array_equal(files.read(series(tmp_path / "s", change)).stored, VOXELS)
+
+
+@pytest.mark.parametrize("size, message", [(8, ""), (3000, "a frame of 3000x3000 where 8x8 are declared")])
+@pytest.mark.parametrize("kind, syntax", [("JPEG2000", JPEG2000Lossless), ("JPEG", JPEGBaseline8Bit)])
+def test_a_compressed_frame_is_no_larger_than_declared(tmp_path, kind, syntax, size, message):
+    encoded = io.BytesIO()
+    Image.fromarray(np.full((size, size), 7, np.uint8)).save(encoded, kind)
+    path = of_slice(dicom_series.write(tmp_path / "s", VOXELS[:1]), 0)
+    image = pydicom.dcmread(path)
+    image.file_meta.TransferSyntaxUID = syntax
+    image.Rows = image.Columns = image.BitsAllocated = image.BitsStored = 8
+    image.HighBit, image.NumberOfFrames = 7, 1
+    image.PixelData = pydicom.encaps.encapsulate([encoded.getvalue()])
+    image["PixelData"].VR, image["PixelData"].is_undefined_length = "OB", True
+    image.save_as(path)
+    if not message:
+        assert (files.read(path).stored == 7).all()
+        return
+    with pytest.raises(UserError, match=message if kind == "JPEG2000" else "bytes of pixels where|a frame of"):
+        files.read(path)
 
 
 def test_what_is_ours_is_told_from_what_is_not(tmp_path):

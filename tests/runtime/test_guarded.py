@@ -43,6 +43,16 @@ def test_decompression_gives_what_was_declared_and_no_byte_more(method):
 
 
 @pytest.mark.parametrize("method", SQUEEZE)
+def test_the_start_of_what_is_compressed(method):
+    content = os.urandom(5000) + bytes(4 << 20)
+    squeezed = SQUEEZE[method](content)
+    assert decompression.start_of(squeezed, 6000, method) == content[:6000]
+    whole = SQUEEZE[method](content[:3000])
+    assert decompression.start_of(whole, 6000, method) == content[:3000]
+    assert content.startswith(decompression.start_of(whole[:-20], 6000, method))
+
+
+@pytest.mark.parametrize("method", SQUEEZE)
 def test_a_bomb_costs_no_more_than_it_declares(method):
     bomb = SQUEEZE[method](bytes(BOMB))
     tracemalloc.start()
@@ -142,3 +152,15 @@ def test_npz_tells_what_it_holds_before_it_is_read():
             with pytest.raises(guarded.Damaged) as caught:
                 read(wrong)
             assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("version, length_bytes", [(1, 2), (2, 4)])
+def test_a_header_of_an_array_is_no_longer_than_one_can_be(version, length_bytes):
+    length = min(BOMB, 256**length_bytes - 1)
+    start = b"\x93NUMPY" + bytes([version, 0]) + length.to_bytes(length_bytes, "little")
+    file = io.BytesIO(start + b" " * length)
+    tracemalloc.start()
+    with pytest.raises(guarded.Damaged, match="its header is longer than that of a NumPy array"):
+        numpy_files.read_npy_header(file)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
