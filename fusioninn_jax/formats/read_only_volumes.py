@@ -70,6 +70,7 @@ def _read_pair(path: pathlib.Path) -> Any:
     if kind is None:
         kind = nib.Spm2AnalyzeImage
         print(f"{path}: Analyze says nothing of left and right; taken as stored from right to left", file=sys.stderr)
+    start = start[: kind.header_class.sizeof_hdr] + bytes(4)  # no extensions, which may name the patient
     header = kind.header_class.from_fileobj(io.BytesIO(start), check=False)
     size = int(header.get_data_offset()) + _bytes(header.get_data_shape(), header.get_data_dtype())
     content = guarded.read_declared(voxels, 0, lambda _: size)
@@ -97,7 +98,7 @@ def _as_series(path: pathlib.Path, image: Any) -> Series:
     data: Any = image.dataobj
     shape = image.shape[:3] if image.shape[3:] in ((), (1,)) else image.shape
     if len(shape) != 3 or 0 in shape or data.dtype.kind not in "iuf":
-        raise UserError(f"{path}: a {data.dtype} file of shape {image.shape} where a 3-D volume is expected")
+        raise UserError(f"{path}: a {data.dtype.name} file of shape {image.shape} where a 3-D volume is expected")
     volume_io.check_affine(path, np.asarray(image.affine, np.float64))
     stored = np.asarray(data.get_unscaled()).reshape(shape)
     header = nib.Nifti1Image(stored.astype(stored.dtype.newbyteorder("=")), image.affine, dtype=stored.dtype).header

@@ -124,12 +124,12 @@ def read(path: pathlib.Path) -> bytes:
     content = guarded.read_bytes(path)
     if content[:2] != GZIP_HEAD[:2]:
         return content
-    try:
-        with gzip.open(io.BytesIO(content)) as file:
-            head = file.read(LONGEST_HEADER)
-            return head + file.read(max(0, _declared(head) - len(head)) + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: truncated or corrupt; fetch the file anew") from error
+    with (
+        guarded.reading(path, "truncated or corrupt", "fetch the file anew"),
+        gzip.GzipFile(fileobj=io.BytesIO(content)) as file,
+    ):
+        head = file.read(LONGEST_HEADER)
+        return head + guarded.take(file, max(0, _declared(head) - len(head)) + 1)  # type: ignore[arg-type]
 
 
 def _declared(head: bytes) -> int:

@@ -215,7 +215,7 @@ def test_bad_hdf5(tmp_path):
     path.parent.mkdir()
     with h5py.File(path, "w") as file:
         file["images"] = np.zeros((2, 4, 240, 240))
-    fails(path.parent, tmp_path, "no dataset named 'data' .found: images.")
+    fails(path.parent, tmp_path, "no dataset named 'data' among the 1 there")
     with h5py.File(path, "w") as file:
         file["data"] = np.zeros((2, 240, 240, 4))
     fails(path.parent, tmp_path, r"shape \(2, 240, 240, 4\) where numbers of shape \(N, 4, 240, 240\)")

@@ -1,6 +1,8 @@
 """fusioninn_jax.formats.image_io: geometry, intensities and every kind of bad file."""
 
 import gzip
+import os
+import zlib
 
 import h5py
 import nibabel as nib
@@ -210,6 +212,47 @@ def test_luma_and_chroma_are_those_of_jpeg():
     assert chroma.shape == (11, 7, 2)
 
 
+def _data(path, **how):
+    """An HDF5 file with an empty dataset `data`, and that dataset while it is open."""
+    file = h5py.File(path, "w")
+    return file, file.create_dataset("data", (4, 2, 3, 3), "f4", **how)
+
+
+def test_compressed_hdf5_is_read_chunk_by_chunk(tmp_path):
+    rows = np.arange(4 * 2 * 3 * 3, dtype=np.float32).reshape(4, 2, 3, 3)
+    file, data = _data(tmp_path / "a.h5", chunks=(3, 2, 2, 3), compression="gzip", shuffle=True, fletcher32=True)
+    data[:] = rows
+    file.close()
+    np.testing.assert_array_equal(hdf5.read_hdf5(tmp_path / "a.h5", 1, 4), rows[1:4])
+
+
+def test_an_hdf5_bomb(tmp_path):
+    file, data = _data(tmp_path / "a.h5", chunks=(1, 2, 3, 3), compression="gzip")
+    data.id.write_direct_chunk((1, 0, 0, 0), zlib.compress(bytes(50 << 20)), 0)
+    file.close()
+    np.testing.assert_array_equal(hdf5.read_hdf5(tmp_path / "a.h5", 2, 4), 0)
+    with pytest.raises(UserError, match="its compressed content is longer than the 76 bytes declared"):
+        hdf5.read_hdf5(tmp_path / "a.h5", 0, 4)
+    file, _ = _data(tmp_path / "b.h5", chunks=(1, 2, 3, 3), compression="lzf")
+    file.close()
+    with pytest.raises(UserError, match="it is compressed in a way that is not read here"):
+        hdf5.read_hdf5(tmp_path / "b.h5", 0, 4)
+
+
+@pytest.mark.parametrize("where", ["link", "storage"])
+def test_hdf5_whose_values_lie_elsewhere_is_refused_at_once(tmp_path, where):
+    os.mkfifo(tmp_path / "pipe")
+    if where == "link":
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            file["data"] = h5py.ExternalLink(str(tmp_path / "pipe"), "data")
+    else:
+        file, _ = _data(tmp_path / "a.h5", external=[(str(tmp_path / "pipe"), 0, 4 * 4 * 2 * 3 * 3)])
+        file.close()
+    for read in (lambda path: hdf5.hdf5_length(path, (2, 3, 3)), lambda path: hdf5.read_hdf5(path, 0, 4)):
+        with pytest.raises(UserError, match="no dataset named 'data'|its values lie in other files"):
+            read(tmp_path / "a.h5")
+
+
 def test_colour_comes_back_and_grey_has_no_chroma():
     luma, chroma = image_io.luma_chroma(COLOUR16)
     np.testing.assert_allclose(image_io.colour(luma, chroma), COLOUR16, atol=65535 * COLOUR_ROUND_TRIP / 100)
@@ -229,7 +272,11 @@ def test_hdf5(tmp_path):
         hdf5.hdf5_length(path, (4, 3, 3))
     with h5py.File(path, "a") as file:
         del file["data"]
-    with pytest.raises(UserError, match="no dataset named 'data' .found: other."):
+    with pytest.raises(UserError, match="no dataset named 'data' among the 1 there"):
+        hdf5.hdf5_length(path, (2, 3, 3))
+    with h5py.File(path, "a") as file:
+        file["data"] = np.zeros(3, [("FAMILY^GIVEN", "f4")])
+    with pytest.raises(UserError, match="'data' is void32 of shape"):
         hdf5.hdf5_length(path, (2, 3, 3))
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(UserError, match="truncated or not HDF5"):

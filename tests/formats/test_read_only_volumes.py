@@ -87,6 +87,17 @@ def test_bad_ones_are_told(tmp_path):
         files.check_output(tmp_path / "x.mgz")
 
 
+def test_a_pair_with_header_extensions_is_read_without_them(tmp_path):
+    save_pair(tmp_path / "a.img", volume(), CORONAL)
+    expected = files.read(tmp_path / "a.hdr")
+    head = (tmp_path / "a.hdr").read_bytes()[:348]
+    text = b"FAMILY^GIVEN".ljust(1992)
+    (tmp_path / "a.hdr").write_bytes(head + b"\1\0\0\0" + np.array([2000, 6], "<i4").tobytes() + text)
+    series = files.read(tmp_path / "a.img")
+    np.testing.assert_array_equal(series.stored, expected.stored)
+    assert series.origin == expected.origin
+
+
 def test_pages_that_are_no_volume(tmp_path):
     with tifffile.TiffWriter(tmp_path / "a.tif") as file:
         file.write(np.zeros((8, 8), np.uint8))

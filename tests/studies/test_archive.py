@@ -4,6 +4,7 @@ import bz2
 import gzip
 import json
 import pathlib
+import struct
 
 import jax
 import nibabel as nib
@@ -115,6 +116,16 @@ def test_an_archive_of_version_1_cannot_grow_without_end(tmp_path):
         text = json.dumps(table).encode()
         with pytest.raises(ValueError, match="an array (larger|of another size)"):
             integer_codec.unpack(content[: start - 8] + len(text).to_bytes(8, "little") + text + bomb + rest, 10_000)
+
+
+@pytest.mark.parametrize("shape", [(3, 32000, 32000, 32000), (7, *[32000] * 7)])
+def test_a_header_may_declare_more_than_memory_holds(tmp_path, pair, shape):
+    content = bytearray(pair[0].read_bytes())
+    content = bytearray(gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
+    content[40:56] = struct.pack("<8h", *(*shape, 1, 1, 1, 1, 1)[:8])
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(content))
+    with pytest.raises(UserError, match="a.nii.gz: truncated"):
+        decompose.main([str(tmp_path / "a.nii.gz"), "-o", str(tmp_path / "1.nii"), str(tmp_path / "2.nii")])
 
 
 def test_a_gzipped_file_is_read_no_further_than_its_header_says(tmp_path, pair):
