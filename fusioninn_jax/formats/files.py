@@ -122,12 +122,13 @@ def read(path: pathlib.Path, *, keep_phi: bool = False, fill_value: float | None
     """
     guarded.check_there(path)
     kind = _format(path)
-    if kind == nifti.KIND:
-        series = nifti.read(path, keep_phi=keep_phi)
-    elif kind == READ_ONLY:
-        series = read_only_volumes.read(path)
-    else:
-        series = dicom.read(path, keep_phi=keep_phi) if kind == dicom.KIND else images.read(path)
+    with guarded.reading(path, "cannot be read", "fetch it, or save it, anew"):
+        if kind == nifti.KIND:
+            series = nifti.read(path, keep_phi=keep_phi)
+        elif kind == READ_ONLY:
+            series = read_only_volumes.read(path)
+        else:
+            series = dicom.read(path, keep_phi=keep_phi) if kind == dicom.KIND else images.read(path)
     if fill_value is not None:
         marked = with_background(series, fill_value)
         if marked is series:
@@ -161,11 +162,12 @@ def write(path: pathlib.Path, name: pathlib.Path, series: Series, record: Proven
       UserError: the format cannot hold the series.
     """
     kind = _format(name)
-    if kind == nifti.KIND:
+    if kind in (nifti.KIND, dicom.KIND):
         images.tell_grey(name, series)
-        nifti.write_series(path, series, [(nifti.COMMENT, provenance.text(record))] if record else [])
-    elif kind == dicom.KIND:
-        images.tell_grey(name, series)
-        dicom_writer.write(path, name, series, record)
-    else:
-        images.write(path, name, series, record)
+    with guarded.quiet():
+        if kind == nifti.KIND:
+            nifti.write_series(path, series, [(nifti.COMMENT, provenance.text(record))] if record else [])
+        elif kind == dicom.KIND:
+            dicom_writer.write(path, name, series, record)
+        else:
+            images.write(path, name, series, record)

@@ -62,7 +62,7 @@ def _read_array(path: pathlib.Path) -> tuple[np.ndarray, Provenance | None]:
         header = numpy_files.read_npy_header(file)
         if len(header.shape) not in (2, 3) or 0 in header.shape or header.dtype.str[1:] not in ARRAY_TYPES:
             raise UserError(
-                f"{path}: {header.dtype} of shape {header.shape} where integers or float32/64 of shape "
+                f"{path}: {header.dtype.name} of shape {header.shape} where integers or float32/64 of shape "
                 "(H, W) or (Z, H, W) are expected; convert it"
             )
         file.seek(0)

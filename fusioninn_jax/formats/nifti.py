@@ -40,6 +40,11 @@ CODED_FIELDS = {
     "qform_code": ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
     "sform_code": ("srow_x", "srow_y", "srow_z"),
 }
+KNOWN_CODES = {  # other numbers in these fields may be letters
+    "dim_info": range(64),  # three axes of two bits each
+    "intent_code": nib.nifti1.intent_codes.value_set(),
+    "xyzt_units": range(64),  # of space in three bits, of time in three
+}
 SHEAR_TOLERANCE = 1e-4  # cosine between two axes
 ALIGNMENT = 16  # of a header extension, bytes
 LARGEST_OFFSET = 2**28  # beyond it NIfTI-1's float32 offset skips multiples of 16
@@ -136,6 +141,9 @@ def without_phi(header: Any) -> Any:
     clean = type(header)(endianness=header.endianness)
     for field in KEPT_FIELDS:
         clean[field] = header[field]
+    for field, known in KNOWN_CODES.items():
+        if int(clean[field]) not in known:
+            clean[field] = 0
     for code, fields in CODED_FIELDS.items():
         if header[code] > 0:
             for field in fields:

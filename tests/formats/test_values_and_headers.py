@@ -161,6 +161,25 @@ def test_an_allow_list_says_what_a_header_keeps(tmp_path, kind, order):
     assert b"FAMILY" in (tmp_path / "c.nii").read_bytes()
 
 
+@pytest.mark.parametrize("field", ["intent_code", "xyzt_units", "dim_info"])
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+def test_letters_in_place_of_a_code_are_not_kept(tmp_path, kind, field):
+    image = kind(noise("i2"), cases.AFFINE)
+    content = bytearray(image.to_bytes())
+    of_field, place = image.header.template_dtype.fields[field][:2]
+    content[place : place + of_field.itemsize] = SECRET[: of_field.itemsize]
+    (tmp_path / "a.nii").write_bytes(content)
+    nifti.write_series(tmp_path / "b.nii", files.read(tmp_path / "a.nii"))
+    assert nib.load(tmp_path / "b.nii").header[field] == 0
+
+
+def test_names_of_fields_are_not_told(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((4, 4), [(SECRET.decode(), "f4")]))
+    with pytest.raises(UserError, match="are expected") as caught:
+        files.read(tmp_path / "a.npy")
+    assert SECRET.decode() not in str(caught.value)
+
+
 def test_upper_case_endings_mean_the_same(tmp_path):
     series = files.read(cases.save(tmp_path / "A.NII.GZ", cases.voxels(1)))
     files.write(tmp_path / "B.NII.GZ", tmp_path / "B.NII.GZ", series)
