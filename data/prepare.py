@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import os
 import pathlib
 import re
@@ -19,7 +18,7 @@ from etils import epath
 
 from data import building, options, publishing, summary
 from data.brats import layouts
-from fusioninn_jax.runtime import errors, quiet_tensorflow  # noqa: F401  before TensorFlow
+from fusioninn_jax.runtime import errors, guarded, quiet_tensorflow  # noqa: F401  before TensorFlow
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
@@ -108,10 +107,10 @@ def _request(args: argparse.Namespace, builder_cls: Any) -> tuple[Any, str | Non
 def _check_same_settings(final: epath.Path, settings: dict[str, Any] | None, builder_cls: Any) -> None:
     """Raises `UserError` if the dataset already there was prepared in another way."""
     try:
-        before = json.loads((final / "metadata.json").read_text()).get("settings")
+        before = guarded.read_json(final / "metadata.json").get("settings")
         if before is not None:  # a setting that came later had its default
             before = builder_cls.BUILDER_CONFIGS[0].settings("") | before
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except (errors.UserError, OSError, ValueError, AttributeError, TypeError) as error:
         raise errors.UserError(
             f"{final}: its metadata.json cannot be read; prepare it again with --overwrite"
         ) from error
@@ -132,7 +131,7 @@ def _summarise(dataset: str, name: str, final: epath.Path, data_dir: epath.Path,
     from fusioninn_jax import input_pipeline
 
     builder = input_pipeline.open_folder(final).builder
-    metadata = json.loads((final / "metadata.json").read_text())
+    metadata = guarded.read_json(final / "metadata.json")
     subjects = metadata.get("counts", {}).get("subjects", {})
     print(
         "slices: "

@@ -129,9 +129,14 @@ def open_folder(folder: epath.Path) -> Prepared:
     named = metadata.get("modalities") or [f"source {i + 1}" for i in range(channels)]
     if not isinstance(named, list | tuple) or len(named) != channels:
         raise prepared_data.damaged(folder / prepared_data.METADATA, f"does not name {channels} modalities")
+    try:
+        parts = regions.named(metadata.get("label_names") or {}) if metadata.get("has_mask") else {}
+        white = float(metadata.get("white") or 0)
+    except (AttributeError, TypeError, ValueError) as error:
+        what = f"its label_names or its white are not as they are written ({type(error).__name__})"
+        raise prepared_data.damaged(folder / prepared_data.METADATA, what) from error
     sizes = {name: split.num_examples for name, split in splits.items()}
-    parts = regions.named(metadata.get("label_names") or {}) if metadata.get("has_mask") else {}
-    return Prepared(builder, tuple(map(str, named)), sizes, parts, float(metadata.get("white") or 0))
+    return Prepared(builder, tuple(map(str, named)), sizes, parts, white)
 
 
 def _guarded(prepared: Prepared, split: str, batches: Iterator[Batch]) -> Iterator[Batch]:

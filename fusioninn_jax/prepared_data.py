@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from typing import Any
 
 from etils import epath
 
+from fusioninn_jax.runtime import guarded
 from fusioninn_jax.runtime.errors import UserError
 
 RECORD_OVERHEAD = 16  # bytes that TFRecord adds to an example: its length, and two checksums
@@ -35,11 +35,11 @@ def remake(folder: epath.Path) -> str:
 def _options(folder: epath.Path) -> list[str]:
     """The settings in the metadata as the command's options; only the source is known where it cannot be read."""
     try:
-        settings = json.loads((folder / METADATA).read_text())["settings"]
+        settings = guarded.read_json(folder / METADATA)["settings"]
         sources = settings.pop("source", "FOLDER")
         options = [f"--source={source}" for source in (sources if isinstance(sources, list) else [sources])]
         return options + [option for name, value in settings.items() for option in _option(name, value)]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (UserError, OSError, ValueError, KeyError, TypeError, AttributeError):
         return ["--source=FOLDER"]
 
 
@@ -52,12 +52,14 @@ def _option(name: str, value: Any) -> list[str]:
 
 
 def check_description(folder: epath.Path) -> None:
-    """Raises `UserError` where one of the files that describe a dataset is missing or is no JSON object."""
-    for name in (INFO, FEATURES):
+    """Raises `UserError` where a file that describes a dataset is no JSON object, or is missing and needed."""
+    for name in (INFO, FEATURES, METADATA):
+        if name == METADATA and not (folder / name).exists():
+            continue
         try:
-            content = json.loads((folder / name).read_text())
-        except (OSError, ValueError) as error:
-            raise damaged(folder / name, f"cannot be read ({type(error).__name__})") from error
+            content = guarded.read_json(folder / name)
+        except (UserError, OSError, ValueError) as error:
+            raise damaged(folder / name, f"cannot be read ({guarded.reason(error, folder / name)})") from error
         if not isinstance(content, dict):
             raise damaged(folder / name, "holds no description of a dataset")
 

@@ -1,5 +1,6 @@
 """What data, folders and signals can do to a training: one line, exit codes that tell, nothing lost."""
 
+import os
 import shutil
 import signal
 import threading
@@ -95,7 +96,16 @@ DAMAGE = {
     "binary": ("info", lambda p: p.write_bytes(b"\xff\xfe\x00"), "cannot be read"),
     "no features": ("features", lambda p: p.unlink(), "cannot be read"),
     "bad features": ("features", lambda p: p.write_text('{"type": "x"}'), "not understood"),
-    "bad metadata": ("metadata", lambda p: p.write_text("{"), "not understood"),
+    "bad metadata": ("metadata", lambda p: p.write_text("{"), "metadata.json: cannot be read"),
+    "nested info": ("info", lambda p: p.write_text("[" * 100_000), "nested too deeply"),
+    "nested features": ("features", lambda p: p.write_text('{"a":' * 100_000), "nested too deeply"),
+    "a pipe": ("metadata", lambda p: (p.unlink(), os.mkfifo(p)), "is a pipe"),
+    "a list of labels": (
+        "metadata",
+        lambda p: p.write_text('{"modalities": ["a", "b"], "has_mask": true, "label_names": [1]}'),
+        "metadata.json: its label_names",
+    ),
+    "a text for white": ("metadata", lambda p: p.write_text('{"modalities": ["a", "b"], "white": "x"}'), "its white"),
     "few modalities": ("metadata", lambda p: p.write_text('{"modalities": ["a"]}'), "does not name 2"),
 }
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-import json
 import os
 import pathlib
 import re
@@ -19,6 +18,7 @@ from typing import NamedTuple
 from data.brats import masks, naming, patients
 from data.brats.naming import ALIASES, HDF5_SPLITS, UNDERSTOOD, Named, Subject
 from data.splits import preview
+from fusioninn_jax.runtime import guarded
 from fusioninn_jax.runtime.errors import UserError
 
 MODALITIES = ("t1", "t1gd", "t2", "flair")
@@ -222,12 +222,12 @@ def check_msd_json(path: pathlib.Path) -> None:
     if not path.is_file():
         return
     try:
-        described = json.loads(path.read_text())
+        described = guarded.read_json(path)
         channels = [str(described["modality"][str(i)]) for i in range(len(described["modality"]))]
         labels = {str(value): str(name) for value, name in described["labels"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{path}: 'modality' and 'labels' cannot be read ({type(error).__name__}: {error}); restore "
+            f"{path}: 'modality' and 'labels' cannot be read ({type(error).__name__}); restore "
             "the file that came with the data"
         ) from error
     if tuple(MSD_CHANNEL_NAMES.get(channel.lower()) for channel in channels) != MSD_CHANNELS:

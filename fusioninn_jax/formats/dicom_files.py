@@ -91,7 +91,7 @@ def _open(library: Any, file: pathlib.Path) -> Any:
             return "a folder"
         content = guarded.read_bytes(file)
     except UserError as error:
-        return str(error).removeprefix(f"{file}: ").partition(";")[0]
+        return guarded.reason(error, file)
     if not content:
         return "empty"
     with_preamble = content[128:132] == b"DICM"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import gzip
+import json
 import logging
 import lzma
 import os
@@ -20,7 +21,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from fusioninn_jax.runtime.errors import UserError
 
@@ -50,6 +51,12 @@ def why(error: BaseException) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     return f"its content is not what the format asks for, {type(error).__name__}"
+
+
+def reason(error: BaseException, path: os.PathLike[str]) -> str:
+    """What is wrong with a file: `why`, or what a UserError says, without the path and how to mend it."""
+    told = str(error).removeprefix(f"{os.fspath(path)}: ").partition(";")[0]
+    return told if isinstance(error, UserError) else why(error)
 
 
 @contextlib.contextmanager
@@ -202,6 +209,21 @@ def read_bytes(path: pathlib.Path, most: int = LARGEST_FILE) -> bytes:
         if size > most:
             raise Damaged(f"it is longer than {most} bytes")
         return file.read(size)  # not `most`, for which memory would be taken at once
+
+
+def read_json(path: os.PathLike[str]) -> Any:
+    """What a JSON file holds; one on a disk is a regular file, one in a bucket (an `epath` URL) may be anything there.
+
+    Raises:
+      UserError: as `read_bytes`.
+      ValueError: no JSON, or nested too deeply.
+    """
+    name = os.fspath(path)
+    content = path.read_bytes() if "://" in name else read_bytes(pathlib.Path(name))  # type: ignore[attr-defined]
+    try:
+        return json.loads(content)
+    except RecursionError as error:
+        raise Damaged("it is nested too deeply") from error
 
 
 def read_declared(path: pathlib.Path, head: int, declared: Callable[[bytes], int]) -> bytes:

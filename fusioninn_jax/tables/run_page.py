@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import pathlib
 from typing import Any
 
@@ -16,6 +15,7 @@ from matplotlib.figure import Figure
 from fusioninn_jax import input_pipeline
 from fusioninn_jax.models.padding import any_size
 from fusioninn_jax.objective import fusion_targets
+from fusioninn_jax.runtime import guarded
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.score_names import (
     BRAIN,
@@ -194,16 +194,31 @@ def write_run_report(workdir: pathlib.Path, split: str | None = None, count: int
         )
     split = evaluated_split(workdir, split)
     summary_file = workdir / "evaluation" / split / "summary.json"
-    report = json.loads(summary_file.read_text())
+    examples = _examples(workdir, split, count)
+    again = f"python -m fusioninn_jax.evaluate --workdir={workdir} --split={split}"
+    with guarded.reading(summary_file, "is not as an evaluation writes it", f"write it anew: `{again}`"):
+        page = _page(guarded.read_json(summary_file), examples, train, evaluations, workdir=workdir, split=split)
+    path = workdir / "report.html"
+    score_table.write_atomically(path, lambda file: file.write(page))
+    return path
+
+
+def _page(
+    report: dict[str, Any],
+    examples: tuple[dict[str, np.ndarray], list[str]],
+    train: list[dict[str, Any]],
+    evaluations: list[dict[str, Any]],
+    **about: Any,
+) -> str:
+    """The page of an evaluation's summary; `about` goes into it as it is."""
+    images, names = examples
     system, summary = next(iter(report["systems"].items()))
-    examples, names = _examples(workdir, split, count)
     modalities = [published.MODALITIES.get(name, name) for name in report["modalities"]]
     environment = jinja2.Environment(loader=jinja2.PackageLoader("fusioninn_jax"), autoescape=True)
     conspicuity = summary.get("conspicuity") or {}
-    page = environment.get_template("run.html").render(
-        workdir=workdir,
+    return environment.get_template("run.html").render(
+        **about,
         dataset=report["dataset"],
-        split=split,
         system=system,
         summary=summary,
         paper=_paper_rows(summary["overall"]),
@@ -216,10 +231,7 @@ def write_run_report(workdir: pathlib.Path, split: str | None = None, count: int
         evaluation=evaluations[-1],
         patients_figure=_patients_figure(summary, modalities),
         curves=_png(run_figures.curves(train, evaluations, modalities)),
-        panel=_png(run_figures.image_panel(examples, modalities, names)),
+        panel=_png(run_figures.image_panel(images, modalities, names)),
         error_span=run_figures.ERROR_SPAN,
-        config=(workdir / "config.json").read_text(),
+        config=guarded.read_bytes(about["workdir"] / "config.json").decode(),
     )
-    path = workdir / "report.html"
-    score_table.write_atomically(path, lambda file: file.write(page))
-    return path

@@ -17,7 +17,7 @@ import jax
 import ml_collections
 
 from fusioninn_jax import input_pipeline, settings, train, trained_model
-from fusioninn_jax.runtime import command_line
+from fusioninn_jax.runtime import command_line, guarded
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.scoring import score_table
 from fusioninn_jax.scoring.score_split import Scoring, score_model
@@ -129,7 +129,8 @@ def _check_same_run(workdir: pathlib.Path, config: ml_collections.ConfigDict) ->
     file = workdir / "config.json"
     if not file.exists():
         return
-    saved = _settings(json.loads(file.read_text()))
+    with guarded.reading(file, "is not the configuration of a run", "give another --root"):
+        saved = _settings(guarded.read_json(file))
     for key, ours in _settings(json.loads(train.settle(config).to_json())).items():
         if saved.get(key, ours) != ours:
             raise UserError(
@@ -219,9 +220,10 @@ def scores(
     stem = "".join(character if character.isalnum() else "_" for character in system.label)
     table, record = folder / f"{stem}.csv", folder / f"{stem}.json"
     if table.exists() and record.exists():
-        kept = json.loads(record.read_text())
-        if kept["of"] == key and "conspicuity" in kept:
-            return _read_rows(table), {name: value for name, value in kept.items() if name != "of"}
+        with guarded.reading(record, "is not as it was written", "remove it, and its slices are scored again"):
+            kept = guarded.read_json(record)
+            if kept["of"] == key and "conspicuity" in kept:
+                return _read_rows(table), {name: value for name, value in kept.items() if name != "of"}
     rows, further = score_model(system.label, system.trained, prepared, data.data, scoring)
     jax.clear_caches()  # as in train_missing
     score_table.write_csv(table, rows)

@@ -20,8 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from fusioninn_jax.runtime import outputs
-from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.runtime import guarded, outputs
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # of the intervals
 KNOTS = 24
@@ -125,13 +124,9 @@ def load(folder: str | pathlib.Path, model: str) -> Calibration | None:
     path = pathlib.Path(folder) / FILE
     if not path.exists():
         return None
-    try:
-        content = json.loads(path.read_text())
+    with guarded.reading(path, "is no calibration", "make it anew: `python -m fusioninn_jax.scoring.uncertainty`"):
+        content = guarded.read_json(path)
         calibration = from_json(content)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path}: cannot be read ({error}); make it anew with `python -m fusioninn_jax.scoring.uncertainty`"
-        ) from error
     return calibration if content.get("model") == model else None
 
 

@@ -1,10 +1,13 @@
 """What a training's page picks and draws."""
 
+import os
+
 import numpy as np
 import pytest
 
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.tables import run_figures, run_page
+from fusioninn_jax.training.train_log import METRICS_FILE
 
 
 def test_typical_slices_and_the_worst_are_chosen_in_their_order():
@@ -38,6 +41,24 @@ def test_the_split_that_there_is(tmp_path):
     assert run_page.evaluated_split(tmp_path, "validation") == "validation"
     with pytest.raises(UserError, match="evaluated: test, validation"):
         run_page.evaluated_split(tmp_path, "train")
+
+
+def test_a_summary_that_is_none_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_page, "_examples", lambda *asked: ({}, []))
+    (tmp_path / METRICS_FILE).write_text('{"step": 1, "loss": 1.0}\n')
+    summary = tmp_path / "evaluation" / "test" / "summary.json"
+    summary.parent.mkdir(parents=True)
+    of_no_score = '{"systems": {"a": 5}, "modalities": ["x"], "dataset": "d"}'
+    for content in ("", "\0", "[" * 100_000, "[1]", '{"systems": {}}', of_no_score):
+        summary.write_text(content)
+        with pytest.raises(UserError, match="summary.json: is not as an evaluation writes it .*`python -m ") as caught:
+            run_page.write_run_report(tmp_path)
+        assert "\n" not in str(caught.value)
+    summary.unlink()
+    os.mkfifo(summary)
+    with pytest.raises(UserError, match="is a pipe"):
+        run_page.write_run_report(tmp_path)
+    assert not (tmp_path / "report.html").exists()
 
 
 def test_patients_are_sorted_and_legends_cover_nothing():
