@@ -96,7 +96,7 @@ def _auc(image: jax.Array, region: jax.Array, reference: jax.Array) -> jax.Array
         below = jnp.searchsorted(ordered, values, side="left", method="scan_unrolled")
         not_above = jnp.searchsorted(ordered, values, side="right", method="scan_unrolled")
         share = (below + not_above) / (2 * reference.sum())  # 0/0: NaN
-        return jnp.where(region, share, 0).sum() / region.sum()
+        return jnp.where(region, share, 0).sum() / region.sum().astype(share.dtype)
 
     return jax.lax.map(of_one, (image, region, reference))
 
@@ -151,7 +151,7 @@ def _shares(counts: jax.Array) -> jax.Array:
 @jax.jit
 def _contrast_to_noise(image: jax.Array, region: jax.Array, reference: jax.Array) -> jax.Array:
     def mean(values: jax.Array, inside: jax.Array) -> jax.Array:
-        return jnp.where(inside, values, 0).sum(1) / inside.sum(1)  # 0/0: NaN
+        return jnp.where(inside, values, 0).sum(1) / inside.sum(1).astype(values.dtype)  # 0/0: NaN
 
     level = mean(image, reference)
     variance = mean((image - level[:, None]) ** 2, reference)

@@ -42,7 +42,7 @@ def _joint(a: jax.Array, b: jax.Array, weight: jax.Array, quantize: bool) -> jax
         return counts.at[batch, cell].add(weight).reshape(-1, BINS, BINS)
     # a pixel between grey levels is shared by its four neighbours, linearly: the histogram becomes differentiable
     low_a, low_b = (jnp.minimum(jnp.floor(x), BINS - 2).astype(jnp.int32) for x in (a, b))
-    part_a, part_b = a - low_a, b - low_b
+    part_a, part_b = a - low_a.astype(a.dtype), b - low_b.astype(b.dtype)
     for step_a, share_a in ((0, 1 - part_a), (1, part_a)):
         for step_b, share_b in ((0, 1 - part_b), (1, part_b)):
             cell = (low_a + step_a) * BINS + low_b + step_b
@@ -60,7 +60,7 @@ def _score(x1: jax.Array, x2: jax.Array, fused: jax.Array, mask: jax.Array | Non
     flat = [to_8bit(image, quantize=quantize).reshape(image.shape[0], -1) for image in (x1, x2, fused)]
     inside = jnp.ones(flat[0].shape, bool) if mask is None else mask.reshape(flat[0].shape)
     a, b, f = (_stretch(image, inside) for image in flat)
-    weight = inside / jnp.maximum(inside.sum(1, keepdims=True), 1).astype(a.dtype)
+    weight = inside.astype(a.dtype) / jnp.maximum(inside.sum(1, keepdims=True), 1).astype(a.dtype)
     ab, af, bf = (_correlation(_joint(x, y, weight, quantize)) for x, y in ((a, b), (a, f), (b, f)))
     one = jnp.ones_like(ab)
     matrix = jnp.stack([one, ab, af, ab, one, bf, af, bf, one], -1).reshape(-1, 3, 3)

@@ -1,10 +1,13 @@
 """What a metric refuses, what it says then, and what it makes of the rest."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fusioninn_jax import metrics
 from fusioninn_jax.metrics import _inputs, q_ncie, q_p, q_ssim, q_xy
 from tests import tolerances
 from tests.metrics.pictures import picture, triple
@@ -33,6 +36,23 @@ def test_bad_image_is_named_and_explained(bad, message):
     with pytest.raises(ValueError) as caught:
         _inputs.prepare({"x1": IMAGE, "x2": bad})
     assert message in str(caught.value) and "x2" in str(caught.value) and "\n" not in str(caught.value)
+
+
+IMAGES = ("image", "x1", "x2", "fused", "source", "decomposed", "reference", "region")
+
+
+@pytest.mark.parametrize("name", metrics.__all__)
+def test_every_metric_works_where_nothing_is_promoted(name):
+    metric = getattr(metrics, name)
+    asked = inspect.signature(metric).parameters if callable(metric) else {}
+    needed = [of.name for of in asked.values() if of.default is of.empty]
+    if not needed or not set(needed) <= set(IMAGES):
+        pytest.skip("takes no images")
+    images = [np.full((2, 48, 48, 1), 0.5, bool if of in ("region", "reference") else np.float32) for of in needed]
+    options = [{}, *[{name: value} for name, value in (("mask", images[0] > 0), ("quantize", False)) if name in asked]]
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        for option in options:
+            assert jax.eval_shape(lambda chosen=option: metric(*images, **chosen)) is not None
 
 
 def test_image_under_the_window_is_refused():
