@@ -1,5 +1,3 @@
 """TFDS builders and the command that runs them."""
 
-from fusioninn_jax.runtime import interrupts
-
-interrupts.guard_start("data")
+import fusioninn_jax as fusioninn_jax  # first: from here on a signal ends a command in one line

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Any
 
@@ -69,13 +69,14 @@ def raised() -> Iterator[None]:
                 signal.signal(number, before)
 
 
-def guard_start(package: str) -> None:
+def guard_start(packages: Sequence[str]) -> None:
     """Ends a command that is stopped while its imports run, in one line; nothing is written yet then.
 
-    Does nothing where Python was not started as `python -m package...`.
+    Args:
+      packages: does nothing where Python was not started as `python -m PACKAGE...` with one of them.
     """
     started = sys.orig_argv[sys.orig_argv.index("-m") + 1 :][:1] if "-m" in sys.orig_argv else []
-    if not started or started[0].partition(".")[0] != package or not can_handle():
+    if not started or started[0].partition(".")[0] not in packages or not can_handle():
         return
 
     def end(number: int, frame: FrameType | None) -> None:

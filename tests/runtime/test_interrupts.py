@@ -1,5 +1,6 @@
 """Signals end a command in one line, with what it had half-written removed."""
 
+import importlib
 import pathlib
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import time
 
 import pytest
 
+import fusioninn_jax
 from fusioninn_jax.runtime import errors, interrupts
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -42,6 +44,18 @@ def test_a_command_cleans_up_and_says_so(tmp_path, number, code, times):
     assert process.returncode == code and not half.exists()
     name = signal.Signals(number).name
     assert said.strip().splitlines() == [f"error: stopped by {name}; nothing half-written is left"]
+
+
+@pytest.mark.parametrize("command", ["fusioninn_jax.fuse", "data.prepare"])
+def test_the_imports_of_a_command_are_guarded(monkeypatch, command):
+    handlers = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
+    monkeypatch.setattr(sys, "orig_argv", [sys.executable, "-m", command])
+    try:
+        importlib.reload(fusioninn_jax)
+        assert all(signal.getsignal(number) != handlers[number] for number in handlers)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def test_while_it_starts(tmp_path):
