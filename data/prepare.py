@@ -18,7 +18,7 @@ from etils import epath
 
 from data import building, options, publishing, summary
 from data.brats import layouts
-from fusioninn_jax.runtime import errors, guarded, quiet_tensorflow  # noqa: F401  before TensorFlow
+from fusioninn_jax.runtime import errors, guarded, places, quiet_tensorflow  # noqa: F401  before TensorFlow
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     builder_cls = _builder_class(args.dataset)
     config, manual_dir, settings = _request(args, builder_cls)
     name = config if isinstance(config, str) else config.name
-    data_dir = publishing.folder(args.data_dir)
+    data_dir = places.folder(args.data_dir, "--data_dir")
     final = data_dir / args.dataset / name / str(builder_cls.VERSION)
     started = time.monotonic()
     there = publishing.is_there(final / publishing.LAST if not publishing.is_local(final) else final)

@@ -22,23 +22,6 @@ from fusioninn_jax.runtime.errors import UserError, first_line
 
 LAST = "dataset_info.json"
 _OWN = re.compile(r"(dataset_info|features|metadata)\.json|[\w.-]+\.tfrecord-\d+-of-\d+")  # files of a dataset
-SCHEMES = ("gs", "s3", "az", "hf")  # that etils.epath knows
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
-
-
-def folder(text: str, option: str = "--data_dir") -> epath.Path:
-    """A folder on a disk or in a bucket, from the command line.
-
-    Raises:
-      UserError: a URL of a kind that is not known, which would else become a local folder of that name.
-    """
-    match = _SCHEME.match(text)
-    if match and (match[1] not in SCHEMES or not text.startswith(f"{match[1]}://")):
-        raise UserError(
-            f"{option}={text}: not a path that can be written; give a local folder, or one that begins "
-            "with " + " or ".join(f"{scheme}://" for scheme in SCHEMES)
-        )
-    return epath.Path(text).expanduser()
 
 
 def is_local(path: epath.Path) -> bool:

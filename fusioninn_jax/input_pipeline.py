@@ -21,7 +21,7 @@ from etils import epath, epy
 
 from fusioninn_jax import prepared_data
 from fusioninn_jax.anatomy import regions
-from fusioninn_jax.runtime import guarded
+from fusioninn_jax.runtime import guarded, places
 from fusioninn_jax.runtime.errors import UserError, first_line
 
 logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS warns of its own deprecated calls
@@ -94,10 +94,16 @@ def open_dataset(config: ml_collections.ConfigDict) -> Prepared:
       config: `settings.DATA`.
 
     Raises:
-      UserError: it is not prepared; the message names the command that prepares it.
+      UserError: it is not prepared; the message names the command that prepares it. Or `data_dir` cannot be read.
     """
-    folder = epath.Path(config.data_dir).expanduser() / config.dataset
-    versions = sorted((path.parent for path in folder.glob("*/dataset_info.json")), key=_version_key)
+    folder = places.folder(config.data_dir, "data_dir") / config.dataset
+    try:
+        versions = sorted((path.parent for path in folder.glob("*/dataset_info.json")), key=_version_key)
+    except Exception as error:  # each store has its own kinds of errors
+        raise UserError(
+            f"{folder}: cannot be read ({first_line(error)[:200]}); check data_dir, a bucket needs credentials and a "
+            "network"
+        ) from error
     if not versions:
         name, _, of_config = config.dataset.partition("/")
         option = {"brain_phantom": f" --config={of_config}"}.get(name, f" --source=FOLDER --name={of_config}")

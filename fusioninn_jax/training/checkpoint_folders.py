@@ -6,6 +6,7 @@ import os
 
 from etils import epath
 
+from fusioninn_jax.runtime import places
 from fusioninn_jax.runtime.errors import UserError, first_line
 
 FOLDER = "checkpoints"
@@ -15,7 +16,7 @@ Folder = str | os.PathLike[str]
 
 def of(workdir: Folder) -> epath.Path:
     """The folder of a run's checkpoints, local or in a bucket."""
-    path = epath.Path(workdir).expanduser() / FOLDER
+    path = places.folder(os.fspath(workdir), "--workdir") / FOLDER
     return path if "://" in os.fspath(path) else path.absolute()
 
 

@@ -10,6 +10,7 @@ from etils import epath
 from data import building, prepare, publishing
 from fusioninn_jax import input_pipeline
 from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.training import checkpoint
 from tests import training_case
 from tests.training.test_object_store import bucket_fixture  # noqa: F401  the fixture `bucket`
 
@@ -61,10 +62,28 @@ def test_a_bucket_that_fails_half_way_holds_nothing(source, builders, monkeypatc
     assert not list((builders / "data").rglob("dataset_info.json"))
 
 
+@pytest.mark.parametrize("place", ["ftp://host/data", "file:///tmp/x", "gs:/bucket/x"])
+def test_a_place_of_no_known_kind_is_one_line_for_who_reads_too(place):
+    with pytest.raises(UserError, match=f"data_dir={place}: not a path that can be used"):
+        input_pipeline.open_dataset(training_case.config(place).data)
+    with pytest.raises(UserError, match=f"--workdir={place}: not a path that can be used"):
+        checkpoint.load(place)
+
+
+def test_a_bucket_that_cannot_be_asked_is_one_line(monkeypatch):
+    def fail(*asked):
+        raise RuntimeError("no such host\nand more")
+
+    monkeypatch.setattr(type(epath.Path("gs://bucket/x")), "glob", fail)
+    with pytest.raises(UserError, match="cannot be read .no such host.; check data_dir") as caught:
+        input_pipeline.open_dataset(training_case.config("gs://bucket/data").data)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("place", ["ftp://host/data", "http://host/x", "gs:/bucket/x", "file:///tmp/x", "S3://b/x"])
 def test_other_urls_are_refused(source, tmp_path, monkeypatch, place):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="not a path that can be written; give a local folder, or one that begins"):
+    with pytest.raises(UserError, match="not a path that can be used; give a local folder, or one that begins"):
         prepare.main(["brats", f"--source={source}", f"--data_dir={place}"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
 
