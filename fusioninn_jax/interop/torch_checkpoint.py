@@ -89,6 +89,8 @@ def _arrays(state_dict: StateDict) -> dict[str, np.ndarray]:
     arrays = {}
     for key, value in state_dict.items():
         array = np.asarray(value)
+        if any(step == 0 < length - 1 for step, length in zip(array.strides, array.shape, strict=True)):
+            raise ValueError(f"{key} repeats its values along an axis, as an expanded tensor; save plain weights")
         if array.dtype.kind == "V" and array.dtype.name.startswith(("bfloat16", "float8")):
             array = array.astype(np.float32)
         whole = array.dtype.kind in "iu" and str(key).rpartition(".")[2] in WHOLE

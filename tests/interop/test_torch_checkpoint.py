@@ -52,6 +52,8 @@ def change(state, name):
         state["e9.weight"] = state[key]
     elif name == "transposed":
         state["b1.conv1.bias"] = state["b1.conv1.bias"][:2]
+    elif name == "expanded":  # a few bytes in a file, and any size in memory
+        state["b1.conv1.bias"] = np.broadcast_to(np.float32(1), (1 << 20, 1 << 20))
     elif name == "axes":
         state[key] = state[key][..., 0]
     return state
@@ -64,6 +66,7 @@ def change(state, name):
         ("added", "it has no 'e9.weight'"),
         ("transposed", r"'bias'\] is \(2,\), where the model has \(4,\)"),
         ("axes", "has 4 axes"),
+        ("expanded", "b1.conv1.bias repeats its values"),
     ],
 )
 def test_weights_of_something_else_are_named(kind, message):
