@@ -211,15 +211,24 @@ def read_bytes(path: pathlib.Path, most: int = LARGEST_FILE) -> bytes:
         return file.read(size)  # not `most`, for which memory would be taken at once
 
 
-def read_json(path: os.PathLike[str]) -> Any:
-    """What a JSON file holds; one on a disk is a regular file, one in a bucket (an `epath` URL) may be anything there.
+def read_anywhere(path: os.PathLike[str]) -> bytes:
+    """The content of a file, regular where it lies on a disk, or of an object in a bucket (an `epath` URL).
 
     Raises:
       UserError: as `read_bytes`.
-      ValueError: no JSON, or nested too deeply.
     """
     name = os.fspath(path)
-    content = path.read_bytes() if "://" in name else read_bytes(pathlib.Path(name))  # type: ignore[attr-defined]
+    return path.read_bytes() if "://" in name else read_bytes(pathlib.Path(name))  # type: ignore[attr-defined]
+
+
+def read_json(path: os.PathLike[str]) -> Any:
+    """What a JSON file holds, on a disk or in a bucket.
+
+    Raises:
+      UserError: as `read_anywhere`.
+      ValueError: no JSON, or nested too deeply.
+    """
+    content = read_anywhere(path)
     try:
         return json.loads(content)
     except RecursionError as error:

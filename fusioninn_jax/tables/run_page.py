@@ -195,9 +195,12 @@ def write_run_report(workdir: pathlib.Path, split: str | None = None, count: int
     split = evaluated_split(workdir, split)
     summary_file = workdir / "evaluation" / split / "summary.json"
     examples = _examples(workdir, split, count)
+    config = guarded.read_bytes(workdir / "config.json").decode(errors="replace")
     again = f"python -m fusioninn_jax.evaluate --workdir={workdir} --split={split}"
     with guarded.reading(summary_file, "is not as an evaluation writes it", f"write it anew: `{again}`"):
-        page = _page(guarded.read_json(summary_file), examples, train, evaluations, workdir=workdir, split=split)
+        page = _page(
+            guarded.read_json(summary_file), examples, train, evaluations, workdir=workdir, split=split, config=config
+        )
     path = workdir / "report.html"
     score_table.write_atomically(path, lambda file: file.write(page))
     return path
@@ -233,5 +236,4 @@ def _page(
         curves=_png(run_figures.curves(train, evaluations, modalities)),
         panel=_png(run_figures.image_panel(images, modalities, names)),
         error_span=run_figures.ERROR_SPAN,
-        config=guarded.read_bytes(about["workdir"] / "config.json").decode(),
     )

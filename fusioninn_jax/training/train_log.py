@@ -16,7 +16,7 @@ import jax
 import ml_collections
 from etils import epath, epy
 
-from fusioninn_jax.runtime import processes
+from fusioninn_jax.runtime import guarded, processes
 from fusioninn_jax.runtime.errors import UserError, first_line
 from fusioninn_jax.training.panel import panel
 from fusioninn_jax.training.validation import Results
@@ -40,7 +40,7 @@ def read_lines(path: Any) -> list[dict[str, Any]]:
     A line cut short by a crash is left out, as is whatever else is no record of a step.
     """
     records = []
-    for line in path.read_bytes().decode(errors="replace").splitlines() if path.exists() else []:
+    for line in guarded.read_anywhere(path).decode(errors="replace").splitlines() if path.exists() else []:
         with contextlib.suppress(json.JSONDecodeError, RecursionError):
             record = json.loads(line)
             if isinstance(record, dict) and isinstance(record.get("step"), int):

@@ -46,6 +46,7 @@ def test_the_split_that_there_is(tmp_path):
 def test_a_summary_that_is_none_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(run_page, "_examples", lambda *asked: ({}, []))
     (tmp_path / METRICS_FILE).write_text('{"step": 1, "loss": 1.0}\n')
+    (tmp_path / "config.json").write_bytes(b"\xff{}")
     summary = tmp_path / "evaluation" / "test" / "summary.json"
     summary.parent.mkdir(parents=True)
     of_no_score = '{"systems": {"a": 5}, "modalities": ["x"], "dataset": "d"}'
@@ -59,6 +60,13 @@ def test_a_summary_that_is_none_is_one_line(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="is a pipe"):
         run_page.write_run_report(tmp_path)
     assert not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize("make, message", [(os.mkdir, "is a folder"), (os.mkfifo, "is a pipe")])
+def test_a_log_that_is_no_file_is_one_line(tmp_path, make, message):
+    make(tmp_path / METRICS_FILE)
+    with pytest.raises(UserError, match=f"{METRICS_FILE}: {message}"):
+        run_page.write_run_report(tmp_path)
 
 
 def test_patients_are_sorted_and_legends_cover_nothing():
