@@ -86,6 +86,22 @@ def test_an_unknown_prior_is_refused(small, tmp_path, prior):
         pretrained.load(tmp_path)
 
 
+@pytest.mark.parametrize("modalities", [3, "t1gd", [1, 2], None])
+def test_modalities_that_are_no_names_are_refused(small, tmp_path, modalities):
+    pretrained.save(tmp_path, *small)
+    path = tmp_path / pretrained.CONFIG
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"modalities": modalities}))
+    with pytest.raises(UserError, match="modalities: is no list of names"):
+        pretrained.load(tmp_path)
+
+
+def test_the_name_of_a_foreign_array_is_not_repeated(small, tmp_path):
+    variables, config = small
+    pretrained.save(tmp_path, variables | {"Jane Doe": np.zeros(3, np.float32)}, config)
+    with pytest.raises(UserError, match="differ at an array that the model does not have"):
+        pretrained.load(tmp_path)
+
+
 def test_the_model_that_ships_is_small_and_shows_its_settings():
     folder = pretrained.__path__[0]
     trained = pretrained.load()

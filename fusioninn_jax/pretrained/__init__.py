@@ -206,6 +206,9 @@ def from_bytes(text: str, weights: bytes) -> TrainedModel:
     prior = limits.LIMITS["losses.prior"]
     if not prior.allows(config.prior):
         raise ValueError(f"prior: is none of the known ones; give {prior.wanted}")
+    named = config.get("modalities", ())
+    if not isinstance(named, list | tuple) or not all(isinstance(name, str) for name in named):
+        raise ValueError("modalities: is no list of names")
     model = _model(config.model.to_json(sort_keys=True))
     image = jax.ShapeDtypeStruct((1, 16, 16, 1), np.float32)
     shapes = jax.eval_shape(model.init, jax.random.key(0), *[image] * (model.sources or 2))
@@ -220,7 +223,8 @@ def from_bytes(text: str, weights: bytes) -> TrainedModel:
         or declared[name].dtype.kind != "f"
     )
     if wrong:
-        raise ValueError(f"its weights and its configuration differ at {wrong[0]}")
+        where = next((name for name in wrong if name in places), "an array that the model does not have")
+        raise ValueError(f"its weights and its configuration differ at {where}")
     arrays = numpy_files.read_npz(weights)
     leaves = [arrays[name].astype(place.dtype) for name, place in places.items()]
     variables = jax.tree.unflatten(jax.tree.structure(shapes), leaves)
