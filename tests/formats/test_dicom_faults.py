@@ -1,11 +1,10 @@
-"""DICOM series as archives and scanners really hand them over: nothing vanishes and nothing is invented in silence."""
+"""DICOM series as archives and scanners really hand them over: nothing vanishes, and header text gets nowhere."""
 
 import io
 import pathlib
 import tracemalloc
 import zlib
 
-import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
@@ -14,48 +13,12 @@ from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit
 
-from fusioninn_jax.formats import dicom, dicom_writer, files, nifti
+from fusioninn_jax.formats import dicom, dicom_writer, files
 from fusioninn_jax.runtime.errors import UserError
+from tests.formats.dicom_cases import SECRET, VOXELS, of_slice, refused, series
 from tests.studies import dicom_series
 
-VOXELS = np.random.default_rng(0).integers(0, 900, (7, 6, 8)).astype("u2")
-SECRET = "FAMILY^GIVEN"
 BOMB = 100 << 20
-DUST = 1e-6  # mm
-
-
-def series(folder, change=lambda image, z: None, voxels=VOXELS):
-    """A series written slice by slice, `change`d by the slice's number from the feet up."""
-    dicom_series.write(folder, voxels)
-    for path in folder.iterdir():
-        image = pydicom.dcmread(path)
-        change(image, round((float(image.ImagePositionPatient[2]) - 30) / dicom_series.STEP))
-        image.save_as(path)
-    return folder
-
-
-def of_slice(folder, z):
-    """The file of a slice."""
-    return next(path for path in folder.iterdir() if path.name.endswith(f"-{z}"))
-
-
-def move(places):
-    def change(image, z):
-        image.ImagePositionPatient = [f"{x:.10g}" for x in places[z]]
-
-    return change
-
-
-def along(z_of_slice):
-    return move([[-10, -20, z_of_slice(z)] for z in range(len(VOXELS))])
-
-
-def refused(folder, message):
-    with pytest.raises(UserError, match=message) as caught:
-        files.read(folder)
-    text = str(caught.value)
-    assert text.startswith(str(folder)) and "\n" not in text and SECRET not in text
-    return text
 
 
 @pytest.mark.parametrize("where", ["preamble", "preamble and DICM", "meta too"])
@@ -111,154 +74,6 @@ def test_other_things_in_the_folder_are_named(tmp_path, capsys):
     said = capsys.readouterr().err
     assert "report.txt (not DICOM)" in said and "raw (a folder)" in said and "loop (is a loop" in said
     assert ".DS_Store" not in said
-
-
-@pytest.mark.parametrize("lost", [(2,), (0,), (6,), (0, 3, 4)])
-def test_slices_without_a_position_go_where_their_number_says(tmp_path, lost, capsys):
-    whole = files.read(series(tmp_path / "whole"))
-    capsys.readouterr()
-    folder = series(tmp_path / "s", lambda image, z: z in lost and delattr(image, "ImagePositionPatient"))
-    got = files.read(folder)
-    np.testing.assert_array_equal(got.stored, VOXELS)
-    np.testing.assert_allclose(got.affine, whole.affine, atol=DUST)
-    assert "has no position; placed by its number" in capsys.readouterr().err
-
-
-def test_a_position_is_not_guessed_where_numbers_say_nothing(tmp_path):
-    def same_number(image, z):
-        image.InstanceNumber = 1
-        if z == 2:
-            del image.ImagePositionPatient
-
-    def shuffled(image, z):
-        image.InstanceNumber = [3, 1, 7, 2, 6, 5, 4][z]
-        if z == 2:
-            del image.ImagePositionPatient
-
-    for name, change in (("same", same_number), ("shuffled", shuffled)):
-        refused(series(tmp_path / name, change), "has no position, and its number does not tell one")
-
-
-def test_without_any_position_the_numbers_tell_the_order_or_nothing_does(tmp_path, capsys):
-    def numbered(image, z):
-        image.InstanceNumber = z + 1
-        del image.ImagePositionPatient
-
-    def unnumbered(image, z):
-        del image.InstanceNumber, image.ImagePositionPatient
-
-    def gap(image, z):
-        numbered(image, z)
-        image.InstanceNumber = z + 1 + (z > 3)
-
-    def twice(image, z):
-        numbered(image, z)
-        image.InstanceNumber = z // 2
-
-    got = files.read(series(tmp_path / "numbered", numbered))
-    np.testing.assert_array_equal(got.stored, VOXELS)
-    np.testing.assert_allclose(np.linalg.norm(got.affine[:3, :3], axis=0), (0.9, 1.1, 2.5), atol=DUST)
-    assert "no positions; they are ordered by their numbers" in capsys.readouterr().err
-    refused(series(tmp_path / "gap", gap), "slices are missing: their numbers run 1 to 8")
-    for name, change in (("none", unnumbered), ("twice", twice)):
-        refused(series(tmp_path / name, change), "neither positions nor numbers of their own")
-
-
-def test_pixel_spacing_by_its_other_names(tmp_path, capsys):
-    def rename(keyword):
-        def change(image, z):
-            setattr(image, keyword, image.PixelSpacing)
-            del image.PixelSpacing
-
-        return change
-
-    whole = files.read(series(tmp_path / "whole"))
-    for keyword, said in (("NominalScannedPixelSpacing", ""), ("ImagerPixelSpacing", "that of the detector")):
-        got = files.read(series(tmp_path / keyword, rename(keyword)))
-        np.testing.assert_allclose(got.affine, whole.affine, atol=DUST)
-        assert said in capsys.readouterr().err
-    files.read(series(tmp_path / "none", lambda image, z: delattr(image, "PixelSpacing")))
-    assert "its pixel spacing is unknown; 1 mm is taken" in capsys.readouterr().err
-    refused(
-        series(tmp_path / "some", lambda image, z: z == 3 and delattr(image, "PixelSpacing")),
-        "lacks the pixel spacing that others have",
-    )
-    refused(series(tmp_path / "zero", lambda image, z: setattr(image, "PixelSpacing", [0, 1])), "pixel spacing of 0 mm")
-
-
-@pytest.mark.parametrize("step, decimals", [(0.625, 1), (1.2, 1), (6.3, 0), (3.3333333, 1), (0.9765625, 2)])
-def test_rounded_positions_lie_on_the_even_grid_that_fits_them(tmp_path, step, decimals):
-    got = files.read(series(tmp_path / "s", along(lambda z: round(z * step, decimals))))
-    np.testing.assert_array_equal(got.stored, VOXELS)
-    assert got.affine[2, 2] == pytest.approx(step, rel=0.05)
-
-
-@pytest.mark.parametrize(
-    "place, message",
-    [
-        (lambda z: 30 + 2.5 * z + 0.6 * (z == 3), "mm apart"),
-        (lambda z: 30 + z**1.2, "mm apart"),
-        (lambda z: 30 + 2.5 * z * (z != 3), "at one place"),
-        (lambda z: 30 + 2.5 * (z + (z > 2)), "1 slices are missing"),
-        (lambda z: 30 + 2.5 * (z + 3 * (z > 4)), "3 slices are missing, the first after slice 5"),
-    ],
-)
-def test_uneven_positions_are_refused(tmp_path, place, message):
-    refused(series(tmp_path / "s", along(place)), message)
-
-
-def test_slices_that_wander_sideways_are_refused(tmp_path):
-    refused(series(tmp_path / "s", move([[-10 + 2 * (z % 2), -20, 30 + 2.5 * z] for z in range(7)])), "off an even")
-
-
-@pytest.mark.parametrize("degrees", [5, 20, -12])
-def test_gantry_tilt_is_in_the_sform_and_in_no_qform(tmp_path, degrees):
-    tilt = np.tan(np.radians(degrees))
-    places = [[-10, -20 + tilt * 2.5 * z, 30 + 2.5 * z] for z in range(7)]
-
-    def change(image, z):
-        move(places)(image, z)
-        image.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-
-    got = files.read(series(tmp_path / "s", change))
-    for z, place in enumerate(places):
-        np.testing.assert_allclose(got.affine @ [0, 0, z, 1], [-place[0], -place[1], place[2], 1], atol=DUST)
-    written = got._replace(origin={"kind": "picture", "flat": False})
-    nifti.write_series(tmp_path / "t.nii", written)
-    image = nib.load(tmp_path / "t.nii")
-    assert image.header["qform_code"] == 0 and image.header["sform_code"] == 1
-    np.testing.assert_allclose(image.affine @ [0, 0, 6, 1], got.affine @ [0, 0, 6, 1], atol=1e-4)
-    assert not any(image.header[field] for field in nifti.CODED_FIELDS["qform_code"])
-    dicom_writer.write(tmp_path / "back", tmp_path / "back", got)
-    np.testing.assert_allclose(files.read(tmp_path / "back").affine, got.affine, atol=1e-5)
-    first = pydicom.dcmread(tmp_path / "back" / "0001.dcm")
-    assert float(first.SpacingBetweenSlices) == pytest.approx(2.5)
-    straight = files.read(series(tmp_path / "straight"))._replace(origin=written.origin)
-    nifti.write_series(tmp_path / "q.nii", straight)
-    assert nib.load(tmp_path / "q.nii").header["qform_code"] == 1
-
-
-@pytest.mark.parametrize(
-    "keyword, value, what",
-    [
-        ("SeriesInstanceUID", "1.9", "series"),
-        ("StudyInstanceUID", "1.9", "studies"),
-        ("PatientID", "X", "patients"),
-        ("FrameOfReferenceUID", "1.9", "frames of reference"),
-        ("Modality", "CT", "modalities"),
-        ("EchoTime", 9, "echoes"),
-    ],
-)
-def test_mixed_series_are_refused(tmp_path, keyword, value, what):
-    refused(series(tmp_path / "s", lambda image, z: z == 3 and setattr(image, keyword, value)), f"holds 2 {what}")
-
-
-@pytest.mark.parametrize("direction", [[1, 0, 0, 1, 0, 0], [2, 0, 0, 0, 1, 0], [0, 0, 0, 0, 0, 0]])
-def test_a_direction_that_is_none(tmp_path, direction):
-    refused(
-        series(tmp_path / "s", lambda image, z: setattr(image, "ImageOrientationPatient", direction)),
-        "not two perpendicular unit vectors",
-    )
 
 
 def raw(image, tag, vr, value):
@@ -406,34 +221,3 @@ def test_what_is_ours_is_told_from_what_is_not(tmp_path):
     (out / "0009.dcm").symlink_to(tmp_path / "s" / of_slice(tmp_path / "s", 0).name)
     assert not files.is_own_folder(out) and not files.is_own_folder(pathlib.Path("/nowhere"))
     assert dicom.is_own.__doc__
-
-
-@pytest.mark.parametrize(
-    "lacks, message",
-    [
-        (lambda image: delattr(image, "RescaleSlope"), "lacks the RescaleSlope that others have"),
-        (lambda image: delattr(image, "RescaleIntercept"), "lacks the RescaleIntercept that others have"),
-        (lambda image: setattr(image, "PhotometricInterpretation", "MONOCHROME1"), "white in some of its slices only"),
-    ],
-)
-def test_a_scale_of_some_slices_alone_is_refused(tmp_path, lacks, message):
-    def change(image, z):
-        image.RescaleSlope, image.RescaleIntercept = 2, -5
-        if z == 3:
-            lacks(image)
-
-    refused(series(tmp_path / "s", change), message)
-
-
-def test_a_direction_that_one_slice_lacks_is_told(tmp_path, capsys):
-    folder = series(tmp_path / "s", lambda image, z: z == 2 and delattr(image, "ImageOrientationPatient"))
-    np.testing.assert_array_equal(files.read(folder).stored, VOXELS)
-    assert "has no ImageOrientationPatient; that of the others is taken" in capsys.readouterr().err
-
-
-def test_every_second_number_without_positions_is_refused(tmp_path):
-    def change(image, z):
-        del image.ImagePositionPatient
-        image.InstanceNumber = 2 * z + 1
-
-    refused(series(tmp_path / "s", change), "slices are missing")

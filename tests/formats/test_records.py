@@ -1,0 +1,84 @@
+"""Records of a fusion that are not as they were written: one line."""
+
+import json
+
+import numpy as np
+import pytest
+
+from fusioninn_jax.formats import files, provenance
+from fusioninn_jax.formats.grid import PIXELS
+from fusioninn_jax.formats.series import uniform
+from fusioninn_jax.runtime.errors import UserError
+from tests.formats.test_values_and_headers import noise
+
+
+def record():
+    fused = uniform(noise("u2").transpose(2, 0, 1), PIXELS, {"kind": "picture", "flat": False}, 0.5)
+    return provenance.make(fused, [fused, fused], np.stack([np.tile([0.0, 9.0], (3, 1))] * 2, 1), "0" * 16, "normal")
+
+
+def spoiled(keys, value):
+    copy = json.loads(json.dumps(record()))
+    place = copy
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    return json.dumps(copy).encode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        spoiled(["ranges"], []),
+        spoiled(["ranges", 0], [[0, 1]]),
+        spoiled(["ranges", 1, 0], [1, float("nan")]),
+        spoiled(["ranges", 1, 0], [2, 1]),
+        spoiled(["ranges", 0, 0], ["0", 1]),
+        spoiled(["ranges", 0, 0], [True, 1]),
+        spoiled(["image"], None),
+        spoiled(["image", "slope"], 0),
+        spoiled(["image", "slope"], 1e999),
+        spoiled(["sources"], {}),
+        spoiled(["sources", 0], "FAMILY^GIVEN"),
+        spoiled(["sources", 1, "dtype"], "O"),
+        spoiled(["sources", 1, "dtype"], ["<f4", [9]]),
+        spoiled(["sources", 0, "slope"], [1, 1]),
+        spoiled(["sources", 0, "slope"], None),
+        spoiled(["sources", 0, "origin"], {"kind": "FAMILY^GIVEN"}),
+        spoiled(["sources", 0, "origin"], {"kind": ["nifti"]}),
+        spoiled(["sources", 0, "origin", "flat"], 1),
+        spoiled(["sources", 0, "origin"], {"kind": "nifti", "header": "AAAA"}),
+        spoiled(["id"], 7),
+        spoiled(["id"], "x"),
+        spoiled(["model"], "FAMILY^GIVEN"),
+        spoiled(["prior"], {}),
+        spoiled(["content"], "latent"),
+        spoiled(["content"], "FAMILY^GIVEN"),
+        spoiled(["fusioninn_jax"], "1"),
+        spoiled(["fusioninn_jax"], 0),
+        spoiled(["sources", 0, "chroma"], {"dtype": "|u1", "step": 0, "data": ""}),
+        b'{"fusioninn_jax": 1, "id": ' + b"[" * 100000,
+        b'{"fusioninn_jax"',
+        b'{"fusioninn_jax": 1' + b"0" * 9999 + b"}",
+        b'{"fusioninn_jax": 1e400}',
+        b'{"fusioninn_jax": 1}',
+        b'{"fusioninn_jax": {}}',
+    ],
+)
+def test_a_record_that_is_none(tmp_path, content):
+    with pytest.raises(UserError, match="the record of the fusion in it is damaged|later version") as caught:
+        provenance.parse(tmp_path / "f.nii", content)
+    assert "\n" not in str(caught.value) and "FAMILY" not in str(caught.value)
+    np.save(tmp_path / "f.npy", noise())
+    with (tmp_path / "f.npy").open("ab") as file:
+        file.write(content)
+    with pytest.raises(UserError, match="record of the fusion|later version"):
+        files.read(tmp_path / "f.npy")
+
+
+def test_a_record_that_is_whole(tmp_path):
+    whole = record()
+    found = provenance.parse(tmp_path / "f.nii", provenance.text(whole))
+    assert {key: value for key, value in found.items() if key != provenance.SEAL} == whole
+    with pytest.raises(UserError, match="tells of 3 slices, there are 2"):
+        provenance.sources(whole, uniform(noise("u2", 2).transpose(2, 0, 1), PIXELS, {"kind": "picture"}))
