@@ -198,6 +198,7 @@ class _Margined:
             np.array(own.shape, np.int64),
             own.ravel(),
             content.ravel(),
+            np.zeros(own.size, np.uint8),
             flat(self._known, np.int32),
             flat(self._known_content, np.uint8),
             bounds,

@@ -16,8 +16,9 @@ from __future__ import annotations
 import decimal
 from typing import NamedTuple
 
-import numba
 import numpy as np
+
+from fusioninn_jax.studies.volume_codec.compiled import compiled
 
 LOW, HIGH, CODE, PLACE, SIZE, DECODING = range(6)  # of `Coder.state`
 SPARE = 1024  # bytes; no voxel takes more
@@ -91,7 +92,7 @@ def new_mixer(counters: int, sets: int, inputs: int, kinds: int) -> Mixer:
     )
 
 
-@numba.njit(cache=True)
+@compiled()
 def code_bit(bit, p, coder):  # type: ignore[no-untyped-def]
     """Codes a decision of probability p (of 65536, for a 1): `bit` when encoding, else what the data says."""
     state = coder.state
@@ -118,7 +119,7 @@ def code_bit(bit, p, coder):  # type: ignore[no-untyped-def]
     return bit
 
 
-@numba.njit(cache=True)
+@compiled()
 def finish(coder):  # type: ignore[no-untyped-def]
     """Writes out the interval; returns how many bytes there are."""
     for i in range(4):
@@ -127,7 +128,7 @@ def finish(coder):  # type: ignore[no-untyped-def]
     return coder.state[PLACE]
 
 
-@numba.njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def learn(counters, i, bit, limit):  # type: ignore[no-untyped-def]
     """Moves a counter towards what happened."""
     uses, p = counters[i] & COUNT, counters[i] >> 10
@@ -136,7 +137,7 @@ def learn(counters, i, bit, limit):  # type: ignore[no-untyped-def]
     counters[i] = (min(4194303, max(0, p)) << 10) | min(limit, uses + 1)
 
 
-@numba.njit(cache=True)
+@compiled()
 def code_learned(bit, counters, i, limit, coder):  # type: ignore[no-untyped-def]
     """Codes a decision under one counter."""
     bit = code_bit(bit, min(65535, max(1, counters[i] >> 16)), coder)
@@ -144,7 +145,7 @@ def code_learned(bit, counters, i, limit, coder):  # type: ignore[no-untyped-def
     return bit
 
 
-@numba.njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def code_mixed(bit, mixer, weight_set, kind, limit, coder):  # type: ignore[no-untyped-def]
     """Codes a decision under the counters named by `mixer.chosen`."""
     stretched, weights, curve = mixer.stretched, mixer.weights[weight_set], mixer.curves[kind]

@@ -17,16 +17,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from fusioninn_jax.studies.volume_codec import prediction
 from fusioninn_jax.studies.volume_codec.coder import SPARE, Coder, code_learned, finish
+from fusioninn_jax.studies.volume_codec.compiled import compiled
 from fusioninn_jax.studies.volume_codec.layout import BEFORE, BEHIND, MARGIN, Neighbours, fill_voxel
 from fusioninn_jax.studies.volume_codec.prediction import ERROR_TOP, EXPERTS, SHIFTS, SUB, Adaptive, Fit, clip
 from fusioninn_jax.studies.volume_codec.residual import (
     COARSE,
-    INPUTS,
     MASK_LIMIT,
     SCALES,
     Learned,
@@ -46,6 +45,7 @@ class Slab(NamedTuple):
     Attributes:
       shape: int64 (3,), of the slab with its margins.
       own, content: int32 levels from 0 and uint8 flags; `own` is filled in on the way, both are written in decoding.
+      standing: uint8 zeros; where `own` can be predicted from so far.
       known, known_content: planes one behind another, filled in; which of their voxels are content.
       bounds: int64 (4,): the largest level, whether there is a background; coefficient of the rule (0: none), shift.
       picture, partial: int32 and int64, see `rule.Rule`; empty without a rule.
@@ -55,6 +55,7 @@ class Slab(NamedTuple):
     shape: np.ndarray
     own: np.ndarray
     content: np.ndarray
+    standing: np.ndarray
     known: np.ndarray
     known_content: np.ndarray
     bounds: np.ndarray
@@ -63,7 +64,7 @@ class Slab(NamedTuple):
     limits: np.ndarray
 
 
-@numba.njit(cache=True)
+@compiled()
 def code_content(slab: Slab, place, row, area, learned: Learned, coder: Coder):  # type: ignore[no-untyped-def]
     """Codes whether a voxel is content."""
     m, size = slab.content, len(slab.own)
@@ -87,7 +88,7 @@ def code_content(slab: Slab, place, row, area, learned: Learned, coder: Coder): 
     return flag
 
 
-@numba.njit(cache=True)
+@compiled()
 def possible(slab: Slab, place):  # type: ignore[no-untyped-def]
     """The lowest and highest level that the picture allows at a voxel."""
     lowest, highest, coefficient, shift = np.int64(0), slab.bounds[0], slab.bounds[2], slab.bounds[3]
@@ -102,7 +103,7 @@ def possible(slab: Slab, place):  # type: ignore[no-untyped-def]
     return lowest, highest
 
 
-@numba.njit(cache=True)
+@compiled()
 def weigh_errors(errors, content, place, here, below, row, area):  # type: ignore[no-untyped-def]
     """The usual error in 1/16: around the voxel, in its slice alone, in the slice before alone."""
     own = (
@@ -135,7 +136,7 @@ def weigh_errors(errors, content, place, here, below, row, area):  # type: ignor
     return (scale, 2 * own // count if count > 0 else scale, 2 * before // count_before if count_before > 0 else scale)
 
 
-@numba.njit(cache=True)
+@compiled()
 def activity(slab: Slab, place, row):  # type: ignore[no-untyped-def]
     """How busy the known planes are at a voxel, or without any the voxels before it; 0 to 19."""
     size, busiest = len(slab.own), np.int64(0)
@@ -159,7 +160,7 @@ def activity(slab: Slab, place, row):  # type: ignore[no-untyped-def]
     return min(COARSE - 1, logarithm(busiest * 4) // 3)
 
 
-@numba.njit(cache=True)
+@compiled()
 def texture(own, place, row, area, level):  # type: ignore[no-untyped-def]
     """Which neighbours lie above a level, as 8 bits."""
     left, up = own[place - 1], own[place - row]
@@ -175,7 +176,7 @@ def texture(own, place, row, area, level):  # type: ignore[no-untyped-def]
     )
 
 
-@numba.njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def predict(slab: Slab, fit: Fit, near: Neighbours, a: Adaptive, place, z, here, below, row):  # type: ignore[no-untyped-def]
     """Fills `a.guesses`; returns the first blend, the last one, and the squares of both adapted stages' inputs."""
     top = slab.bounds[0] << SUB
@@ -192,13 +193,13 @@ def predict(slab: Slab, fit: Fit, near: Neighbours, a: Adaptive, place, z, here,
     return first, prediction.blend(a, 3, 5, here, below, row, first), squares, error_squares
 
 
-@numba.njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def from_top(value, top):  # type: ignore[no-untyped-def]
     """A prediction brought into 0 ... top."""
     return min(top, max(0, value))
 
 
-@numba.njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def learn_from(level, a: Adaptive, first, last, squares, error_squares, scale, here, adapts):  # type: ignore[no-untyped-def]
     """Moves weights towards what would have been right; notes the errors."""
     exact, most = level << SUB, scale * 16
@@ -211,7 +212,7 @@ def learn_from(level, a: Adaptive, first, last, squares, error_squares, scale, h
             prediction.follow(a.weights[k], a.decorrelated, clip(exact - a.guesses[1 + k], most), squares, SHIFTS[k])
 
 
-@numba.njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def code_content_level(
     slab: Slab,
     fit: Fit,
@@ -261,12 +262,12 @@ def code_content_level(
     prediction.learn_bias(a.biases, 1, two, error)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def code_slab(slab: Slab, fit: Fit, near: Neighbours, a: Adaptive, learned: Learned, coder: Coder):  # type: ignore[no-untyped-def]
     """Encodes or decodes a slab; returns the bytes written or read, or FULL."""
     depth, height, row = slab.shape[0], slab.shape[1], slab.shape[2]
     area = height * row
-    standing, contexts = np.zeros(len(slab.own), np.uint8), np.zeros(INPUTS, np.int64)
+    standing, contexts = slab.standing, learned.contexts
     for z in range(BEFORE, depth - BEHIND):
         for y in range(MARGIN, height - MARGIN):
             for x in range(MARGIN, row - MARGIN):

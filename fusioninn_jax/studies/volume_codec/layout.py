@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
+
+from fusioninn_jax.studies.volume_codec.compiled import compiled
 
 MARGIN = 3  # voxels around a slice
 BEFORE, BEHIND = 2, 1  # slices
@@ -110,7 +111,7 @@ def neighbours(shape: tuple[int, ...], planes: int) -> Neighbours:
     )
 
 
-@numba.njit(cache=True)
+@compiled()
 def fill_voxel(own, standing, place, row, area):  # type: ignore[no-untyped-def]
     """Puts the mean of the values beside a background voxel in its place, for what is predicted from it."""
     total, count = 0, 0
@@ -123,14 +124,16 @@ def fill_voxel(own, standing, place, row, area):  # type: ignore[no-untyped-def]
         standing[place] = 1
 
 
-@numba.njit(nogil=True, cache=True)
-def fill(own, content):  # type: ignore[no-untyped-def]
-    """Fills the background (content 0) of a plane with margins, in place, as decoding does on its way."""
-    depth, height, width = content.shape
-    flat, standing = own.ravel(), content.copy().ravel()
+@compiled()
+def _fill(own, standing, depth, height, width):  # type: ignore[no-untyped-def]
     for z in range(BEFORE, depth - BEHIND):
         for y in range(MARGIN, height - MARGIN):
             for x in range(MARGIN, width - MARGIN):
                 place = (z * height + y) * width + x
                 if standing[place] == 0:
-                    fill_voxel(flat, standing, place, width, height * width)
+                    fill_voxel(own, standing, place, width, height * width)
+
+
+def fill(own: np.ndarray, content: np.ndarray) -> None:
+    """Fills the background (content 0) of a plane with margins, in place, as decoding does on its way."""
+    _fill(own.reshape(-1), content.flatten(), *content.shape)

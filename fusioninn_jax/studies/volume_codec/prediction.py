@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from fusioninn_jax.studies.volume_codec.compiled import compiled
 from fusioninn_jax.studies.volume_codec.layout import Neighbours
 
 SUB, COEFFICIENT_BITS = 6, 14
@@ -77,13 +77,13 @@ def new_adaptive(area: int, inputs: int, adapted: int) -> Adaptive:
     )
 
 
-@numba.njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def clip(value, top):  # type: ignore[no-untyped-def]
     """A value brought into -top ... top."""
     return min(top, max(-top, value))
 
 
-@numba.njit(cache=True)
+@compiled()
 def from_coefficients(own, known, place, near: Neighbours, coefficients, a: Adaptive):  # type: ignore[no-untyped-def]
     """The linear prediction; leaves the neighbours' levels in `a.levels`."""
     total, count = coefficients[-1] * 64, len(near.own)
@@ -96,7 +96,7 @@ def from_coefficients(own, known, place, near: Neighbours, coefficients, a: Adap
     return total >> (COEFFICIENT_BITS - SUB)
 
 
-@numba.njit(cache=True)
+@compiled()
 def decorrelate(known, place, near: Neighbours, base, decorrelation, a: Adaptive):  # type: ignore[no-untyped-def]
     """Differences of neighbours, decorrelated (256 is their usual size); returns the sum of squares.
 
@@ -119,7 +119,7 @@ def decorrelate(known, place, near: Neighbours, base, decorrelation, a: Adaptive
     return squares
 
 
-@numba.njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def weighted(weights, inputs):  # type: ignore[no-untyped-def]
     """The sum of products."""
     total = np.int64(0)
@@ -128,7 +128,7 @@ def weighted(weights, inputs):  # type: ignore[no-untyped-def]
     return total
 
 
-@numba.njit(cache=True)
+@compiled()
 def blend(a: Adaptive, first, last, here, below, row, center):  # type: ignore[no-untyped-def]
     """The mean of some predictions, weighted by one over the square of their errors beside the voxel."""
     total, weight_sum, misses = np.int64(0), np.int64(0), a.misses
@@ -151,7 +151,7 @@ def blend(a: Adaptive, first, last, here, below, row, center):  # type: ignore[n
     return center + total // weight_sum
 
 
-@numba.njit(cache=True)
+@compiled()
 def gather_errors(raw, here, below, row, beside):  # type: ignore[no-untyped-def]
     """The errors beside a voxel; returns the sum of squares."""
     beside[0], beside[1], beside[2] = raw[here - 1], raw[here - row], raw[here - row - 1]
@@ -164,7 +164,7 @@ def gather_errors(raw, here, below, row, beside):  # type: ignore[no-untyped-def
     return squares
 
 
-@numba.njit(cache=True)
+@compiled()
 def follow(weights, inputs, error, squares, shift):  # type: ignore[no-untyped-def]
     """A step of normalised LMS."""
     step, half = (error << 20) // squares, 1 << (shift - 1)
@@ -172,14 +172,14 @@ def follow(weights, inputs, error, squares, shift):  # type: ignore[no-untyped-d
         weights[j] = clip(weights[j] + ((step * inputs[j] + half) >> shift), WEIGHT_TOP)
 
 
-@numba.njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def bias(biases, which, context):  # type: ignore[no-untyped-def]
     """The mean error in a context."""
     count = biases[which, context, 1]
     return biases[which, context, 0] // count if count > 0 else np.int64(0)
 
 
-@numba.njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def learn_bias(biases, which, context, error):  # type: ignore[no-untyped-def]
     """Adds an error to a context, older ones fading."""
     biases[which, context, 0] += error

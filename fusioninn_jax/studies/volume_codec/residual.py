@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from fusioninn_jax.studies.volume_codec.coder import FRESH, Coder, Mixer, code_bit, code_learned, code_mixed, new_mixer
+from fusioninn_jax.studies.volume_codec.compiled import compiled
 from fusioninn_jax.studies.volume_codec.prediction import SUB, clip
 
 NODES, STEPS = 24, 40  # decisions that a context tells apart; steps before the rest is written as a number
@@ -31,11 +31,12 @@ LOG = _quarter_octaves()
 
 
 class Learned(NamedTuple):
-    """Counters of the background, of the bits within a step, and what steps learn."""
+    """Counters of the background, of the bits within a step, what steps learn; room for the contexts of one voxel."""
 
     mask: np.ndarray
     low: np.ndarray
     mixer: Mixer
+    contexts: np.ndarray
 
 
 class Surroundings(NamedTuple):
@@ -61,10 +62,11 @@ def new_learned() -> Learned:
         np.full(1 << 11, FRESH, np.int64),
         np.full(ESCAPES + 64, FRESH, np.int64),
         new_mixer(sum(SIZES) * NODES, SETS * NODES, INPUTS, NODES * KINDS),
+        np.zeros(INPUTS, np.int64),
     )
 
 
-@numba.njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def logarithm(value):  # type: ignore[no-untyped-def]
     """floor(4 · log2) nearly, of an integer; 0 for 0."""
     octaves = 0
@@ -74,13 +76,13 @@ def logarithm(value):  # type: ignore[no-untyped-def]
     return LOG[max(0, value)] + octaves
 
 
-@numba.njit(cache=True)
+@compiled()
 def room(distance, scale):  # type: ignore[no-untyped-def]
     """How far a bound lies, in logarithmic steps 0 to 7."""
     return min(7, logarithm(max(0, distance) * 16 // (scale + 1) + 1) // 4)
 
 
-@numba.njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def choose(mixer: Mixer, contexts, node, near, far, level):  # type: ignore[no-untyped-def]
     """Names the counters of a decision."""
     for k in range(INPUTS - 1):
@@ -88,7 +90,7 @@ def choose(mixer: Mixer, contexts, node, near, far, level):  # type: ignore[no-u
     mixer.chosen[INPUTS - 1] = STARTS[INPUTS - 1] + ((near * 8 + far) * COARSE + (level >> 2)) * NODES + node
 
 
-@numba.njit(cache=True)
+@compiled()
 def code_level(value, s: Surroundings, contexts, learned: Learned, coder: Coder):  # type: ignore[no-untyped-def]
     """Codes a level between the bounds; returns it."""
     floor, width = s.prediction >> SUB, max(0, (s.level >> 2) - 5)
@@ -110,7 +112,7 @@ def code_level(value, s: Surroundings, contexts, learned: Learned, coder: Coder)
     return min(s.highest, max(s.lowest, level))
 
 
-@numba.njit(cache=True)
+@compiled()
 def code_steps(steps, most, behind, level, weights, kind, contexts, learned: Learned, coder: Coder):  # type: ignore[no-untyped-def]
     """Codes how many whole steps the voxel lies off, at most `most`."""
     i = 0
@@ -123,7 +125,7 @@ def code_steps(steps, most, behind, level, weights, kind, contexts, learned: Lea
     return i if i >= most else i + code_number(steps - i, learned.low, coder)
 
 
-@numba.njit(cache=True)
+@compiled()
 def code_number(number, counters, coder: Coder):  # type: ignore[no-untyped-def]
     """Codes an integer from 0: its length, then its bits (Elias gamma)."""
     length, bits = 0, 0
@@ -137,7 +139,7 @@ def code_number(number, counters, coder: Coder):  # type: ignore[no-untyped-def]
     return result - 1
 
 
-@numba.njit(cache=True)
+@compiled()
 def code_within(distance, steps, furthest, width, level, learned: Learned, coder: Coder):  # type: ignore[no-untyped-def]
     """Codes the bits below a step; the two highest under counters. Returns the whole distance."""
     result = steps
@@ -154,7 +156,7 @@ def code_within(distance, steps, furthest, width, level, learned: Learned, coder
     return result
 
 
-@numba.njit(cache=True)
+@compiled()
 def signed_part(value, scale, most):  # type: ignore[no-untyped-def]
     """A difference in 1/64 against half a scale in 1/16, cut to -most ... most."""
     return clip(value * 2 // (scale + 1), most)
