@@ -16,7 +16,7 @@ import numpy as np
 from fusioninn_jax.studies.volume_codec import fitting, kernel, layout, numbers, rule
 from fusioninn_jax.studies.volume_codec.coder import new_coder
 from fusioninn_jax.studies.volume_codec.layout import BEFORE, BEHIND, KNOWN_MOST, MARGIN
-from fusioninn_jax.studies.volume_codec.prediction import WIDEST, Fit, new_adaptive
+from fusioninn_jax.studies.volume_codec.prediction import WIDEST, new_adaptive, new_fit
 from fusioninn_jax.studies.volume_codec.residual import new_learned
 
 SLAB_CONTENT = 350_000  # voxels that a thread of its own is worth
@@ -267,6 +267,6 @@ def _decode_slab(
 def _run(
     slab: kernel.Slab, coefficients: np.ndarray, triangle: np.ndarray, near: layout.Neighbours, coder: kernel.Coder
 ) -> int:
-    area, inputs = int(np.prod(slab.shape[1:])), coefficients.shape[1] - 1
-    fit = Fit(coefficients, fitting.groups(int(slab.shape[0])), np.ascontiguousarray(triangle.T, np.float64))
-    return int(kernel.code_slab(slab, fit, near, new_adaptive(area, inputs, len(near.adapted)), new_learned(), coder))
+    area, row = int(np.prod(slab.shape[1:])), int(slab.shape[2])
+    fit = new_fit(coefficients, fitting.groups(int(slab.shape[0])), triangle)
+    return int(kernel.code_slab(slab, fit, near, new_adaptive(area, row, len(near.adapted)), new_learned(), coder))

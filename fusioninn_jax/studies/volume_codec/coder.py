@@ -27,8 +27,9 @@ COUNT = 1023  # the bits of a counter that count
 NARROWEST = 24  # probability of what seems impossible, of 65536
 STEP = 256  # of stretched probabilities a unit
 TOP = 2047  # the largest stretched probability
+INPUTS = 8  # counters that are mixed
 CURVE = 34  # points of a correcting curve
-MOVES = np.array([int(65536 / (uses + 1.5)) for uses in range(COUNT + 1)], np.int64)
+MOVES = np.array([int(65536 / (uses + 1.5)) for uses in range(COUNT + 1)], np.int32)
 
 
 def _squash_table() -> np.ndarray:
@@ -40,8 +41,9 @@ def _squash_table() -> np.ndarray:
     return np.clip(np.array(values, np.int64), NARROWEST, 65536 - NARROWEST)
 
 
-SQUASH = _squash_table()
-STRETCH = (np.searchsorted(SQUASH, np.arange(4096) * 16 + 8) - TOP).clip(-TOP, TOP).astype(np.int64)
+# small types: these tables and what is learned compete for a processor's nearest 32 KB
+SQUASH = _squash_table().astype(np.int32)
+STRETCH = (np.searchsorted(SQUASH, np.arange(4096) * 16 + 8) - TOP).clip(-TOP, TOP).astype(np.int16)
 
 
 class Coder(NamedTuple):
@@ -55,11 +57,11 @@ class Mixer(NamedTuple):
     """What mixed decisions learn.
 
     Attributes:
-      counters: int64 (contexts together,).
-      weights: int64 (sets, inputs), in 16 bits after the point.
+      counters: uint32 (contexts together,).
+      weights: int64 (sets, INPUTS), in 16 bits after the point.
       curves: int64 (kinds, CURVE).
-      stretched: int64 (inputs,), room for one decision.
-      chosen: int64 (inputs,), the counters of this decision.
+      stretched: int64 (INPUTS,), room for one decision.
+      chosen: int64 (INPUTS,), the counters of this decision.
     """
 
     counters: np.ndarray
@@ -80,15 +82,15 @@ def new_coder(data: np.ndarray, size: int, decoding: bool) -> Coder:
     return Coder(state, data)
 
 
-def new_mixer(counters: int, sets: int, inputs: int, kinds: int) -> Mixer:
+def new_mixer(counters: int, sets: int, kinds: int) -> Mixer:
     """A mixer that knows nothing: every input counts alike."""
     points = np.clip(np.arange(CURVE) * 128 - 1, 0, 2 * TOP)
     return Mixer(
-        np.full(counters, FRESH, np.int64),
-        np.full((sets, inputs), 65536 * 3 // 10, np.int64),
-        np.tile(SQUASH[points], (kinds, 1)),
-        np.zeros(inputs, np.int64),
-        np.zeros(inputs, np.int64),
+        np.full(counters, FRESH, np.uint32),
+        np.full((sets, INPUTS), 65536 * 3 // 10, np.int64),
+        np.tile(SQUASH[points].astype(np.int64), (kinds, 1)),
+        np.zeros(INPUTS, np.int64),
+        np.zeros(INPUTS, np.int64),
     )
 
 
@@ -131,16 +133,17 @@ def finish(coder):  # type: ignore[no-untyped-def]
 @compiled(forceinline=True)
 def learn(counters, i, bit, limit):  # type: ignore[no-untyped-def]
     """Moves a counter towards what happened."""
-    uses, p = counters[i] & COUNT, counters[i] >> 10
+    counter = np.int64(counters[i])
+    uses, p = counter & COUNT, counter >> 10
     target = 4194303 if bit else 0
-    p += ((target - p) * MOVES[uses]) >> 16
-    counters[i] = (min(4194303, max(0, p)) << 10) | min(limit, uses + 1)
+    p += ((target - p) * np.int64(MOVES[uses])) >> 16
+    counters[i] = np.uint32((p << 10) | min(limit, uses + 1))
 
 
 @compiled()
 def code_learned(bit, counters, i, limit, coder):  # type: ignore[no-untyped-def]
     """Codes a decision under one counter."""
-    bit = code_bit(bit, min(65535, max(1, counters[i] >> 16)), coder)
+    bit = code_bit(bit, min(65535, max(1, np.int64(counters[i]) >> 16)), coder)
     learn(counters, i, bit, limit)
     return bit
 
@@ -149,18 +152,18 @@ def code_learned(bit, counters, i, limit, coder):  # type: ignore[no-untyped-def
 def code_mixed(bit, mixer, weight_set, kind, limit, coder):  # type: ignore[no-untyped-def]
     """Codes a decision under the counters named by `mixer.chosen`."""
     stretched, weights, curve = mixer.stretched, mixer.weights[weight_set], mixer.curves[kind]
-    total = 0
-    for k in range(len(stretched)):
-        stretched[k] = STRETCH[min(4095, max(0, mixer.counters[mixer.chosen[k]] >> 20))]
+    total = np.int64(0)
+    for k in range(INPUTS):
+        stretched[k] = STRETCH[mixer.counters[mixer.chosen[k]] >> np.uint32(20)]
         total += weights[k] * stretched[k]
     total = min(TOP, max(-TOP, total >> 16))
-    mixed = SQUASH[total + TOP]
+    mixed = np.int64(SQUASH[total + TOP])
     point, part = ((total + TOP + 1) * 32) >> 12, ((total + TOP + 1) * 32) & 4095
     curved = (curve[point] * (4096 - part) + curve[point + 1] * part) >> 12
     bit = code_bit(bit, min(65536 - NARROWEST, max(NARROWEST, (mixed + curved) >> 1)), coder)
     target = 65535 if bit else 0
     error = (target - mixed) * 4
-    for k in range(len(stretched)):
+    for k in range(INPUTS):
         weights[k] = min(1 << 20, max(-(1 << 20), weights[k] + ((stretched[k] * error + (1 << 17)) >> 18)))
         learn(mixer.counters, mixer.chosen[k], bit, limit)
     nearest = point + (1 if part > 2048 else 0)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from fusioninn_jax.studies.volume_codec.layout import BEFORE, Neighbours
-from fusioninn_jax.studies.volume_codec.prediction import COEFFICIENT_BITS
+from fusioninn_jax.studies.volume_codec.prediction import COEFFICIENT_BITS, CONSTANT
 
 GROUP = 8  # slices that share coefficients; the first two of a slab, which lack slices before them, have their own
 SAMPLES = 5000  # voxels a group is fitted to
 ROUNDS = 2  # of reweighting
 SHARED = 0.5  # groups' worth of the whole slab that pulls each group
 RIDGE = 1e-9  # of the mean square
-STEEPEST = 2**30
-LARGEST, SIGNIFICANT = 2.0**30, 9  # number and its bits in the decorrelation
+STEEPEST = 2**25
+LARGEST, SIGNIFICANT = 2.0**26, 9  # number and its bits in the decorrelation
 CLASSES, LEAST = 20, 0.3  # of local contrast; part of the usual error below which errors weigh alike
 
 
@@ -55,7 +55,7 @@ def _sample(places: np.ndarray) -> np.ndarray:
 
 def _inputs(own: np.ndarray, known: np.ndarray, places: np.ndarray, near: Neighbours) -> np.ndarray:
     """(voxels, inputs + 1): neighbours and a constant."""
-    inputs = np.full((len(places), len(near.own) + len(near.known) + 1), 64.0)
+    inputs = np.full((len(places), len(near.own) + len(near.known) + 1), float(CONSTANT))
     inputs[:, : len(near.own)] = own[places[:, None] + near.own]
     inputs[:, len(near.own) : -1] = known[places[:, None] + near.known]
     return inputs

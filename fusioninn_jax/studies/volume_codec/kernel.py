@@ -177,20 +177,20 @@ def texture(own, place, row, area, level):  # type: ignore[no-untyped-def]
 
 
 @compiled(forceinline=True)
-def predict(slab: Slab, fit: Fit, near: Neighbours, a: Adaptive, place, z, here, below, row):  # type: ignore[no-untyped-def]
+def predict(slab: Slab, fit: Fit, coefficients, a: Adaptive, place, x, here, below, row):  # type: ignore[no-untyped-def]
     """Fills `a.guesses`; returns the first blend, the last one, and the squares of both adapted stages' inputs."""
     top = slab.bounds[0] << SUB
-    coefficients = fit.coefficients[fit.group[z]]
-    base = from_top(prediction.from_coefficients(slab.own, slab.known, place, near, coefficients, a), top)
-    squares = prediction.decorrelate(slab.known, place, near, base, fit.decorrelation, a)
+    base = from_top(prediction.from_coefficients(slab.own, place, x, coefficients, a), top)
+    squares = prediction.decorrelate(slab.own, place, x, base, fit.beside, a)
+    prediction.weigh(a, here, below, row)
     a.guesses[0] = base
     for k in range(2):
         a.guesses[1 + k] = from_top(base + (prediction.weighted(a.weights[k], a.decorrelated) >> 10), top)
-    first = prediction.blend(a, 0, 3, here, below, row, base)
+    first = prediction.blend(a, 0, 3, base)
     error_squares = prediction.gather_errors(a.raw, here, below, row, a.beside)
     for k in range(2):
         a.guesses[3 + k] = from_top(first + (prediction.weighted(a.feedback[k], a.beside) >> 13), top)
-    return first, prediction.blend(a, 3, 5, here, below, row, first), squares, error_squares
+    return first, prediction.blend(a, 3, 5, first), squares, error_squares
 
 
 @compiled(forceinline=True)
@@ -216,20 +216,21 @@ def learn_from(level, a: Adaptive, first, last, squares, error_squares, scale, h
 def code_content_level(
     slab: Slab,
     fit: Fit,
-    near: Neighbours,
+    coefficients,
     a: Adaptive,
     learned: Learned,
-    contexts,
     coder: Coder,
     place,
-    z,
+    x,
+    adapts,
     here,
     below,
     row,
     area,
 ):  # type: ignore[no-untyped-def]
     """Codes the level of a voxel that is content."""
-    first, last, squares, error_squares = predict(slab, fit, near, a, place, z, here, below, row)
+    first, last, squares, error_squares = predict(slab, fit, coefficients, a, place, x, here, below, row)
+    contexts = learned.contexts
     scale, scale_here, scale_before = weigh_errors(a.errors, slab.content, place, here, below, row, area)
     level = min(SCALES - 1, logarithm(scale + 1))
     level_here, level_before = min(39, logarithm(scale_here + 1)) >> 1, min(39, logarithm(scale_before + 1)) >> 1
@@ -255,7 +256,7 @@ def code_content_level(
     )
     value = code_level(np.int64(slab.own[place]), s, contexts, learned, coder)
     slab.own[place] = value
-    learn_from(value, a, first, last, squares, error_squares, scale, here, z > BEFORE)
+    learn_from(value, a, first, last, squares, error_squares, scale, here, adapts)
     a.errors[here] = clip(((value << SUB) - middle) >> 3, ERROR_TOP)
     error = clip((value << SUB) - last, scale * 16)
     prediction.learn_bias(a.biases, 0, one, error)
@@ -263,28 +264,50 @@ def code_content_level(
 
 
 @compiled()
+def code_mask(slab: Slab, start, size, row, area, learned: Learned, coder: Coder):  # type: ignore[no-untyped-def]
+    """Codes which voxels of a row are content; returns the first of them and the end, both 0 where there are none."""
+    first, last = np.int64(0), np.int64(0)
+    for x in range(size):
+        content = 1
+        if slab.bounds[1]:
+            content = code_content(slab, start + x, row, area, learned, coder)
+        else:
+            slab.content[start + x] = 1
+        if content:
+            first, last = first if last > 0 else x, x + 1
+    return first, last
+
+
+@compiled()
+def code_row(slab: Slab, fit: Fit, near: Neighbours, a: Adaptive, learned: Learned, coder: Coder, z, start, size):  # type: ignore[no-untyped-def]
+    """Codes a row of `size` voxels."""
+    row, area = slab.shape[2], slab.shape[1] * slab.shape[2]
+    first, last = code_mask(slab, start, size, row, area, learned, coder)
+    coefficients, inside = fit.coefficients[fit.group[z]], start - z * area
+    if last > 0:
+        prediction.prepare_row(slab.own, slab.known, start + first, last - first, near, fit, coefficients, a)
+    for x in range(size):
+        place, here, below = start + x, (z & 1) * area + inside + x, ((z + 1) & 1) * area + inside + x
+        if slab.content[place]:
+            code_content_level(
+                slab, fit, coefficients, a, learned, coder, place, x - first, z > BEFORE, here, below, row, area
+            )
+            slab.standing[place] = 1
+        else:
+            for k in range(EXPERTS):
+                a.misses[here, k] = 0
+            a.errors[here] = a.raw[here] = 0
+            fill_voxel(slab.own, slab.standing, place, row, area)
+
+
+@compiled()
 def code_slab(slab: Slab, fit: Fit, near: Neighbours, a: Adaptive, learned: Learned, coder: Coder):  # type: ignore[no-untyped-def]
     """Encodes or decodes a slab; returns the bytes written or read, or FULL."""
     depth, height, row = slab.shape[0], slab.shape[1], slab.shape[2]
-    area = height * row
-    standing, contexts = slab.standing, learned.contexts
     for z in range(BEFORE, depth - BEHIND):
         for y in range(MARGIN, height - MARGIN):
-            for x in range(MARGIN, row - MARGIN):
-                inside = y * row + x
-                place, here, below = z * area + inside, (z & 1) * area + inside, ((z + 1) & 1) * area + inside
-                content = 1
-                if slab.bounds[1]:
-                    content = code_content(slab, place, row, area, learned, coder)
-                else:
-                    slab.content[place] = 1
-                if content:
-                    code_content_level(slab, fit, near, a, learned, contexts, coder, place, z, here, below, row, area)
-                    standing[place] = 1
-                else:
-                    a.misses[here] = 0
-                    a.errors[here] = a.raw[here] = 0
-                    fill_voxel(slab.own, standing, place, row, area)
+            start = (z * height + y) * row + MARGIN
+            code_row(slab, fit, near, a, learned, coder, z, start, row - 2 * MARGIN)
             if coder.state[5] == 0 and coder.state[3] > len(coder.data) - SPARE * row:
                 return FULL
     return finish(coder) if coder.state[5] == 0 else coder.state[3]

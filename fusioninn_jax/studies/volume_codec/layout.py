@@ -16,7 +16,7 @@ MARGIN = 3  # voxels around a slice
 BEFORE, BEHIND = 2, 1  # slices
 KNOWN_MOST = 3  # planes that a prediction looks at: the picture and the last two sources
 
-# (slices, rows, columns) from the voxel; what is decoded before it
+# (slices, rows, columns) from the voxel; what is decoded before it, first the LEFT ones of its own row
 OWN = (
     (0, 0, -1),
     (0, 0, -2),
@@ -67,6 +67,7 @@ KNOWN = (
     (0, 2, 0),
     (0, -2, 0),
 )
+LEFT = 3
 OWN_ADAPTED, KNOWN_ADAPTED = 18, (0, 2, 4, 5, 7, 9)  # those whose weights follow the voxels
 
 

@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 
-LARGEST = 2**31  # of a triangle's numbers
+LARGEST = 2**26  # of a triangle's numbers
 
 
 def pack(values: np.ndarray) -> bytes:

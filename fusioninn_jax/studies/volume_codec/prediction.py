@@ -10,11 +10,12 @@ from typing import NamedTuple
 import numpy as np
 
 from fusioninn_jax.studies.volume_codec.compiled import compiled
-from fusioninn_jax.studies.volume_codec.layout import Neighbours
+from fusioninn_jax.studies.volume_codec.layout import LEFT, OWN_ADAPTED, Neighbours
 
 SUB, COEFFICIENT_BITS = 6, 14
 WIDEST = 1 << 20  # levels; every index and product below is safe for them
-EXPERTS = 5  # predictions: that of the coefficients, two adapted ones, two with feedback
+EXPERTS, ROOM = 5, 8  # predictions: that of the coefficients, two adapted ones, two with feedback; room for them
+CONSTANT = 1024  # the input beside the neighbours
 SHIFTS = (16, 18, 17, 20)  # of the steps of the adapted ones and of the feedback: larger is slower
 FEEDBACK = 11  # errors beside a voxel that correct its prediction
 ERROR_TOP, WEIGHT_TOP, DIFFERENCE_TOP = 1 << 20, 1 << 36, 32767
@@ -22,24 +23,42 @@ BIASES, BIAS_USES = 2048, 255  # contexts; errors before the older ones fade
 
 
 class Fit(NamedTuple):
-    """What travels: coefficients (groups, inputs + 1), the group of each slice; the decorrelation of the
-    adapted, transposed, integers in float64."""
+    """What travels.
+
+    Attributes:
+      coefficients: float64 integers (groups, inputs + 1); group: of each slice.
+      decorrelation: float64 integers (adapted, adapted + 3), a lower triangle with zeros behind it.
+      beside: float64 integers (4, adapted): what the voxel's row adds to differences that are decorrelated, times its
+        LEFT neighbours and times what is subtracted from all neighbours of its plane.
+    """
 
     coefficients: np.ndarray
     group: np.ndarray
     decorrelation: np.ndarray
+    beside: np.ndarray
+
+
+def new_fit(coefficients: np.ndarray, group: np.ndarray, triangle: np.ndarray) -> Fit:
+    """What travels, as the loops take it."""
+    size = len(triangle)
+    decorrelation = np.zeros((size, size + 3))
+    decorrelation[:, :size] = triangle
+    beside = [*triangle[:, :LEFT].T, -triangle[:, :OWN_ADAPTED].sum(1)]
+    return Fit(coefficients.astype(np.float64), group, decorrelation, np.array(beside, np.float64))
 
 
 class Adaptive(NamedTuple):
-    """What predictions learn, and room for one voxel; int64.
+    """What predictions learn, and room for one voxel or one row; int64 if nothing else is said.
 
     Attributes:
-      misses: (2 slices' places, EXPERTS), absolute errors of the predictions, in 1/16.
-      errors, raw: (2 slices' places,), signed errors of the final prediction and of the first blend, in 1/8.
+      misses: int32 (2 slices' places, ROOM), absolute errors of the predictions, in 1/16.
+      errors, raw: int32 (2 slices' places,), signed errors of the final prediction and of the first blend, in 1/8.
       weights: (2, adapted), feedback: (2, FEEDBACK).
-      levels, sums (float64), decorrelated, beside: inputs of one voxel: neighbours, their decorrelated differences
-        before and after rounding, errors.
-      guesses: (EXPERTS,), the predictions of one voxel.
+      linear: float64 (row,), sources and mixed: float64 (adapted + 3, row), what is known before a row of the
+        prediction, of the neighbours' differences, and of these decorrelated.
+      sums (float64), decorrelated, beside: inputs of one voxel: decorrelated differences before and after rounding,
+        errors.
+      guesses, trust: (ROOM,), the predictions of one voxel and their weights.
       biases: (2, contexts, 2), sums of errors and their number.
     """
 
@@ -48,32 +67,38 @@ class Adaptive(NamedTuple):
     raw: np.ndarray
     weights: np.ndarray
     feedback: np.ndarray
-    levels: np.ndarray
+    linear: np.ndarray
+    sources: np.ndarray
+    mixed: np.ndarray
     sums: np.ndarray
     decorrelated: np.ndarray
     beside: np.ndarray
     guesses: np.ndarray
+    trust: np.ndarray
     biases: np.ndarray
 
 
-def new_adaptive(area: int, inputs: int, adapted: int) -> Adaptive:
+def new_adaptive(area: int, row: int, adapted: int) -> Adaptive:
     """Nothing learned yet."""
 
-    def zeros(*shape: int) -> np.ndarray:
-        return np.zeros(shape, np.int64)
+    def zeros(*shape: int, dtype: type = np.int64) -> np.ndarray:
+        return np.zeros(shape, dtype)
 
     return Adaptive(
-        zeros(2 * area, EXPERTS),
-        zeros(2 * area),
-        zeros(2 * area),
-        zeros(2, adapted),
-        zeros(2, FEEDBACK),
-        zeros(inputs),
-        np.zeros(adapted),
-        zeros(adapted),
-        zeros(FEEDBACK),
-        zeros(EXPERTS),
-        zeros(2, BIASES, 2),
+        misses=zeros(2 * area, ROOM, dtype=np.int32),
+        errors=zeros(2 * area, dtype=np.int32),
+        raw=zeros(2 * area, dtype=np.int32),
+        weights=zeros(2, adapted),
+        feedback=zeros(2, FEEDBACK),
+        linear=zeros(row, dtype=np.float64),
+        sources=zeros(adapted + 3, row, dtype=np.float64),
+        mixed=zeros(adapted + 3, row, dtype=np.float64),
+        sums=zeros(adapted, dtype=np.float64),
+        decorrelated=zeros(adapted),
+        beside=zeros(FEEDBACK),
+        guesses=zeros(ROOM),
+        trust=zeros(ROOM),
+        biases=zeros(2, BIASES, 2),
     )
 
 
@@ -84,38 +109,76 @@ def clip(value, top):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def from_coefficients(own, known, place, near: Neighbours, coefficients, a: Adaptive):  # type: ignore[no-untyped-def]
-    """The linear prediction; leaves the neighbours' levels in `a.levels`."""
-    total, count = coefficients[-1] * 64, len(near.own)
-    for j in range(count):
-        a.levels[j] = own[place + near.own[j]]
-        total += coefficients[j] * a.levels[j]
-    for j in range(len(near.known)):
-        a.levels[count + j] = known[place + near.known[j]]
-        total += coefficients[count + j] * a.levels[count + j]
-    return total >> (COEFFICIENT_BITS - SUB)
+def add_scaled(total, values, factor):  # type: ignore[no-untyped-def]
+    """Adds a row of integers times a factor."""
+    for x in range(len(total)):
+        total[x] += factor * values[x]
 
 
 @compiled()
-def decorrelate(known, place, near: Neighbours, base, decorrelation, a: Adaptive):  # type: ignore[no-untyped-def]
-    """Differences of neighbours, decorrelated (256 is their usual size); returns the sum of squares.
+def add_four(total, rows, factors, j):  # type: ignore[no-untyped-def]
+    """Adds four rows from the j-th on times their factors."""
+    size, f0, f1, f2, f3 = len(total), factors[j], factors[j + 1], factors[j + 2], factors[j + 3]
+    r0, r1, r2, r3 = rows[j, :size], rows[j + 1, :size], rows[j + 2, :size], rows[j + 3, :size]
+    for x in range(size):
+        total[x] += f0 * r0[x] + f1 * r1[x] + f2 * r2[x] + f3 * r3[x]
 
-    The products are of integers in float64 and stay below 2⁵³: exact, in whatever order they are added.
+
+@compiled()
+def prepare_row(own, known, start, size, near: Neighbours, fit: Fit, coefficients, a: Adaptive):  # type: ignore[no-untyped-def]
+    """All of the linear predictions and the decorrelated differences that a row's own voxels have no part in.
+
+    Whole rows at once, since that is what processors do fast. The products are of integers in float64, and their sums
+    stay below 2⁵³ (`fitting.STEEPEST`, `fitting.LARGEST`): exact, in whatever order they are added.
     """
-    count = len(near.adapted)
-    for j in range(count):
-        a.sums[j] = 0.0
-    for j in range(count):
-        i = near.adapted[j]
-        inside = i - len(near.own)
-        reference = base >> SUB if inside < 0 else known[place + near.reference[inside]]
-        difference = float(clip(a.levels[i] - reference, DIFFERENCE_TOP))
-        for k in range(j, count):
-            a.sums[k] += decorrelation[j, k] * difference
+    linear, count, adapted = a.linear[:size], len(near.own), len(near.adapted)
+    linear[:] = coefficients[-1] * CONSTANT
+    for j in range(LEFT, count):
+        place = start + near.own[j]
+        add_scaled(linear, own[place : place + size], coefficients[j])
+    for j in range(len(near.known)):
+        place = start + near.known[j]
+        add_scaled(linear, known[place : place + size], coefficients[count + j])
+    for j in range(LEFT, adapted):
+        source, i = a.sources[j, :size], near.adapted[j]
+        source[:] = 0.0
+        if i < count:
+            place = start + near.own[i]
+            add_scaled(source, own[place : place + size], 1.0)
+        else:
+            place, reference = start + near.known[i - count], start + near.reference[i - count]
+            add_scaled(source, known[place : place + size], 1.0)
+            add_scaled(source, known[reference : reference + size], -1.0)
+    for k in range(LEFT, adapted):
+        total = a.mixed[k, :size]
+        total[:] = 0.0
+        for j in range(LEFT, k + 1, 4):
+            add_four(total, a.sources, fit.decorrelation[k], j)
+
+
+@compiled(forceinline=True)
+def from_coefficients(own, place, x, coefficients, a: Adaptive):  # type: ignore[no-untyped-def]
+    """The linear prediction of the x-th voxel of the row prepared."""
+    total = a.linear[x]
+    for j in range(LEFT):
+        total += coefficients[j] * own[place - 1 - j]
+    return np.int64(total) >> (COEFFICIENT_BITS - SUB)
+
+
+@compiled(forceinline=True)
+def decorrelate(own, place, x, base, beside, a: Adaptive):  # type: ignore[no-untyped-def]
+    """Differences of neighbours, decorrelated (256 is their usual size); returns the sum of squares."""
+    count, sums, decorrelated = len(a.sums), a.sums, a.decorrelated
+    for k in range(count):
+        sums[k] = a.mixed[k, x]
+    left, second, third = float(own[place - 1]), float(own[place - 2]), float(own[place - 3])
+    reference = float(base >> SUB)
+    b0, b1, b2, b3 = beside[0], beside[1], beside[2], beside[3]
     squares = np.int64(64 * count)
-    for j in range(count):
-        a.decorrelated[j] = clip(np.int64(a.sums[j]) >> 16, DIFFERENCE_TOP)
-        squares += a.decorrelated[j] * a.decorrelated[j]
+    for k in range(count):
+        value = sums[k] + b0[k] * left + b1[k] * second + b2[k] * third + b3[k] * reference
+        decorrelated[k] = clip(np.int64(value) >> 16, DIFFERENCE_TOP)
+        squares += decorrelated[k] * decorrelated[k]
     return squares
 
 
@@ -128,30 +191,31 @@ def weighted(weights, inputs):  # type: ignore[no-untyped-def]
     return total
 
 
-@compiled()
-def blend(a: Adaptive, first, last, here, below, row, center):  # type: ignore[no-untyped-def]
-    """The mean of some predictions, weighted by one over the square of their errors beside the voxel."""
-    total, weight_sum, misses = np.int64(0), np.int64(0), a.misses
+@compiled(forceinline=True)
+def weigh(a: Adaptive, here, below, row):  # type: ignore[no-untyped-def]
+    """The weight of each prediction, one over the square of its errors beside the voxel; 2⁴⁰ is one.
+
+    A division in float64 is the same everywhere, and cut off to an integer it is exact here.
+    """
+    m, trust = a.misses, a.trust
+    for k in range(ROOM):
+        near = m[here - 1, k] + m[here - row, k] + m[below, k]
+        far = m[here - row - 1, k] + m[here - row + 1, k] + m[here - 2, k] + m[here - 2 * row, k]
+        missed = float(2 * near + far + m[below + 1, k] + m[below + row, k] + 16)
+        trust[k] = np.int64(float(1 << 40) / (missed * missed)) + 1
+
+
+@compiled(forceinline=True)
+def blend(a: Adaptive, first, last, center):  # type: ignore[no-untyped-def]
+    """The weighted mean of some predictions."""
+    total, weight_sum = np.int64(0), np.int64(0)
     for k in range(first, last):
-        sum_ = (
-            2 * misses[here - 1, k]
-            + 2 * misses[here - row, k]
-            + misses[here - row - 1, k]
-            + misses[here - row + 1, k]
-            + misses[here - 2, k]
-            + misses[here - 2 * row, k]
-            + 2 * misses[below, k]
-            + misses[below + 1, k]
-            + misses[below + row, k]
-            + 16
-        )
-        weight = (1 << 40) // (sum_ * sum_) + 1
-        total += weight * (a.guesses[k] - center)
-        weight_sum += weight
+        total += a.trust[k] * (a.guesses[k] - center)
+        weight_sum += a.trust[k]
     return center + total // weight_sum
 
 
-@compiled()
+@compiled(forceinline=True)
 def gather_errors(raw, here, below, row, beside):  # type: ignore[no-untyped-def]
     """The errors beside a voxel; returns the sum of squares."""
     beside[0], beside[1], beside[2] = raw[here - 1], raw[here - row], raw[here - row - 1]
@@ -164,7 +228,7 @@ def gather_errors(raw, here, below, row, beside):  # type: ignore[no-untyped-def
     return squares
 
 
-@compiled()
+@compiled(forceinline=True)
 def follow(weights, inputs, error, squares, shift):  # type: ignore[no-untyped-def]
     """A step of normalised LMS."""
     step, half = (error << 20) // squares, 1 << (shift - 1)

@@ -6,13 +6,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fusioninn_jax.studies.volume_codec.coder import FRESH, Coder, Mixer, code_bit, code_learned, code_mixed, new_mixer
+from fusioninn_jax.studies.volume_codec.coder import (
+    FRESH,
+    INPUTS,
+    Coder,
+    Mixer,
+    code_bit,
+    code_learned,
+    code_mixed,
+    new_mixer,
+)
 from fusioninn_jax.studies.volume_codec.compiled import compiled
 from fusioninn_jax.studies.volume_codec.prediction import SUB, clip
 
 NODES, STEPS = 24, 40  # decisions that a context tells apart; steps before the rest is written as a number
 SCALES, COARSE = 72, 20  # levels of scale, four an octave; every fourth of them
-INPUTS = 8
 SIZES = (SCALES, COARSE * COARSE, COARSE * 15, 144 * COARSE, 8 * SCALES, 256 * COARSE, COARSE * 20, 64 * COARSE)
 STARTS = np.cumsum([0, *SIZES])[:-1] * NODES
 SETS, KINDS = 4, 8  # of weights by width of step, of correcting curves by scale
@@ -24,7 +32,7 @@ EVEN = 32768
 def _quarter_octaves() -> np.ndarray:
     """floor(4 · log2(i)) for i = 0 ... 4096, by comparing i⁴ with powers of 2: exact."""
     powers = [2**k for k in range(49)]
-    return np.array([0, *(int(np.searchsorted(powers, i**4, side="right")) - 1 for i in range(1, 4097))], np.int64)
+    return np.array([0, *(int(np.searchsorted(powers, i**4, side="right")) - 1 for i in range(1, 4097))], np.uint8)
 
 
 LOG = _quarter_octaves()
@@ -59,9 +67,9 @@ class Surroundings(NamedTuple):
 def new_learned() -> Learned:
     """Nothing learned yet."""
     return Learned(
-        np.full(1 << 11, FRESH, np.int64),
-        np.full(ESCAPES + 64, FRESH, np.int64),
-        new_mixer(sum(SIZES) * NODES, SETS * NODES, INPUTS, NODES * KINDS),
+        np.full(1 << 11, FRESH, np.uint32),
+        np.full(ESCAPES + 64, FRESH, np.uint32),
+        new_mixer(sum(SIZES) * NODES, SETS * NODES, NODES * KINDS),
         np.zeros(INPUTS, np.int64),
     )
 
@@ -73,7 +81,7 @@ def logarithm(value):  # type: ignore[no-untyped-def]
     while value > 4096:
         value >>= 1
         octaves += 4
-    return LOG[max(0, value)] + octaves
+    return np.int64(LOG[max(0, value)]) + octaves
 
 
 @compiled()
