@@ -21,7 +21,8 @@ from fusioninn_jax.studies.volume_codec.residual import new_learned
 
 SLAB_CONTENT = 350_000  # voxels that a thread of its own is worth
 SLABS_MOST = 16
-HEAD, ENTRY = struct.Struct("<IIBB"), struct.Struct("<III")
+HEAD, ENTRY = struct.Struct("<IIBB6I"), struct.Struct("<III")
+Box = tuple[slice, slice, slice]
 Progress = Callable[[], object]
 
 
@@ -40,6 +41,10 @@ class Given(NamedTuple):
     planes: Sequence[Plane]
     rule: rule.Rule | None = None
 
+    def cropped(self, box: Box) -> Given:
+        """The same within a box."""
+        return self._replace(planes=[_cropped(plane, box) for plane in self.planes])
+
 
 def encode(plane: Plane, given: Given, progress: Progress = lambda: None) -> bytes:
     """A plane as bytes.
@@ -49,7 +54,9 @@ def encode(plane: Plane, given: Given, progress: Progress = lambda: None) -> byt
       given: the picture first, then the sources before this one.
       progress: called as each slab is done.
     """
-    margined = _Margined(plane, given)
+    box = _box(plane.content)
+    plane = _cropped(plane, box)
+    margined = _Margined(plane, given.cropped(box))
     borders = _borders(plane.content)
     spans = list(zip(borders[:-1], borders[1:], strict=True))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -68,7 +75,7 @@ def encode(plane: Plane, given: Given, progress: Progress = lambda: None) -> byt
         ENTRY.pack(first, len(number), len(stream))
         for (first, _), number, stream in zip(spans, tables, streams, strict=True)
     ]
-    head = HEAD.pack(plane.top, plane.background, len(spans), bool((plane.content == 0).any()))
+    head = HEAD.pack(plane.top, plane.background, len(spans), bool((plane.content == 0).any()), *_edges(box))
     return b"".join([head, *entries, struct.pack("<I", len(packed)), packed, *tables, *streams])
 
 
@@ -78,9 +85,10 @@ def decode(data: bytes, shape: tuple[int, int, int], given: Given, progress: Pro
     Raises:
       ValueError: data that no encoder wrote.
     """
-    (top, background, count, masked), firsts, packed, pieces = _parse(data, shape)
-    empty = np.zeros(shape, np.int32)
-    margined = _Margined(Plane(empty, np.full(shape, 0 if masked else 1, np.uint8), top, background), given)
+    (top, background, count, masked), box, firsts, packed, pieces = _parse(data, shape)
+    inside = tuple(part.stop - part.start for part in box)
+    empty = Plane(np.zeros(inside, np.int32), np.full(inside, 0 if masked else 1, np.uint8), top, background)
+    margined = _Margined(empty, given.cropped(box))
     near = margined.near(1)
     triangle = numbers.unpack_triangle(packed, len(near.adapted))
 
@@ -94,27 +102,30 @@ def decode(data: bytes, shape: tuple[int, int, int], given: Given, progress: Pro
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(code, range(count)))
-    return margined.plane()
+    return _uncropped(margined.plane(), box, shape)
 
 
 def _parse(
     data: bytes, shape: tuple[int, int, int]
-) -> tuple[tuple[int, int, int, bool], list[int], bytes, list[bytes]]:
-    """(top, background, slabs, whether masked), first slices and their end, the triangle, tables and streams."""
+) -> tuple[tuple[int, int, int, bool], Box, list[int], bytes, list[bytes]]:
+    """(top, background, slabs, whether masked), box, first slices and their end, the triangle, tables and streams."""
     try:
-        top, background, count, masked = HEAD.unpack_from(data)
+        top, background, count, masked, *edges = HEAD.unpack_from(data)
         entries = [ENTRY.unpack_from(data, HEAD.size + i * ENTRY.size) for i in range(count)]
         place = HEAD.size + count * ENTRY.size
         sizes = [struct.unpack_from("<I", data, place)[0], *(e[1] for e in entries), *(e[2] for e in entries)]
     except struct.error as error:
         raise ValueError("its table is cut off") from error
-    firsts, places = [entry[0] for entry in entries] + [shape[0]], np.cumsum([place + 4, *sizes])
+    if any(not 0 <= a < b <= size for a, b, size in zip(edges[::2], edges[1::2], shape, strict=True)):
+        raise ValueError("its box does not fit")
+    box = (slice(*edges[:2]), slice(*edges[2:4]), slice(*edges[4:]))
+    firsts, places = [entry[0] for entry in entries] + [edges[1] - edges[0]], np.cumsum([place + 4, *sizes])
     if places[-1] != len(data) or not count or firsts[0] or (np.diff(firsts) <= 0).any():
         raise ValueError("its table does not fit")
     if not 0 <= background <= top < WIDEST:
         raise ValueError("levels out of range")
     pieces = [data[a:b] for a, b in zip(places[:-1], places[1:], strict=True)]
-    return (top, background, count, bool(masked)), firsts, pieces[0], pieces[1:]
+    return (top, background, count, bool(masked)), box, firsts, pieces[0], pieces[1:]
 
 
 def table_bytes(data: bytes) -> int:
@@ -142,12 +153,37 @@ def _sums(differences: np.ndarray) -> np.ndarray:
 
 def slab_count(plane: Plane) -> int:
     """How often `encode` calls its `progress`."""
-    return len(_borders(plane.content)) - 1
+    return len(_borders(plane.content[_box(plane.content)])) - 1
 
 
 def slab_number(data: bytes) -> int:
     """How often `decode` calls its `progress`."""
     return data[8] if len(data) > 8 else 0
+
+
+def _box(content: np.ndarray) -> Box:
+    """Where there is content, at least one voxel; what lies around it costs nothing."""
+    edges = []
+    for axes in ((1, 2), (0, 2), (0, 1)):
+        places = np.flatnonzero(content.any(axes))
+        edges.append(slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 1))
+    return edges[0], edges[1], edges[2]
+
+
+def _edges(box: Box) -> list[int]:
+    """First and end of each axis."""
+    return [edge for part in box for edge in (part.start, part.stop)]
+
+
+def _cropped(plane: Plane, box: Box) -> Plane:
+    return plane._replace(levels=plane.levels[box], content=plane.content[box])
+
+
+def _uncropped(plane: Plane, box: Box, shape: tuple[int, int, int]) -> Plane:
+    """Undoes `_cropped`: background around a plane."""
+    levels, content = np.full(shape, plane.background, np.int32), np.zeros(shape, np.uint8)
+    levels[box], content[box] = plane.levels, plane.content
+    return plane._replace(levels=levels, content=content)
 
 
 def _borders(content: np.ndarray) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fusioninn_jax.studies.volume_codec.compiled import compiled
 from fusioninn_jax.studies.volume_codec.layout import BEFORE, Neighbours
 from fusioninn_jax.studies.volume_codec.prediction import COEFFICIENT_BITS, CONSTANT
 
@@ -39,12 +40,11 @@ def fit(
     samples = [_sample(places[group[places // area] == i]) for i in range(group.max() + 1)]
     counts = np.array([np.count_nonzero(group[places // area] == i) for i in range(len(samples))])
     inputs = [_inputs(own, known, sample, near) for sample in samples]
-    targets = [own[sample].astype(np.float64) for sample in samples]
-    weights = [1 / (x[:, :6].std(1) + 1) ** 2 for x in inputs]
-    coefficients = _solve(inputs, targets, weights, counts)
+    contrasts = [x[:, :6].std(1) for x in inputs]
+    coefficients = _solve(inputs, [1 / (contrast + 1) ** 2 for contrast in contrasts], counts)
     for _ in range(ROUNDS):
-        weights = [_reweigh(x, t, c) for x, t, c in zip(inputs, targets, coefficients, strict=True)]
-        coefficients = _solve(inputs, targets, weights, counts)
+        weights = [_reweigh(*group) for group in zip(inputs, contrasts, coefficients, strict=True)]
+        coefficients = _solve(inputs, weights, counts)
     weights = [w * count / max(1, len(w)) for w, count in zip(weights, counts, strict=True)]
     return coefficients, *_products(known, samples, inputs, coefficients, weights, near)
 
@@ -54,40 +54,68 @@ def _sample(places: np.ndarray) -> np.ndarray:
 
 
 def _inputs(own: np.ndarray, known: np.ndarray, places: np.ndarray, near: Neighbours) -> np.ndarray:
-    """(voxels, inputs + 1): neighbours and a constant."""
-    inputs = np.full((len(places), len(near.own) + len(near.known) + 1), float(CONSTANT))
+    """(voxels, inputs + 2): neighbours, a constant, the voxel itself."""
+    inputs = np.empty((len(places), len(near.own) + len(near.known) + 2))
     inputs[:, : len(near.own)] = own[places[:, None] + near.own]
-    inputs[:, len(near.own) : -1] = known[places[:, None] + near.known]
+    inputs[:, len(near.own) : -2] = known[places[:, None] + near.known]
+    inputs[:, -2], inputs[:, -1] = CONSTANT, own[places]
     return inputs
 
 
-def _solve(
-    inputs: list[np.ndarray], targets: list[np.ndarray], weights: list[np.ndarray], counts: np.ndarray
-) -> np.ndarray:
+@compiled()
+def _add_products(total, rows, weights):  # type: ignore[no-untyped-def]
+    """Adds the weighted products of every two columns, below the diagonal; the number of rows is a multiple of 4."""
+    for s in range(0, len(rows), 4):
+        r0, r1, r2, r3 = rows[s], rows[s + 1], rows[s + 2], rows[s + 3]
+        for i in range(rows.shape[1]):
+            sums, f0, f1 = total[i], weights[s] * r0[i], weights[s + 1] * r1[i]
+            f2, f3 = weights[s + 2] * r2[i], weights[s + 3] * r3[i]
+            for j in range(i + 1):
+                sums[j] += f0 * r0[j] + f1 * r1[j] + f2 * r2[j] + f3 * r3[j]
+
+
+def _squares(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """rows.T @ (weights · rows). The slabs have a thread each; BLAS would start more, which wait for one another."""
+    missing = -len(rows) % 4
+    total = np.zeros((rows.shape[1], rows.shape[1]))
+    _add_products(total, np.pad(rows, ((0, missing), (0, 0))), np.pad(weights, (0, missing)))
+    return total + np.tril(total, -1).T
+
+
+def _predicted(inputs: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+    """The linear predictions, without BLAS."""
+    return np.einsum("ij,j->i", inputs[:, :-1], coefficients / 2**COEFFICIENT_BITS)
+
+
+def _solve(inputs: list[np.ndarray], weights: list[np.ndarray], counts: np.ndarray) -> np.ndarray:
     """(groups, inputs + 1) int64 coefficients; each group is pulled towards that of all full groups."""
-    width = inputs[0].shape[1]
-    squares, products = np.zeros((len(inputs), width, width)), np.zeros((len(inputs), width))
-    for i, (x, t, w) in enumerate(zip(inputs, targets, weights, strict=True)):
-        if len(t):
-            weighted = x * (w * counts[i] / len(t))[:, None]
-            squares[i], products[i] = x.T @ weighted, weighted.T @ t
+    width = inputs[0].shape[1] - 1
+    squares = np.zeros((len(inputs), width + 1, width + 1))
+    for i in np.flatnonzero(counts).tolist():
+        squares[i] = _squares(inputs[i], weights[i] * counts[i] / len(weights[i]))
     usual = slice(2, None) if len(inputs) > 2 else slice(None)
-    pull, pull_products = (part[usual].sum(0) * SHARED / len(inputs) for part in (squares, products))
+    pull = squares[usual].sum(0) * SHARED / len(inputs)
     result = np.zeros((len(inputs), width), np.int64)
     for i in np.flatnonzero(counts).tolist():
         matrix = squares[i] + pull * (i >= 2)
-        matrix[np.diag_indices(width)] += RIDGE * np.diag(matrix).mean() + 1e-9
-        solution = np.linalg.lstsq(matrix, products[i] + pull_products * (i >= 2), rcond=None)[0]
-        result[i] = np.rint(solution * 2**COEFFICIENT_BITS).clip(-STEEPEST, STEEPEST)
+        inner = matrix[:width, :width]
+        inner[np.diag_indices(width)] += RIDGE * np.diag(inner).mean() + 1e-9
+        result[i] = np.rint(_solution(inner, matrix[width, :width]) * 2**COEFFICIENT_BITS).clip(-STEEPEST, STEEPEST)
     return result
 
 
-def _reweigh(inputs: np.ndarray, targets: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+def _solution(matrix: np.ndarray, products: np.ndarray) -> np.ndarray:
+    try:
+        return np.linalg.solve(matrix, products)
+    except np.linalg.LinAlgError:
+        return np.linalg.lstsq(matrix, products, rcond=None)[0]
+
+
+def _reweigh(inputs: np.ndarray, contrast: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
     """Weights that make squares count as absolute errors against the error usual for such local contrast."""
-    if not len(targets):
+    if not len(inputs):
         return np.zeros(0)
-    errors = np.abs(targets - inputs @ (coefficients / 2**COEFFICIENT_BITS))
-    contrast = inputs[:, :6].std(1)
+    errors = np.abs(inputs[:, -1] - _predicted(inputs, coefficients))
     classes = np.digitize(contrast, np.quantile(contrast, np.linspace(0, 1, CLASSES + 1)[1:-1]))
     number = np.maximum(1, np.bincount(classes, minlength=CLASSES))
     usual = (np.bincount(classes, errors, CLASSES) / number + LEAST)[classes]
@@ -108,10 +136,10 @@ def _products(
     total, weight_sum = np.zeros((count, count)), 0.0
     for i in range(min(1, len(samples) - 1), len(samples)):
         differences = inputs[i][:, near.adapted]
-        prediction = inputs[i] @ (coefficients[i] / 2**COEFFICIENT_BITS)
+        prediction = _predicted(inputs[i], coefficients[i])
         differences[:, : len(own)] -= np.rint(prediction)[:, None]
         differences[:, len(own) :] -= known[samples[i][:, None] + near.reference[inside - len(near.own)]]
-        total += differences.T @ (differences * weights[i][:, None])
+        total += _squares(differences, weights[i])
         weight_sum += float(weights[i].sum())
     return total, weight_sum
 
