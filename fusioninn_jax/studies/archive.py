@@ -8,10 +8,12 @@ See docs/guide/lossless.md.
 
 from __future__ import annotations
 
+import os
 import pathlib
 import struct
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -69,10 +71,10 @@ def write(
     record = record | {"archive": 2}
     steps = sum(codec.slab_count(plane) for plane in planes)
     with _bar("archiving", steps) as progress:
-        pieces = [
-            codec.encode(plane, _given(image, planes[:i], rule if i == len(planes) - 1 else None), progress)
-            for i, plane in enumerate(planes)
-        ]
+        grey, last = _picture_plane(image), len(planes) - 1
+        given = [Given([grey, *planes[:i]], rule if i == last else None) for i in range(len(planes))]
+        with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:  # a plane has parts that one thread does alone
+            pieces = list(pool.map(lambda plane, known: codec.encode(plane, known, progress), planes, given))
     head = {
         "rule": rule and {"coefficients": rule.coefficients, "most": rule.most},
         "facts": [c.facts for c in coded],
@@ -171,10 +173,9 @@ def _proportional(source: Series) -> np.ndarray:
     return np.rint((scaled - low) * (65535 / max(high - low, 1e-300))).astype(np.int32)
 
 
-def _given(image: Series, planes: Sequence[Plane], rule: Rule | None) -> Given:
-    """What is known of a source when those before it are."""
-    grey = image.stored.astype(np.int32)
-    return Given([Plane(grey, (grey > 0).astype(np.uint8), int(grey.max()), 0), *planes], rule)
+def _picture_plane(image: Series) -> Plane:
+    """The picture as what is known of every source."""
+    return Plane(image.stored.astype(np.int32), (image.stored > 0).astype(np.uint8), int(image.stored.max()), 0)
 
 
 def _decode_sources(contents: Contents, image: Series, dtypes: Sequence[np.dtype]) -> list[np.ndarray]:
@@ -187,10 +188,10 @@ def _decode_sources(contents: Contents, image: Series, dtypes: Sequence[np.dtype
         raise ValueError("its rule does not fit")
     planes: list[Plane] = []
     stored = []
-    shape = image.stored.shape
+    grey, shape = _picture_plane(image), image.stored.shape
     with _bar("decoding", sum(codec.slab_number(piece) for piece in contents.pieces[:count])) as progress:
         for i, dtype in enumerate(dtypes):
-            given = _given(image, planes, rule if i == count - 1 else None)
+            given = Given([grey, *planes], rule if i == count - 1 else None)
             planes.append(codec.decode(contents.pieces[i], (shape[0], shape[1], shape[2]), given, progress))
             stored.append(values.from_plane(planes[i], head["facts"][i], contents.pieces[count + i], dtype))
     return stored

@@ -152,7 +152,7 @@ def code_learned(bit, counters, i, limit, coder):  # type: ignore[no-untyped-def
 def code_mixed(bit, mixer, weight_set, kind, limit, coder):  # type: ignore[no-untyped-def]
     """Codes a decision under the counters named by `mixer.chosen`."""
     stretched, weights, curve = mixer.stretched, mixer.weights[weight_set], mixer.curves[kind]
-    total = np.int64(0)
+    total = 0
     for k in range(INPUTS):
         stretched[k] = STRETCH[mixer.counters[mixer.chosen[k]] >> np.uint32(20)]
         total += weights[k] * stretched[k]

@@ -266,7 +266,7 @@ def code_content_level(
 @compiled()
 def code_mask(slab: Slab, start, size, row, area, learned: Learned, coder: Coder):  # type: ignore[no-untyped-def]
     """Codes which voxels of a row are content; returns the first of them and the end, both 0 where there are none."""
-    first, last = np.int64(0), np.int64(0)
+    first, last = 0, 0
     for x in range(size):
         content = 1
         if slab.bounds[1]:
