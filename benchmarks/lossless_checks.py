@@ -33,7 +33,7 @@ from benchmarks import timing
 from fusioninn_jax import decompose, fuse
 from fusioninn_jax.formats import files, nifti
 from fusioninn_jax.runtime.errors import UserError
-from fusioninn_jax.studies import archive_format
+from fusioninn_jax.studies import archive_format, decomposing
 from tests.studies import dicom_series
 
 WITHOUT_512 = "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR"
@@ -115,7 +115,7 @@ def decoded(path: pathlib.Path) -> list[np.ndarray]:
     image = files.read(path)
     content = next(block for _, block in nifti.extensions(path) if block.startswith(archive_format.MAGIC))
     assert image.record is not None
-    return [source.stored for source in decompose.from_archive(path, image, image.record, content)]
+    return [source.stored for source in decomposing.from_archive(path, image, image.record, content)]
 
 
 def nifti_digest(voxels: np.ndarray) -> str:

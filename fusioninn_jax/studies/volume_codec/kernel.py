@@ -1,11 +1,11 @@
 """The loop over a slab's voxels: predict, code what the prediction lacks, learn. Integers alone, so decoding repeats
-exactly what encoding did.
+exactly what encoding did. (Where sums stand in float64, they are of integers and below 2⁵³.)
 
-Each voxel: (1) is it background? (2) A linear prediction with coefficients that travel, and two with weights that
+Each row: which voxels are background? Then each voxel that is not: (1) A linear prediction with coefficients that travel, and two with weights that
 follow the voxels (normalised LMS on the decorrelated differences of neighbours), blended by how well each did beside
 it; two more add a correction learned from the errors beside it; the blend of these is moved by the mean errors of two
 contexts.
-(3) Up or down, how many steps of a width that follows the errors beside it, and the rest within the step, decision by
+(2) Up or down, how many steps of a width that follows the errors beside it, and the rest within the step, decision by
 decision. Where the picture is a known function of the sources, the last source must lie in an interval (`Rule`), and
 decisions that it settles are not coded.
 

@@ -1,4 +1,5 @@
-"""What a voxel is predicted to be, from neighbours, and learning from what it is; integers alone (numba).
+"""What a voxel is predicted to be, from neighbours, and learning from what it is; integers alone, of which
+some stand in float64 (numba).
 
 Predictions and errors are in 1/64 of a level (SUB bits after the point), coefficients in 2⁻¹⁴, weights in 2⁻¹⁶.
 """
