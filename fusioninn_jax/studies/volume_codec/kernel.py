@@ -1,10 +1,10 @@
 """The loop over a slab's voxels: predict, code what the prediction lacks, learn. Integers alone, so decoding repeats
 exactly what encoding did. (Where sums stand in float64, they are of integers and below 2⁵³.)
 
-Each row: which voxels are background? Then each voxel that is not: (1) A linear prediction with coefficients that travel, and two with weights that
-follow the voxels (normalised LMS on the decorrelated differences of neighbours), blended by how well each did beside
-it; two more add a correction learned from the errors beside it; the blend of these is moved by the mean errors of two
-contexts.
+Each row: which voxels are background? Then each voxel that is not: (1) A linear prediction with coefficients that
+travel, and two with weights that follow the voxels (normalised LMS on the decorrelated differences of neighbours),
+blended by how well each did beside it; two more add a correction learned from the errors beside it; the blend of these
+is moved by the mean errors of two contexts.
 (2) Up or down, how many steps of a width that follows the errors beside it, and the rest within the step, decision by
 decision. Where the picture is a known function of the sources, the last source must lie in an interval (`Rule`), and
 decisions that it settles are not coded.
@@ -35,6 +35,7 @@ from fusioninn_jax.studies.volume_codec.residual import (
     room,
     signed_part,
 )
+from fusioninn_jax.studies.volume_codec.signs import activity, texture, weigh_errors
 
 FULL = -1  # returned where the room for the result is too small
 
@@ -101,79 +102,6 @@ def possible(slab: Slab, place):  # type: ignore[no-untyped-def]
         if lowest > highest:
             return np.int64(0), slab.bounds[0]
     return lowest, highest
-
-
-@compiled()
-def weigh_errors(errors, content, place, here, below, row, area):  # type: ignore[no-untyped-def]
-    """The usual error in 1/16: around the voxel, in its slice alone, in the slice before alone."""
-    own = (
-        3 * abs(errors[here - 1])
-        + 3 * abs(errors[here - row])
-        + 2 * abs(errors[here - row - 1])
-        + 2 * abs(errors[here - row + 1])
-        + abs(errors[here - 2])
-        + abs(errors[here - 2 * row])
-    )
-    count = (
-        3 * content[place - 1]
-        + 3 * content[place - row]
-        + 2 * content[place - row - 1]
-        + 2 * content[place - row + 1]
-        + content[place - 2]
-        + content[place - 2 * row]
-    )
-    p = place - area
-    before = (
-        2 * abs(errors[below])
-        + abs(errors[below + 1])
-        + abs(errors[below - 1])
-        + abs(errors[below + row])
-        + abs(errors[below - row])
-    )
-    count_before = 2 * content[p] + content[p + 1] + content[p - 1] + content[p + row] + content[p - row]
-    together = 4 * count + 3 * count_before
-    scale = (8 * own + 6 * before) // together if together > 0 else np.int64(64)
-    return (scale, 2 * own // count if count > 0 else scale, 2 * before // count_before if count_before > 0 else scale)
-
-
-@compiled()
-def activity(slab: Slab, place, row):  # type: ignore[no-untyped-def]
-    """How busy the known planes are at a voxel, or without any the voxels before it; 0 to 19."""
-    size, busiest = len(slab.own), np.int64(0)
-    for k in range(len(slab.known) // size):
-        i = k * size + place
-        v = slab.known[i]
-        busiest = max(
-            busiest,
-            abs(v - slab.known[i - 1])
-            + abs(v - slab.known[i + 1])
-            + abs(v - slab.known[i - row])
-            + abs(v - slab.known[i + row]),
-        )
-    if len(slab.known) == 0:
-        corner = slab.own[place - row - 1]
-        busiest = (
-            abs(slab.own[place - 1] - corner)
-            + abs(slab.own[place - row] - corner)
-            + abs(slab.own[place - row] - slab.own[place - row + 1])
-        )
-    return min(COARSE - 1, logarithm(busiest * 4) // 3)
-
-
-@compiled()
-def texture(own, place, row, area, level):  # type: ignore[no-untyped-def]
-    """Which neighbours lie above a level, as 8 bits."""
-    left, up = own[place - 1], own[place - row]
-    return (
-        (left > level)
-        + 2 * (up > level)
-        + 4 * (own[place - row - 1] > level)
-        + 8 * (own[place - row + 1] > level)
-        + 16 * (own[place - area] > level)
-        + 32 * (own[place - 2] > level)
-        + 64 * (own[place - 2 * row] > level)
-        + 128 * (2 * left - own[place - 2] > level)
-    )
 
 
 @compiled(forceinline=True)
@@ -250,7 +178,7 @@ def code_content_level(
     contexts[3] = (left * 12 + up) * COARSE + (level >> 2)
     contexts[4] = ((middle & 63) >> 3 if level < 28 else 0) * SCALES + level
     contexts[5] = pattern * COARSE + (level >> 2)
-    contexts[6] = (signed_part(shift, scale, 9) + 9) * COARSE + activity(slab, place, row)
+    contexts[6] = (signed_part(shift, scale, 9) + 9) * COARSE + activity(slab.own, slab.known, place, row)
     s = Surroundings(
         middle, lowest, highest, level, room((highest << SUB) - middle, scale), room(middle - (lowest << SUB), scale)
     )
