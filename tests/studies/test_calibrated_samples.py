@@ -54,5 +54,5 @@ def test_a_calibration_of_other_weights_does_not_count(folder, tmp_path):
 def test_a_damaged_calibration_is_named(folder):
     path = folder / calibration.FILE
     path.write_text(path.read_text()[:-20])
-    with pytest.raises(UserError, match=r"calibration\.json: cannot be read"):
+    with pytest.raises(UserError, match=r"calibration\.json: is no calibration"):
         fusing.load(str(folder))

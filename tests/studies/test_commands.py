@@ -112,7 +112,7 @@ def _bad_inputs(folder, model):
         ([good, folder / "none.nii", "-o", out], "none.nii: no such file or folder"),
         ([good, folder / "notes.docx", "-o", out], "notes.docx: of no known format"),
         ([folder / "grey.png", folder / "rgb.png", "-o", folder / "out.jpg"], "out.jpg: .jpg is read, not written"),
-        ([folder / "grey.png", folder / "objects.npy", "-o", out], "objects.npy: <U1 of shape"),
+        ([folder / "grey.png", folder / "objects.npy", "-o", out], "objects.npy: str32 of shape"),
         ([good, other, "-o", folder / "there.nii.gz"], "there.nii.gz: exists already; .*--overwrite"),
         ([good, other, "-o", other, "--overwrite"], "flair.nii.gz: is an input too"),
         ([good, other, "-o", out, "--latent", out], "out.nii.gz: named twice"),

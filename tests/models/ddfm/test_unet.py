@@ -17,7 +17,7 @@ from tests.models.ddfm import goldens
 
 def without_memory(name):
     """A state dict of the right shapes that occupies none."""
-    return {key: np.broadcast_to(np.float32(0), shape) for key, shape in goldens.shapes(name).items()}
+    return {key: np.zeros(shape, np.float32) for key, shape in goldens.shapes(name).items()}
 
 
 def test_small_network_is_the_authors():
