@@ -31,9 +31,10 @@ PAIRS = (("adc", "flair"), ("dwi", "adc"))
 HEADINGS = ("pair", "first", "second", "mean", "fused", "first, back", "second, back")
 
 
-def unit(values: np.ndarray) -> np.ndarray:
-    """(Z, H, W) with each slice in [0, 1]."""
-    low, high = values.min((1, 2), keepdims=True), values.max((1, 2), keepdims=True)
+def unit(values: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
+    """(Z, H, W) with each slice in [0, 1], or scaled as that brings the slices of `like` there."""
+    like = values if like is None else like
+    low, high = like.min((1, 2), keepdims=True), like.max((1, 2), keepdims=True)
     return (values - low) / np.where(high > low, high - low, 1)
 
 
@@ -56,8 +57,7 @@ def row(trained: TrainedModel, pair: list[Series], lesion: np.ndarray, inverted:
 
 def _similarity(source: np.ndarray, back: np.ndarray, brain: np.ndarray, chosen: np.ndarray) -> float:
     """SSIM inside the brain, mean over the chosen slices, both in the range of the source's slice."""
-    low, high = source.min((1, 2), keepdims=True), source.max((1, 2), keepdims=True)
-    images = [(of - low) / np.where(high > low, high - low, 1) for of in (source, back)]
+    images = [unit(source), unit(back, source)]
     scores = metrics.decomposition_ssim(
         *(jnp.asarray(of[chosen, ..., None], jnp.float32) for of in images), mask=jnp.asarray(brain[chosen, ..., None])
     )

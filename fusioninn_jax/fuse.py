@@ -80,8 +80,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("two series at least are needed")
     if args.latent and not files.is_nifti(args.latent):
         parser.error("--latent is a .nii or .nii.gz file")
-    if args.invert and max(args.invert) > len(args.match or args.sources):
-        parser.error(f"--invert {max(args.invert)}: there are {len(args.match or args.sources)} series")
+    study_negatives.check(args.invert, len(args.match or args.sources))
     if args.lossless and args.invert:
         parser.error("--lossless keeps every voxel as it is: leave out --invert")
     if args.lossless and args.fill_value is not None:

@@ -77,21 +77,19 @@ def test_weights_of_another_model_are_refused(small, tmp_path):
         pretrained.load(tmp_path)
 
 
-@pytest.mark.parametrize("prior", ["nomral", 5, None, ["normal"]])
-def test_an_unknown_prior_is_refused(small, tmp_path, prior):
-    pretrained.save(tmp_path, *small)
-    path = tmp_path / pretrained.CONFIG
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"prior": prior}))
-    with pytest.raises(UserError, match="prior: is none of the known ones; give one of normal, "):
-        pretrained.load(tmp_path)
+PRIOR, MODALITIES = "prior: is none of the known ones; give one of normal, ", "modalities: is no list of names"
 
 
-@pytest.mark.parametrize("modalities", [3, "t1gd", [1, 2], None])
-def test_modalities_that_are_no_names_are_refused(small, tmp_path, modalities):
+@pytest.mark.parametrize(
+    "key, value, message",
+    [("prior", value, PRIOR) for value in ("nomral", 5, None, ["normal"])]
+    + [("modalities", value, MODALITIES) for value in (3, "t1gd", [1, 2], None)],
+)
+def test_a_setting_that_is_none_is_refused(small, tmp_path, key, value, message):
     pretrained.save(tmp_path, *small)
     path = tmp_path / pretrained.CONFIG
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"modalities": modalities}))
-    with pytest.raises(UserError, match="modalities: is no list of names"):
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(UserError, match=message):
         pretrained.load(tmp_path)
 
 

@@ -6,15 +6,13 @@ field: each is weighted by its distance from grey.
 
 from __future__ import annotations
 
-import base64
-import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from fusioninn_jax.formats import image_io
-from fusioninn_jax.runtime import decompression, guarded
+from fusioninn_jax.runtime import decompression
 
 STEP = 0.25  # levels of the file in which chroma is noted: fine enough that the rounded colours come back exactly
 FLOAT_STEPS = 2.0**30  # over the largest chroma of a float image
@@ -84,7 +82,7 @@ def note(chroma: Chroma) -> dict[str, object]:
     largest = float(np.abs(chroma.values).max(initial=0))
     step = STEP if chroma.dtype != "<f4" else (largest / FLOAT_STEPS or 1.0)
     steps = np.rint(np.asarray(chroma.values, np.float64) / step).astype("<i4")
-    return {"dtype": chroma.dtype, "step": step, "data": base64.b64encode(zlib.compress(steps.tobytes())).decode()}
+    return {"dtype": chroma.dtype, "step": step, "data": decompression.packed(steps.tobytes())}
 
 
 def from_note(noted: dict[str, object], shape: tuple[int, ...]) -> Chroma:
@@ -94,9 +92,6 @@ def from_note(noted: dict[str, object], shape: tuple[int, ...]) -> Chroma:
       Damaged: other content than `note` gives.
     """
     count = int(np.prod(shape)) * 2
-    try:
-        content = base64.b64decode(str(noted["data"]), validate=True)
-    except ValueError as error:
-        raise guarded.Damaged("its colours are damaged") from error
-    steps = np.frombuffer(decompression.decompress(content, 4 * count, "zlib"), "<i4").reshape(*shape, 2)
+    content = decompression.unpacked(str(noted["data"]), 4 * count, "its colours are damaged")
+    steps = np.frombuffer(content, "<i4").reshape(*shape, 2)
     return Chroma((steps * float(noted["step"])).astype(np.float32), str(noted["dtype"]))  # type: ignore[arg-type]

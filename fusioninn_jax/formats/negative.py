@@ -12,8 +12,6 @@ back would take dark tissue for it, and make bright specks of it. NumPy, on the 
 
 from __future__ import annotations
 
-import base64
-import zlib
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +23,7 @@ from fusioninn_jax.runtime.guarded import Damaged
 
 GAP = 0.05  # of a slice's range, between the background and the darkest of the negative
 OPTION = "--invert"
+WRONG = "its `negative` is not as it is written"
 
 
 class Negative(NamedTuple):
@@ -98,11 +97,10 @@ def note(negative: Negative) -> dict[str, object]:
     Args:
       negative: from `find`.
     """
-    outside = zlib.compress(np.packbits(negative.outside).tobytes())
     return {
         "background": float(negative.background),
         "ranges": np.asarray(negative.ranges, np.float64).tolist(),
-        "outside": base64.b64encode(outside).decode(),
+        "outside": decompression.packed(np.packbits(negative.outside).tobytes()),
     }
 
 
@@ -118,11 +116,11 @@ def from_note(noted: object, shape: tuple[int, ...]) -> Negative:
     """
     try:
         value, ranges = float(noted["background"]), np.asarray(noted["ranges"], np.float64)  # type: ignore[index]
-        content = base64.b64decode(noted["outside"], validate=True)  # type: ignore[index]
+        text = str(noted["outside"])  # type: ignore[index]
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise Damaged("its `negative` is not as it is written") from error
+        raise Damaged(WRONG) from error
     if ranges.shape != (shape[0], 2) or not np.isfinite([value, *ranges.ravel()]).all():
-        raise Damaged("its `negative` is not as it is written")
+        raise Damaged(WRONG)
     count = int(np.prod(shape))
-    packed = np.frombuffer(decompression.decompress(content, -(-count // 8), "zlib"), np.uint8)
-    return Negative(value, ranges, np.unpackbits(packed, count=count).astype(bool).reshape(shape))
+    bits = np.frombuffer(decompression.unpacked(text, -(-count // 8), WRONG), np.uint8)
+    return Negative(value, ranges, np.unpackbits(bits, count=count).astype(bool).reshape(shape))

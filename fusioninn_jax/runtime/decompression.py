@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import bz2
 import contextlib
 import lzma
@@ -44,6 +45,29 @@ def decompress(content: bytes, size: int, method: str = "bz2") -> bytes:
     if length != size:
         raise Damaged(f"its compressed content has {length} bytes where {size} are declared")
     return b"".join(pieces)
+
+
+def packed(content: bytes) -> str:
+    """Content compressed, as text for a record."""
+    return base64.b64encode(zlib.compress(content)).decode()
+
+
+def unpacked(text: str, size: int, wrong: str) -> bytes:
+    """Undoes `packed`.
+
+    Args:
+      text: what it gave.
+      size: of the content.
+      wrong: what to say where it is no such text.
+
+    Raises:
+      Damaged: other text, or another length.
+    """
+    try:
+        content = base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise Damaged(wrong) from error
+    return decompress(content, size, "zlib")
 
 
 def check_expands(content: bytes, most: int, method: str) -> None:

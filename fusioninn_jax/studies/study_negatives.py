@@ -41,6 +41,12 @@ def add_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check(asked: Sequence[int], count: int) -> None:
+    """Raises UserError where a number is asked for that none of `count` series has."""
+    if asked and max(asked) > count:
+        raise UserError(f"{negative.OPTION} {max(asked)}: there are {count} series; give 1 to {count}")
+
+
 def find_all(volumes: Sequence[np.ndarray], asked: Sequence[int], names: Sequence[str]) -> dict[int, Negative]:
     """How the negatives are made, by place.
 
@@ -52,8 +58,7 @@ def find_all(volumes: Sequence[np.ndarray], asked: Sequence[int], names: Sequenc
     Raises:
       UserError: a number that no series has, or one without a background.
     """
-    if asked and max(asked) > len(volumes):
-        raise UserError(f"{negative.OPTION} {max(asked)}: there are {len(volumes)} series; give 1 to {len(volumes)}")
+    check(asked, len(volumes))
     return {number - 1: negative.find(volumes[number - 1], names[number - 1]) for number in asked}
 
 
@@ -78,12 +83,14 @@ def as_negatives(sources: Sequence[Series], asked: Sequence[int], names: Sequenc
     Raises:
       UserError: see `find_all`.
     """
-    values = [source.values if i in asked else np.zeros((1, 1, 1)) for i, source in enumerate(sources, 1)]
-    found = find_all(values, asked, names)
-    return [
-        uniform(of_source, source.affine, source.origin) if i in found else source
-        for i, (source, of_source) in enumerate(zip(sources, negated(values, found), strict=True))
-    ]
+    check(asked, len(sources))
+    named = zip(sources, names, strict=True)
+    return [_as_negative(source, name) if i in asked else source for i, (source, name) in enumerate(named, 1)]
+
+
+def _as_negative(source: Series, name: str) -> Series:
+    values = source.values
+    return uniform(negative.negated(values, negative.find(values, name)), source.affine, source.origin)
 
 
 def note(record: Provenance, found: Mapping[int, Negative]) -> None:
