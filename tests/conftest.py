@@ -1,6 +1,7 @@
 """One place for what every test shares: 8 fake CPU devices, what is compiled, quiet TensorFlow, real images."""
 
 import atexit
+import gc
 import importlib.metadata
 import os
 import pathlib
@@ -34,6 +35,9 @@ os.environ |= {
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["FUSIONINN_COMPILATION_CACHE"] = "off"  # of commands that tests start: the user's own is none of theirs
+
+# Tracing makes objects by the million, and each collection walks all that live: a fifteenth of the suite's time.
+gc.set_threshold(200_000, 20, 100)
 
 import pytest  # noqa: E402  the flags above must be set before jax is imported
 

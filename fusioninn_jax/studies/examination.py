@@ -19,7 +19,7 @@ from fusioninn_jax.formats.series import Series
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.runtime.progress import bar
 from fusioninn_jax.studies import annotation, fusing, page_colour, slice_scores
-from fusioninn_jax.trained_model import TrainedModel
+from fusioninn_jax.trained_model import TrainedModel, calibration
 
 CHUNK = 16  # slices at a time
 MARGIN = 16  # pixels kept around the brain: farther than any score looks
@@ -31,8 +31,9 @@ class Examination:
 
     Attributes:
       labels: what the sources are.
-      sources, decomposed, deviation: (m, Z, Y, X), 0 … 1 in the range of each slice; mean and standard deviation over
-        the samples of the latent.
+      sources, decomposed, error: (m, Z, Y, X), 0 … 1 in the range of each slice; mean over the samples of the latent,
+        and the error that it is expected to have, one standard deviation.
+      calibrated: whether that is the error of validation slices where samples spread as much, or the spread alone.
       fused: (Z, Y, X), about [0, 1].
       low, high: (m, Z) range of each slice of each source, in its units.
       brain: bool.
@@ -52,7 +53,8 @@ class Examination:
     sources: np.ndarray
     fused: np.ndarray
     decomposed: np.ndarray
-    deviation: np.ndarray
+    error: np.ndarray
+    calibrated: bool
     low: np.ndarray
     high: np.ndarray
     brain: np.ndarray
@@ -118,7 +120,8 @@ def examine(
         unit,
         fused,
         decomposed,
-        deviation,
+        np.moveaxis(calibration.expected_error(trained.calibration, np.moveaxis(deviation, 0, -1), samples), -1, 0),
+        trained.calibration is not None and samples > 1,
         low,
         high,
         brain[box],

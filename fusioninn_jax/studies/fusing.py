@@ -235,11 +235,10 @@ def decompose_samples(
         what=f"decomposing {samples} times",
     )
     check_finite(np.moveaxis(mean, 1, 0), "the decomposition")
-    if trained.calibration is not None:
-        low, high = np.moveaxis(np.asarray(volume.ranges, np.float32), -1, 0)[..., None, None]
-        width = np.where(high > low, high - low, 1)  # (Z, m, 1, 1)
-        spread = np.moveaxis(deviation / width, 1, -1) * np.float32(np.sqrt(samples / (samples - 1)))
-        deviation = np.moveaxis(trained.calibration.deviation(spread), -1, 1) * width
+    low, high = np.moveaxis(np.asarray(volume.ranges, np.float32), -1, 0)[..., None, None]
+    width = np.where(high > low, high - low, 1)  # (Z, m, 1, 1)
+    error = calibration.expected_error(trained.calibration, np.moveaxis(deviation / width, 1, -1), samples)
+    deviation = np.moveaxis(error, -1, 1) * width
     return np.moveaxis(mean, 1, 0), np.moveaxis(deviation, 1, 0)
 
 

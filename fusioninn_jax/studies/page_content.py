@@ -19,7 +19,7 @@ from fusioninn_jax.studies.packed_volume import Packed
 
 LARGEST = 15_000_000  # bytes of a page
 COARSE_SIDE = 320  # pixels; a larger slice is shown at half its size before slices are left out
-ERROR_SPAN, DEVIATION_SPAN = 20.0, 2.0  # per cent of a slice's range: what maps show at first
+ERROR_SPAN, UNCERTAINTY_SPAN = 20.0, 5.0  # per cent of a slice's range: what maps show at first
 GREY_LEVELS, MAP_LEVELS = 255, 63
 PERCENT, INTENSITY = "% of range", "intensity"
 COLOURED = " Its luma is fused; the colours are kept beside it."
@@ -84,7 +84,7 @@ def spread(length: int, count: int | None) -> np.ndarray:
 
 
 def panels(study: Examination, kept: np.ndarray, shrink: int = 1) -> list[Panel]:
-    """Sources, fused image, decomposed images, their errors and deviations."""
+    """Sources, fused image, decomposed images, their errors and what these were expected to be."""
 
     def levels(images: np.ndarray, span: float, count: int) -> np.ndarray:
         return packed_volume.to_bytes(packed_volume.coarse(images[kept], shrink), span, count)
@@ -93,13 +93,13 @@ def panels(study: Examination, kept: np.ndarray, shrink: int = 1) -> list[Panel]
         return levels(images, 1, GREY_LEVELS)
 
     labels = list(enumerate(study.labels))
-    deviations = [levels(study.deviation[i], DEVIATION_SPAN / 100, MAP_LEVELS) for i, _ in labels]
+    uncertainties = [levels(study.error[i], UNCERTAINTY_SPAN / 100, MAP_LEVELS) for i, _ in labels]
     return [
         *[_source(study, i, label, kept, grey(study.sources[i])) for i, label in labels],
         _fused(study, grey(study.fused)),
         *[_decomposed(study, i, label, kept, grey(study.decomposed[i])) for i, label in labels],
         *[_error(i, label) for i, label in labels],
-        *[_deviation(study, i, label, deviations[i]) for i, label in labels],
+        *[_uncertainty(study, i, label, uncertainties[i]) for i, label in labels],
     ]
 
 
@@ -140,14 +140,17 @@ def _error(i: int, label: str) -> Panel:
     return Panel(f"error-{i + 1}", title, meaning, None, GREY_LEVELS, 0, 100, PERCENT, window, "error", of, True)
 
 
-def _deviation(study: Examination, i: int, label: str, stored: np.ndarray) -> Panel:
+def _uncertainty(study: Examination, i: int, label: str, stored: np.ndarray) -> Panel:
+    units = f"in per cent of the range of the slice (cut off at {UNCERTAINTY_SPAN:g})"
     meaning = (
-        f"Standard deviation of {label} over the {study.samples} draws, in per cent of the range of the slice (cut off "
-        f"at {DEVIATION_SPAN:g}): where the fused image leaves open what was there. It says nothing of errors that all "
-        "draws share."
+        f"The error that {label}, decomposed, is expected to have, one standard deviation, {units}: what it was on "
+        f"other patients where {study.samples} draws differed as much. It holds for scans like theirs."
+        if study.calibrated
+        else f"Standard deviation of {label} over the {study.samples} draws, {units}: where the fused image leaves "
+        "open what was there. It says nothing of errors that all draws share, and this model has no calibration that would."
     )
-    key, title, high = f"deviation-{i + 1}", f"{label}, uncertainty", DEVIATION_SPAN
-    return Panel(key, title, meaning, stored, MAP_LEVELS, 0, high, PERCENT, (0, high), "deviation", is_map=True)
+    key, title, high = f"uncertainty-{i + 1}", f"{label}, uncertainty", UNCERTAINTY_SPAN
+    return Panel(key, title, meaning, stored, MAP_LEVELS, 0, high, PERCENT, (0, high), "uncertainty", is_map=True)
 
 
 def _window(study: Examination, i: int) -> tuple[float, float]:

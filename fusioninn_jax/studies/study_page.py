@@ -23,7 +23,7 @@ from fusioninn_jax.studies import examination, fusing, page_colour, page_content
 from fusioninn_jax.studies.examination import Examination
 
 FIGURE_ROWS = 3
-ERROR_SPAN, DEVIATION_SPAN = page_content.ERROR_SPAN / 100, page_content.DEVIATION_SPAN / 100
+ERROR_SPAN, UNCERTAINTY_SPAN = page_content.ERROR_SPAN / 100, page_content.UNCERTAINTY_SPAN / 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,7 +166,7 @@ def _columns(study: Examination) -> list[tuple[str, np.ndarray, float]]:
             for i, label in labels
         ],
         *[(f"{label}, |error|", error[i], ERROR_SPAN) for i, label in labels],
-        *[(f"{label}, uncertainty", study.deviation[i], DEVIATION_SPAN) for i, label in labels],
+        *[(f"{label}, uncertainty", study.error[i], UNCERTAINTY_SPAN) for i, label in labels],
     ]
 
 

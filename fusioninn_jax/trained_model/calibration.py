@@ -130,6 +130,19 @@ def load(folder: str | pathlib.Path, model: str) -> Calibration | None:
     return calibration if content.get("model") == model else None
 
 
+def expected_error(calibration: Calibration | None, deviation: np.ndarray, samples: int) -> np.ndarray:
+    """The standard deviation of the error of the draws' mean; without a calibration the draws' own, which is smaller.
+
+    Args:
+      calibration: of the model, if it has one.
+      deviation: (..., m) of the draws, divided by their number.
+      samples: how many were drawn; one tells nothing, and has deviation 0.
+    """
+    if calibration is None or samples < 2:
+        return deviation
+    return calibration.deviation(deviation * np.float32(np.sqrt(samples / (samples - 1))))
+
+
 def _mapped(spread: np.ndarray, knots: np.ndarray, values: np.ndarray) -> np.ndarray:
     spread = np.asarray(spread)
     of_sources = [

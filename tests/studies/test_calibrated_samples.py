@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from fusioninn_jax import pretrained, volumes
+from fusioninn_jax.formats.grid import PIXELS
+from fusioninn_jax.formats.series import uniform
 from fusioninn_jax.runtime.errors import UserError
-from fusioninn_jax.studies import fusing
+from fusioninn_jax.studies import examination, fusing, page_content
 from fusioninn_jax.trained_model import calibration
 from fusioninn_jax.trained_model.calibration import Calibration
 from tests.studies import cases
@@ -42,6 +44,21 @@ def test_samples_give_the_calibrated_error(folder, model_folder):
     expected = spread * SCALES[:, None, None, None] * math.sqrt(SAMPLES / (SAMPLES - 1))
     assert spread.max() > 1 and (spread[:, 4] == 0).all()  # of some hundred grey levels; of the all-zero slice
     np.testing.assert_allclose(error, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_the_page_shows_the_calibrated_error_and_says_so(folder, model_folder):
+    uniforms = [uniform(cases.voxels(i), PIXELS, {"kind": "none"}) for i in (1, 2)]
+    tumour = np.zeros_like(uniforms[0].values)
+    with_it, without = (
+        examination.examine(fusing.load(str(model)), uniforms, tumour, ("a", "b"), samples=SAMPLES, seed=0)
+        for model in (folder, model_folder)
+    )
+    assert with_it.calibrated and not without.calibrated
+    expected = without.error * SCALES[:, None, None, None] * math.sqrt(SAMPLES / (SAMPLES - 1))
+    assert without.error.max() > 1e-3
+    np.testing.assert_allclose(with_it.error, expected, rtol=1e-4, atol=1e-6)
+    meanings = [page_content.panels(study, np.arange(1))[-1].meaning for study in (with_it, without)]
+    assert "expected to have" in meanings[0] and "over the 3 draws" in meanings[1]
 
 
 def test_a_calibration_of_other_weights_does_not_count(folder, tmp_path):
