@@ -147,7 +147,7 @@ def _uncertainty(study: Examination, i: int, label: str, stored: np.ndarray) -> 
         f"other patients where {study.samples} draws differed as much. It holds for scans like theirs."
         if study.calibrated
         else f"Standard deviation of {label} over the {study.samples} draws, {units}: where the fused image leaves "
-        "open what was there. It says nothing of errors that all draws share, and this model has no calibration that would."
+        "open what was there. It says nothing of errors that all draws share; this model has no calibration."
     )
     key, title, high = f"uncertainty-{i + 1}", f"{label}, uncertainty", UNCERTAINTY_SPAN
     return Panel(key, title, meaning, stored, MAP_LEVELS, 0, high, PERCENT, (0, high), "uncertainty", is_map=True)
