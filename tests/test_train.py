@@ -109,8 +109,8 @@ def wait_for_step(process, workdir, step):
 
 
 @pytest.mark.slow
-def test_killed_and_terminated_runs_resume_exactly(data_dir, tmp_path):
-    """SIGKILL between two checkpoints, then SIGTERM, then to the end: the curve of an uninterrupted run."""
+def test_killed_and_interrupted_runs_resume_exactly(data_dir, tmp_path):
+    """SIGKILL between two checkpoints, then Ctrl-C, then to the end: the curve of an uninterrupted run."""
     from tests import tiny_config
 
     whole, broken = tmp_path / "whole", tmp_path / "broken"
@@ -119,10 +119,11 @@ def test_killed_and_terminated_runs_resume_exactly(data_dir, tmp_path):
     wait_for_step(killed, broken, 12 + int(np.random.default_rng(7).integers(2, 9)))
     killed.send_signal(signal.SIGKILL)
     killed.wait(DEADLINE)
-    terminated = start(broken, data_dir)
-    wait_for_step(terminated, broken, 27)
-    terminated.send_signal(signal.SIGTERM)
-    assert terminated.wait(DEADLINE) == 143
+    interrupted = start(broken, data_dir)
+    wait_for_step(interrupted, broken, 27)
+    interrupted.send_signal(signal.SIGINT)
+    _, said = interrupted.communicate(timeout=DEADLINE)
+    assert interrupted.returncode == 130 and "Traceback" not in said
     assert 27 <= losses(broken)[-1][0] < 60
     train.train_and_evaluate(tiny_config.get_config(str(data_dir)), str(broken))
     assert losses(broken) == losses(whole)
