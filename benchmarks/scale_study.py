@@ -13,6 +13,7 @@ import sys
 import time
 
 from fusioninn_jax import settings
+from fusioninn_jax.models import fusioninn
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # to run from a clone that is not installed
 
@@ -61,8 +62,10 @@ CHIPS = (
 
 def multiply_adds():
     """(multiply-adds, hidden values) of one evaluation of the default model's conditioners, for an image's pixel."""
-    products = hidden = 0.0
-    for level, width in zip((1, 2, 1), (64, 96, 64), strict=True):
+    config, products, hidden = settings.defaults().model.fusioninn, 0.0, 0.0
+    levels, widths = fusioninn.block_levels(config), fusioninn.setting(config, "widths")
+    for block, level in enumerate(levels):
+        width = widths[block % len(widths)]
         half, positions = 4**level, 4**level  # channels of each half; pixels of the image to a position
         products += 2 * (9 * half * width + 9 * width * 2 * half) / positions
         hidden += 2 * width / positions
@@ -174,7 +177,7 @@ def measure(args):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parameters", type=int, default=111_140, help="of the default model; the paper's: 17564")
+    parser.add_argument("--parameters", type=int, default=208_388, help="of the default model; the paper's: 17564")
     parser.add_argument("--pairs_a_chip", type=int, default=8, help="weak scaling")
     parser.add_argument("--global_batch", type=int, default=512, help="strong scaling")
     parser.add_argument(
