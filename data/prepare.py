@@ -18,6 +18,7 @@ from etils import epath
 
 from data import building, options, publishing, summary
 from data.brats import layouts
+from fusioninn_jax import prepared_data
 from fusioninn_jax.runtime import errors, guarded, places, quiet_tensorflow  # noqa: F401  before TensorFlow
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -107,12 +108,12 @@ def _request(args: argparse.Namespace, builder_cls: Any) -> tuple[Any, str | Non
 def _check_same_settings(final: epath.Path, settings: dict[str, Any] | None, builder_cls: Any) -> None:
     """Raises `UserError` if the dataset already there was prepared in another way."""
     try:
-        before = guarded.read_json(final / "metadata.json").get("settings")
+        before = guarded.read_json(final / prepared_data.METADATA).get("settings")
         if before is not None:  # a setting that came later had its default
             before = builder_cls.BUILDER_CONFIGS[0].settings("") | before
     except (errors.UserError, OSError, ValueError, AttributeError, TypeError) as error:
         raise errors.UserError(
-            f"{final}: its metadata.json cannot be read; prepare it again with --overwrite"
+            f"{final}: its {prepared_data.METADATA} cannot be read; prepare it again with --overwrite"
         ) from error
     if settings is None or before == settings:
         return
@@ -131,7 +132,7 @@ def _summarise(dataset: str, name: str, final: epath.Path, data_dir: epath.Path,
     from fusioninn_jax import input_pipeline
 
     builder = input_pipeline.open_folder(final).builder
-    metadata = guarded.read_json(final / "metadata.json")
+    metadata = guarded.read_json(final / prepared_data.METADATA)
     subjects = metadata.get("counts", {}).get("subjects", {})
     print(
         "slices: "

@@ -18,9 +18,9 @@ from collections.abc import Iterator, Sequence
 
 from etils import epath
 
+from fusioninn_jax.prepared_data import INFO as LAST
 from fusioninn_jax.runtime.errors import UserError, first_line
 
-LAST = "dataset_info.json"
 _OWN = re.compile(r"(dataset_info|features|metadata)\.json|[\w.-]+\.tfrecord-\d+-of-\d+")  # files of a dataset
 
 

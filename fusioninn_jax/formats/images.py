@@ -19,7 +19,7 @@ from fusioninn_jax.runtime import guarded, numpy_files
 from fusioninn_jax.runtime.errors import UserError
 
 KIND = "picture"
-ENDINGS = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".npy")
+ENDINGS = (*image_io.ENDINGS, ".npy")
 TIFF = (".tif", ".tiff")
 TEXT = "fusioninn_jax"
 ARRAY_TYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8")

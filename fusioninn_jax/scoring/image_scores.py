@@ -22,7 +22,8 @@ from fusioninn_jax.score_names import BRAIN, FAIRNESS, STORAGE_BITS, of_decompos
 from fusioninn_jax.scoring.lesion_scores import count_levels
 from fusioninn_jax.storage import store
 
-TABLE1 = ("q_ssim", "q_fmi", "q_ncie", "q_xy", "q_p")
+TITLES = {"q_ssim": "Q SSIM", "q_fmi": "Q FMI", "q_ncie": "Q NCIE", "q_xy": "Q XY", "q_p": "Q P"}  # of Table 1
+TABLE1 = tuple(TITLES)
 PUBLISHED = {"q_xy_fusioninn": "q_xy", "q_p_fusioninn": "q_p"}  # variant='fusioninn': what the paper's table holds
 FURTHER = ("q_abf", "mutual_information", "vif", "scd", "correlation", "ssim_sum", "psnr", "mse")
 OF_FUSED = ("entropy", "standard_deviation", "spatial_frequency", "average_gradient")

@@ -20,13 +20,12 @@ from fusioninn_jax.anatomy import regions
 from fusioninn_jax.anatomy.brain import brain_mask
 from fusioninn_jax.metrics import conspicuity
 from fusioninn_jax.score_names import MEAN, OVER_BEST, OVER_MEAN, of_part
-from fusioninn_jax.scoring.statistics import bootstrap_interval
+from fusioninn_jax.scoring.statistics import BOOTSTRAP_SEED, bootstrap_interval
 
 MEASURES = {
     "auc": ("auc", conspicuity.auc_of_levels),
     "cnr": ("contrast_to_noise", conspicuity.contrast_to_noise_of_levels),
 }
-BOOTSTRAP_SEED = 0
 Scores = dict[str, float]
 Array = jax.Array | np.ndarray
 

@@ -27,10 +27,9 @@ from fusioninn_jax.score_names import (
     source_of_fused,
 )
 from fusioninn_jax.scoring.image_scores import METRIC_SETS
-from fusioninn_jax.scoring.statistics import bootstrap_interval
+from fusioninn_jax.scoring.statistics import BOOTSTRAP_SEED, bootstrap_interval
 
 KEYS = ("system", "subject", "slice_index")
-BOOTSTRAP_SEED = 0
 Row = dict[str, Any]
 Further = dict[str, Any]  # beside the rows: moments of the `latent`; `conspicuity`, see `lesion_scores.PatientLevels`
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 BLOCK = 4_000_000  # random numbers held at once
+BOOTSTRAP_SEED = 0  # of every interval and test that tables print
 
 
 class Interval(NamedTuple):

@@ -19,7 +19,7 @@ from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.scoring.fused_images import FusedFolder
 from fusioninn_jax.scoring.score_split import image_name
 from fusioninn_jax.storage import store
-from fusioninn_jax.training import checkpoint
+from fusioninn_jax.training import checkpoint, checkpoint_folders
 
 SPLITS = ("train", "validation")
 
@@ -52,7 +52,7 @@ def with_targets(prepared: input_pipeline.Prepared, config: ml_collections.Confi
             f"{folder}: no such folder; --config.losses.fusion_target takes a training's workdir, a folder "
             "of fused images, or a rule's name"
         )
-    read = _of_system if (folder / "checkpoints").is_dir() else _of_images
+    read = _of_system if (folder / checkpoint_folders.FOLDER).is_dir() else _of_images
     return prepared._replace(
         targets={split: read(folder, prepared, config.data, split) for split in SPLITS if split in prepared.sizes}
     )

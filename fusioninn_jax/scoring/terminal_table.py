@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from fusioninn_jax.score_names import BRAIN, of_decomposed, of_fused
+from fusioninn_jax.scoring import image_scores
+from fusioninn_jax.training.talk import counted
 
-METRICS = {"q_ssim": "Q SSIM", "q_fmi": "Q FMI", "q_ncie": "Q NCIE", "q_xy": "Q XY", "q_p": "Q P"}
-EVALUATOR = "cddfuse_"  # starts the names of its scores
+EVALUATOR = f"{image_scores.EVALUATOR}_"  # starts the names of its scores
 FIRST, COLUMN = 34, 22  # widths: a column holds "0.955 [0.948, 0.961]"
 KEPT = "8bit"  # decomposition is told from a fused image kept as a PNG keeps it
 
@@ -16,7 +17,7 @@ KEPT = "8bit"  # decomposition is told from a fused image kept as a PNG keeps it
 def rows(modalities: Sequence[str]) -> dict[str, str]:
     """Score -> its title, in the order of the table."""
     return (
-        {name + BRAIN: title for name, title in METRICS.items()}
+        {name + BRAIN: title for name, title in image_scores.TITLES.items()}
         | {of_fused(i) + BRAIN: f"SSIM with {name}" for i, name in enumerate(modalities, 1)}
         | {
             of_decomposed("ssim", i, KEPT) + BRAIN: f"SSIM of {name}, decomposed"
@@ -54,8 +55,8 @@ def text(report: dict[str, Any], width: int = 100) -> str:
         else "inside the brain"
     )
     lines = [
-        f"{report['dataset']}, split {report['split']}: {_counted(first['images'], 'slice')} of "
-        f"{_counted(patients, 'patient')}; {where}, {intervals}"
+        f"{report['dataset']}, split {report['split']}: {counted(first['images'], 'slice')} of "
+        f"{counted(patients, 'patient')}; {where}, {intervals}"
     ]
     if any("decomposed" in name for name in titles):
         lines.append("decomposed: from a fused image of 8 bits, with a fresh latent")
@@ -98,7 +99,3 @@ def _worst(name: str, summary: dict[str, Any], titles: dict[str, str]) -> str:
     )
     mean = summary["overall"][score]["mean"]
     return f"{name}: worst patient {patient}, {titles[score]} {value:.3f} (all: {mean:.3f})"
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -14,7 +14,7 @@ import numpy as np
 
 from fusioninn_jax import volumes
 from fusioninn_jax.anatomy.brain import bounding_box, inside
-from fusioninn_jax.formats import files
+from fusioninn_jax.formats import dicom, files, nifti
 from fusioninn_jax.formats.series import Series
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.runtime.progress import bar
@@ -130,7 +130,7 @@ def examine(
         (box[0].start, box[1].start, box[2].start),
         brain.shape,
         sources[0].affine,
-        sources[0].origin["kind"] in ("nifti", "dicom"),
+        sources[0].origin["kind"] in (nifti.KIND, dicom.KIND),
         samples,
         seed,
         annotation.conspicuity(

@@ -9,7 +9,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from fusioninn_jax.formats import files, grid
+from fusioninn_jax.formats import dicom, files, grid, nifti
 from fusioninn_jax.formats.series import Series, check_same_grid
 from fusioninn_jax.studies import regridding
 
@@ -88,7 +88,7 @@ def read_sources(
 def _tell_plane(path: pathlib.Path, series: Series) -> None:
     """A note where slices are not axial."""
     plane = grid.plane(series.affine)
-    if series.origin["kind"] in ("nifti", "dicom") and plane != "axial":
+    if series.origin["kind"] in (nifti.KIND, dicom.KIND) and plane != "axial":
         print(
             f"{path}: acquired in {plane} slices ({series.grid.spacing[2]:.3g} mm apart); it is fused in those",
             file=sys.stderr,

@@ -9,18 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from fusioninn_jax import metrics
-from fusioninn_jax.scoring.image_scores import TABLE1
+from fusioninn_jax.scoring.image_scores import TABLE1, TITLES
 
 SMALLEST = 11  # pixels a side: the window of SSIM and Q_P
 MIN_BRAIN = 0.05  # of a slice's pixels, for it to be scored
-METRIC_TITLES = {"q_ssim": "Q SSIM", "q_fmi": "Q FMI", "q_ncie": "Q NCIE", "q_xy": "Q XY", "q_p": "Q P"}
 WORSE = "SSIM, the worse of the sources and fused"
 
 
 def titles(labels: Sequence[str]) -> list[str]:
     """The names of the scores of a study, in the order of the page: fusion metrics where there are two sources."""
     return (
-        ([METRIC_TITLES[name] for name in TABLE1] if len(labels) == 2 else [])
+        ([TITLES[name] for name in TABLE1] if len(labels) == 2 else [])
         + [f"SSIM, {label} and {what}" for what in ("fused", "decomposed") for label in labels]
         + [WORSE]
     )
@@ -37,7 +36,7 @@ def make_score(labels: Sequence[str]) -> jax.stages.Wrapped:
         result = {WORSE: metrics.fairness(*sources, fused, mask=brain)}
         for name in TABLE1 if len(labels) == 2 else ():
             image = fused if name == "q_ssim" else jnp.clip(fused, 0, 1)
-            result[METRIC_TITLES[name]] = getattr(metrics, name)(sources[0], sources[1], image, mask=brain)
+            result[TITLES[name]] = getattr(metrics, name)(sources[0], sources[1], image, mask=brain)
         for label, source, back in zip(labels, sources, decomposed, strict=True):
             result[f"SSIM, {label} and fused"] = metrics.decomposition_ssim(source, fused, mask=brain)
             result[f"SSIM, {label} and decomposed"] = metrics.decomposition_ssim(source, back, mask=brain)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fusioninn_jax.formats import background
+from fusioninn_jax.formats import background, images
 from fusioninn_jax.formats.background import Background
 from fusioninn_jax.formats.provenance import Provenance
 from fusioninn_jax.formats.series import Series
@@ -41,7 +41,7 @@ def find_all(sources: Sequence[Series], asked: Sequence[str | float], names: Seq
 
 def _find(source: Series, asked: str | float, name: str) -> Background | None:
     values = source.values
-    if asked == background.AUTO and source.origin.get("kind") == "picture" and values.min() >= 0:
+    if asked == background.AUTO and source.origin.get("kind") == images.KIND and values.min() >= 0:
         return None  # a photograph with a bright border is no normalised scan
     found = background.find(values, asked, name)
     if found is None or not found.is_moved:

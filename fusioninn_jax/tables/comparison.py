@@ -8,8 +8,8 @@ from typing import Any
 import jax
 
 from fusioninn_jax.score_names import BRAIN, FAIRNESS, OVER_MEAN, of_fused, of_part
-from fusioninn_jax.scoring.score_table import BOOTSTRAP_SEED, Further, Row, summarise
-from fusioninn_jax.scoring.statistics import Comparison, paired_bootstrap
+from fusioninn_jax.scoring.score_table import Further, Row, summarise
+from fusioninn_jax.scoring.statistics import BOOTSTRAP_SEED, Comparison, paired_bootstrap
 from fusioninn_jax.tables import published, render
 from fusioninn_jax.tables.systems import System
 

@@ -30,11 +30,10 @@ from fusioninn_jax.score_names import (
     parts_in,
 )
 from fusioninn_jax.scoring import score_table
+from fusioninn_jax.scoring.image_scores import TABLE1
 from fusioninn_jax.tables import comparison, published, run_figures
 from fusioninn_jax.training import checkpoint, validation
 from fusioninn_jax.training.train_log import METRICS_FILE, TRAIN_FILE, read_lines
-
-PAPER = ("q_ssim", "q_fmi", "q_ncie", "q_xy", "q_p")
 
 
 def _png(figure: Figure) -> str:
@@ -98,7 +97,7 @@ def _paper_rows(overall: dict[str, Any]) -> list[dict[str, Any]]:
     """The metrics of the paper's Table 1, whole slice and brain."""
     return [
         {"label": comparison.COLUMNS[name], "whole": overall.get(name), "brain": overall.get(name + BRAIN)}
-        for name in PAPER
+        for name in TABLE1
         if name in overall or name + BRAIN in overall
     ]
 
