@@ -85,8 +85,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("give a fused image, or --studies FOLDER")
     if args.latent and (args.samples > 1 or args.uncertainty):
         parser.error("--latent leaves nothing to draw: give it, or --samples and --uncertainty")
-    if args.samples < 1 or args.uncertainty and args.samples < 2:
-        parser.error("--samples: at least 1, and at least 2 for --uncertainty")
+    if args.uncertainty and args.samples < 2:
+        parser.error("--samples: at least 2 for --uncertainty")
     if args.uncertainty and not files.is_nifti(args.uncertainty) or args.latent and not files.is_nifti(args.latent):
         parser.error("--latent and --uncertainty are .nii or .nii.gz files")
     return args

@@ -94,10 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Prints what it finds; returns 0 where all is well, else 1."""
     parser = Parser(prog="python -m fusioninn_jax.doctor", description=__doc__, examples=EXAMPLES)
     parser.add_argument(
-        "--data_dir",
-        type=pathlib.Path,
-        default=pathlib.Path("runs/data"),
-        help="where datasets are prepared; default: runs/data",
+        "--data_dir", type=pathlib.Path, default=pathlib.Path("runs/data"), help="where datasets are prepared"
     )
     args = parser.parse_args(argv)
     compilation_cache.keep_compiled_programs()

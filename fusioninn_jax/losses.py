@@ -1,7 +1,7 @@
 """The losses of FusionINN (arXiv 2403.15769, eqs. 2-5).
 
 Images are (B, H, W, 1) in [0, 1]. A loss gives one value per image, (B,), and callers reduce. The losses of the latent,
-scalars of the whole batch, are in `latent_losses` and `characteristic`.
+scalars of the whole batch, are in `latent_losses` and `latent_losses.characteristic`.
 
 `reduction` says how the paper or its code put the parts together (both kept, the code made the published numbers):
   official: mean over the sources; l2 = mean squared error.

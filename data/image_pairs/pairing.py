@@ -79,9 +79,9 @@ def read_set(paths: Sequence[pathlib.Path]) -> ImageSet:
 
 
 def _luma_chroma(image: np.ndarray) -> tuple[np.ndarray, colour.Chroma | None]:
-    """Grey saved as colour is grey, to the last bit, and has no chroma."""
-    if image.ndim == 2 or (image[..., :1] == image).all():
-        return (image if image.ndim == 2 else image[..., 0]).astype(np.float32), None
+    """Of what `image_io.read_image` gives: grey that was saved as colour is grey there already."""
+    if image.ndim == 2:
+        return image.astype(np.float32), None
     luma, chroma = colour.split(image)
     return luma[0], chroma
 

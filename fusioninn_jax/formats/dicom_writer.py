@@ -40,12 +40,13 @@ def write(folder: pathlib.Path, name: pathlib.Path, series: Series, record: Prov
     uids = {key: library.uid.generate_uid(prefix=None) for key in ("study", "series", "frame")}
     origins = [source["origin"] for source in record["sources"]] if record else [series.origin]
     text = provenance.text(record).decode() if record else None
+    span = int(series.stored.min()), int(series.stored.max())
     folder.mkdir()
     for number in range(len(series.stored)):
         dataset = _empty(library)
         _add_patient_and_study(dataset, series, uids)
         _add_series(dataset, series, uids, "Fused" if record else "Decomposed")
-        _add_image(library, dataset, series, number)
+        _add_image(library, dataset, series, number, span)
         _refer(library, dataset, [o for o in origins if o["kind"] == KIND], number, len(series.stored))
         if text:
             dataset.private_block(PRIVATE_GROUP, CREATOR, create=True).add_new(RECORD_ELEMENT, "UT", text)
@@ -85,7 +86,8 @@ def _add_series(dataset: Any, series: Series, uids: dict[str, str], what: str) -
     dataset.DerivationDescription = f"{what} by fusioninn_jax, an invertible network (arXiv 2403.15769)"
 
 
-def _add_image(library: Any, dataset: Any, series: Series, number: int) -> None:
+def _add_image(library: Any, dataset: Any, series: Series, number: int, span: tuple[int, int]) -> None:
+    """Geometry, scale and pixels of one slice; `span`: smallest and largest stored value of all slices."""
     lps, spacing = series.grid.lps, series.grid.spacing
     right, down = (lps[:3, :2] / spacing[:2]).T
     apart = np.abs(np.cross(right, down) @ lps[:3, 2:])  # of tilted slices less than the way from first pixel to first
@@ -111,10 +113,7 @@ def _add_image(library: Any, dataset: Any, series: Series, number: int) -> None:
         np.array([series.slope[number], series.intercept[number]])
     )
     dataset.RescaleType = "US"  # unspecified
-    low, high = (
-        series.stored[..., :].min() * series.slope[number] + series.intercept[number],
-        series.stored.max() * series.slope[number] + series.intercept[number],
-    )
+    low, high = (float(end) * series.slope[number] + series.intercept[number] for end in span)
     dataset.WindowCenter, dataset.WindowWidth = decimals(np.array([(low + high) / 2, max(high - low, 1e-3)]))
     dataset.PixelData = pixels.tobytes() + b"\0" * (pixels.nbytes % 2)
     dataset["PixelData"].VR = "OW"

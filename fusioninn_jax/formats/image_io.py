@@ -162,7 +162,7 @@ def _grey(path: pathlib.Path, page: np.ndarray) -> np.ndarray:
 
 def _read_tiff(path: pathlib.Path) -> np.ndarray:
     """The one page of a TIFF."""
-    with guarded.open_file(path) as handle, tifffile.TiffFile(handle) as file:
+    with _opened_tiff(path) as (handle, file):
         if len(file.pages) != 1:
             raise UserError(f"{path}: {len(file.pages)} pages where one 2-D image is expected; split its pages")
         return _read_page(path, handle, file.pages.first)

@@ -157,20 +157,21 @@ def _described(source: Series) -> dict[str, Any]:
 
 
 def check(record: Provenance | None, path: pathlib.Path, content: str) -> Provenance:
-    """The record, where it is one of this version and of such a file.
+    """The record, where it is whole and of such a file.
+
+    Args:
+      record: from `parse`, None where the file has none.
+      path: of the file, for messages.
+      content: `fused` or `latent`.
 
     Raises:
-      UserError: no record, one of a later version, or of the other kind of file.
+      UserError: no record, one that was changed, or of the other kind of file.
     """
     if record is None:
         raise UserError(
             f"{path}: holds no record of its sources; give the file as `fuse` wrote it, not a copy that "
             "another program saved"
         )
-    if type(record["fusioninn_jax"]) is not int or record["fusioninn_jax"] < 1:
-        raise UserError(f"{path}: the record of its sources is damaged; fetch the file anew")
-    if record["fusioninn_jax"] > VERSION:
-        raise UserError(f"{path}: written by a later version of fusioninn_jax; update it")
     if not _is_whole(record):
         raise UserError(f"{path}: the record of its sources was changed after fusing; give the file as `fuse` wrote it")
     if record["content"] != content:

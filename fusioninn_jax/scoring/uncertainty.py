@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import pathlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -91,12 +91,8 @@ def collect(
         key = jax.random.fold_in(jax.random.key(0), int(batch["number"][0]))
         brain = np.asarray(brain_mask(objective.split_sources(stack))[..., 0])
         mean, spread = (np.asarray(image)[brain] for image in draws(model, variables, stack, key, samples))
-        found.append((mean, spread, np.asarray(stack)[brain], np.full(len(mean), _name(batch["subject"][0]))))
+        found.append((mean, spread, np.asarray(stack)[brain], np.full(len(mean), batch["subject"][0].decode())))
     return Pixels(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
-
-
-def _name(subject: Any) -> str:
-    return subject.decode() if isinstance(subject, bytes) else str(subject)
 
 
 def coverage_table(fitted: Calibration, pixels: Pixels, modalities: Sequence[str]) -> str:

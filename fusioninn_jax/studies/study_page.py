@@ -76,8 +76,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="slices on the page, spread evenly over the brain; default: all "
         f"that {page_content.LARGEST // 10**6} MB hold",
     )
-    parser.add_argument("--samples", type=reading.samples, default=8, help="draws of the latent to average; default: 8")
-    parser.add_argument("--seed", type=reading.seed, default=0, help="of the latent; default: 0")
+    parser.add_argument("--samples", type=reading.samples, default=8, help="draws of the latent to average")
+    parser.add_argument("--seed", type=reading.seed, default=0, help="of the latent")
     parser.add_argument("--figure", type=pathlib.Path, help="also a figure of three slices, .png")
     parser.set_defaults(run=lambda args, overrides: write(_wishes(args)))
 
