@@ -98,14 +98,14 @@ def is_own(folder: pathlib.Path) -> bool:
     try:
         files = list(folder.iterdir())
         with guarded.quiet():
-            return all(
-                not file.is_symlink()
-                and pydicom().dcmread(guarded.open_file(file), specific_tags=["Manufacturer"]).Manufacturer
-                == MANUFACTURER
-                for file in files
-            )
+            return all(not file.is_symlink() and _manufacturer(file) == MANUFACTURER for file in files)
     except Exception:  # what cannot be read is not ours
         return False
+
+
+def _manufacturer(file: pathlib.Path) -> str:
+    with guarded.open_file(file) as handle:
+        return pydicom().dcmread(handle, specific_tags=["Manufacturer"]).Manufacturer
 
 
 def _frames(image: Image) -> list[Frame]:

@@ -165,8 +165,10 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
         raise UserError(f"{path}: no such file; give the .pt or .pth that torch.save wrote")
     broken = f"{path}: truncated, changed or not a file of torch.save; get it again"
     try:
-        if zipfile.is_zipfile(path) and zipfile.ZipFile(path).testzip():
-            raise UserError(broken)
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                if archive.testzip():
+                    raise UserError(broken)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "Weights only" not in str(error) or "Unsupported operand" in str(error):  # no pickle at all

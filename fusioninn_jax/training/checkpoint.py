@@ -22,6 +22,7 @@ from etils import epath, epy
 
 from fusioninn_jax import models
 from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.runtime.guarded import Damaged
 from fusioninn_jax.trained_model import TrainedModel
 from fusioninn_jax.training import checkpoint_folders as folders
 from fusioninn_jax.training import integrity
@@ -271,7 +272,7 @@ def load(workdir: Folder, which: str = "best") -> TrainedModel:
     try:
         meta = _read_meta(reader, folder / str(step))
         if loss < math.inf and meta.get(BEST_METRIC, loss) != loss:
-            raise integrity.Damaged("its validation loss is not the one that was saved")
+            raise Damaged("its validation loss is not the one that was saved")
         saved = reader.metadata(folder / str(step)).item_metadata["state"].tree
         read = _read_state(reader, folder / str(step), meta, saved)
     except Exception as error:

@@ -10,13 +10,10 @@ import jax
 import numpy as np
 
 from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.runtime.guarded import Damaged
 
 SEAL = "crc32"  # of a record, over the rest of it
 Arrays = dict[str, list[Any]]
-
-
-class Damaged(Exception):
-    """What was read is not what was written."""
 
 
 def _name(path: tuple[Any, ...]) -> str:
