@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import os
 import pathlib
 import platform
 import sys
@@ -18,7 +17,7 @@ import jax
 import numpy as np
 
 from fusioninn_jax import pretrained, volumes
-from fusioninn_jax.runtime import compilation_cache
+from fusioninn_jax.runtime import compilation_cache, cores
 from fusioninn_jax.runtime.errors import Parser, cli
 
 PACKAGES = (
@@ -52,7 +51,7 @@ python -m fusioninn_jax.doctor --data_dir=/data/prepared
 
 def versions() -> Iterator[str]:
     """A line for each package that matters."""
-    yield f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    yield f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, {cores.usable()} cores"
     for name in PACKAGES:
         try:
             yield f"{name} {importlib.metadata.version(name)}"

@@ -8,12 +8,10 @@ See docs/guide/lossless.md.
 
 from __future__ import annotations
 
-import os
 import pathlib
 import struct
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -23,6 +21,7 @@ from fusioninn_jax.formats import nifti, provenance
 from fusioninn_jax.formats.files import Storage
 from fusioninn_jax.formats.provenance import Provenance
 from fusioninn_jax.formats.series import Series
+from fusioninn_jax.runtime import cores
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.studies import archive_format, archive_v1, fusing, integer_codec
 from fusioninn_jax.studies.archive_format import Contents, checksum
@@ -73,7 +72,7 @@ def write(
     with _bar("archiving", steps) as progress:
         grey, last = _picture_plane(image), len(planes) - 1
         given = [Given([grey, *planes[:i]], rule if i == last else None) for i in range(len(planes))]
-        with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:  # a plane has parts that one thread does alone
+        with cores.pool(2) as pool:  # a plane has parts that one thread does alone
             pieces = list(pool.map(lambda plane, known: codec.encode(plane, known, progress), planes, given))
     head = {
         "rule": rule and {"coefficients": rule.coefficients, "most": rule.most},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -16,6 +15,7 @@ from fusioninn_jax import volumes
 from fusioninn_jax.anatomy.brain import bounding_box, inside
 from fusioninn_jax.formats import dicom, files, nifti
 from fusioninn_jax.formats.series import Series
+from fusioninn_jax.runtime import cores
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.runtime.progress import bar
 from fusioninn_jax.studies import annotation, fusing, page_colour, slice_scores
@@ -227,7 +227,7 @@ def _in_chunks(
         done(own)
         return mean[:, :own], deviation[:, :own], {title: value[:own] for title, value in scores.items()}
 
-    with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
+    with cores.pool(2) as pool:
         parts = list(pool.map(one, range(0, count, size)))
     join = functools.partial(np.concatenate, axis=1)
     return (

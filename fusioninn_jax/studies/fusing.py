@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
@@ -21,7 +20,7 @@ from fusioninn_jax.formats.files import Storage
 from fusioninn_jax.formats.provenance import Provenance
 from fusioninn_jax.formats.series import Series, to_type
 from fusioninn_jax.models import FusionModel
-from fusioninn_jax.runtime import progress
+from fusioninn_jax.runtime import cores, progress
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.studies import study_background, study_negatives
 from fusioninn_jax.trained_model import TrainedModel, calibration
@@ -274,7 +273,7 @@ def _samples(model: FusionModel, prior: str, samples: int) -> Any:
 
 def _parts_at_once() -> int:
     """On a CPU one part a core, since a slice's operations are too small to share; elsewhere one."""
-    return (os.cpu_count() or 1) if jax.default_backend() == "cpu" and len(jax.local_devices()) == 1 else 1
+    return cores.usable() if jax.default_backend() == "cpu" and len(jax.local_devices()) == 1 else 1
 
 
 def _on_devices(

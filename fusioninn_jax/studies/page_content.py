@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jinja2
@@ -13,6 +12,7 @@ import matplotlib
 import nibabel as nib
 import numpy as np
 
+from fusioninn_jax.runtime import cores
 from fusioninn_jax.studies import packed_volume, page_colour, slice_scores
 from fusioninn_jax.studies.examination import Examination
 from fusioninn_jax.studies.packed_volume import Packed
@@ -169,7 +169,7 @@ def _render(study: Examination, kept: np.ndarray, shrink: int) -> str:
     height, width = (length // shrink for length in study.tumour.shape[1:])
     tumour = tumour[:, :height, :width]
     stored = {panel.key: panel.stored for panel in shown if panel.stored is not None}
-    with ThreadPoolExecutor(2) as pool:
+    with cores.pool(2) as pool:
         jobs = {
             panel.key: pool.submit(
                 packed_volume.pack,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import concurrent.futures
 import functools
 import pathlib
 import sys
@@ -11,6 +10,7 @@ from collections.abc import Sequence
 
 from fusioninn_jax.formats import dicom, files, grid, nifti
 from fusioninn_jax.formats.series import Series, check_same_grid
+from fusioninn_jax.runtime import cores
 from fusioninn_jax.studies import regridding
 
 MOST_SEEDS, MOST_SAMPLES = 2**63, 10_000
@@ -75,7 +75,7 @@ def read_sources(
       UserError: a series that cannot be read, or different grids without `resample`.
     """
     read = functools.partial(files.read, keep_phi=keep_phi, fill_value=fill_value)
-    with concurrent.futures.ThreadPoolExecutor() as pool:  # decompressing leaves Python's lock to others
+    with cores.pool() as pool:  # decompressing leaves Python's lock to others
         sources = list(pool.map(read, paths))
     if resample:
         sources = sources[:1] + [regridding.resample(source, sources[0]) for source in sources[1:]]

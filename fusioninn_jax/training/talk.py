@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -12,6 +11,7 @@ import ml_collections
 
 from fusioninn_jax.input_pipeline import Prepared
 from fusioninn_jax.models import Variables
+from fusioninn_jax.runtime import cores
 from fusioninn_jax.score_names import BRAIN, of_decomposed, of_fused
 
 
@@ -23,8 +23,8 @@ def of_devices(devices: Sequence[jax.Device]) -> str:
             for device in devices
         }
     )
-    cores = f" with {os.cpu_count()} cores" if kinds == ["CPU"] else ""
-    return f"{counted(len(devices), 'device')}: {', '.join(kinds)}{cores}"
+    with_cores = f" with {cores.usable()} cores" if kinds == ["CPU"] else ""
+    return f"{counted(len(devices), 'device')}: {', '.join(kinds)}{with_cores}"
 
 
 def opening(

@@ -5,14 +5,13 @@ The bytes do not depend on how many threads there are: the slabs are chosen by t
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 
+from fusioninn_jax.runtime import cores
 from fusioninn_jax.studies.volume_codec import fitting, kernel, layout, numbers, rule
 from fusioninn_jax.studies.volume_codec.coder import new_coder
 from fusioninn_jax.studies.volume_codec.layout import BEFORE, BEHIND, KNOWN_MOST, MARGIN
@@ -59,7 +58,7 @@ def encode(plane: Plane, given: Given, progress: Progress = lambda: None) -> byt
     margined = _Margined(plane, given.cropped(box))
     borders = _borders(plane.content)
     spans = list(zip(borders[:-1], borders[1:], strict=True))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with cores.pool() as pool:
         fitted = list(pool.map(lambda span: margined.fit(*span), spans))
         triangle = fitting.decorrelation(np.sum([f[1] for f in fitted], 0), sum(f[2] for f in fitted))
 
@@ -100,7 +99,7 @@ def decode(data: bytes, shape: tuple[int, int, int], given: Given, progress: Pro
         _decode_slab(margined, (first, last), coefficients, triangle, pieces[count + i])
         progress()
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with cores.pool() as pool:
         list(pool.map(code, range(count)))
     return _uncropped(margined.plane(), box, shape)
 

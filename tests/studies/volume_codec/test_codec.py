@@ -1,11 +1,11 @@
 """The codec of volumes: every plane comes back exactly, whatever is known; what no encoder wrote does no harm."""
 
 import hashlib
-import os
 
 import numpy as np
 import pytest
 
+from fusioninn_jax.runtime import cores
 from fusioninn_jax.studies.volume_codec import codec, numbers, rule, values
 from fusioninn_jax.studies.volume_codec.codec import Given, Plane
 
@@ -69,7 +69,7 @@ def test_bytes_do_not_depend_on_threads(monkeypatch):
     original, given = plane(head(1)), Given([plane(head(2))])
     several = codec.encode(original, given)
     assert codec.slab_number(several) == codec.slab_count(original) > 2
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(cores, "usable", lambda: 1)
     assert codec.encode(original, given) == several
     np.testing.assert_array_equal(codec.decode(several, original.levels.shape, given).levels, original.levels)
 
