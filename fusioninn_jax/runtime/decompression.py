@@ -116,6 +116,7 @@ class _Inflate:
 
     def __init__(self, bits: int) -> None:
         self._zlib = zlib.decompressobj(bits)
+        self._rest = memoryview(b"")  # not shown to zlib yet: it copies what it leaves unread, at every call
 
     @property
     def eof(self) -> bool:
@@ -125,13 +126,21 @@ class _Inflate:
     @property
     def needs_input(self) -> bool:
         """Whether all that was given is used up."""
-        return not self._zlib.unconsumed_tail
+        return not self._zlib.unconsumed_tail and not self._rest
 
     @property
     def unused_data(self) -> bytes:
         """What follows the stream."""
-        return self._zlib.unused_data
+        return self._zlib.unused_data + self._rest
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
         """At most `max_length` bytes more."""
-        return self._zlib.decompress(self._zlib.unconsumed_tail + data, max_length)
+        if data:
+            self._rest = memoryview(self._rest.tobytes() + data)
+        while True:
+            part: bytes | memoryview = self._zlib.unconsumed_tail
+            if not part:
+                part, self._rest = self._rest[:CHUNK], self._rest[CHUNK:]
+            piece = self._zlib.decompress(part, max_length)
+            if piece or self.eof or self.needs_input:
+                return piece
