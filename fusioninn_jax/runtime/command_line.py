@@ -39,11 +39,11 @@ def run_with_config(run: Callable[[ml_collections.ConfigDict, str], int], help_t
 
     def main(arguments: Sequence[str]) -> int:
         keep_freed_memory()
-        _parse([sys.argv[0], *map(_by_name, arguments)])
+        _parse([sys.argv[0], *_by_name(arguments)])
         if config_flag.value is None or workdir_flag.value is None:
             raise UserError(f"--config and --workdir are needed: {_PROGRAM_DOC}")
         file = config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")[0]  # FILE:ARGUMENT
-        if not pathlib.Path(file).exists():
+        if not pathlib.Path(file).is_file():
             raise UserError(_no_such_config(file))
         logging.set_verbosity(logging.ERROR)
         try:
@@ -60,7 +60,7 @@ def config_file(given: str) -> str:
     Names are of the files in `configs/` of the working directory or, installed, of the distribution.
     """
     path, colon, argument = given.partition(":")
-    if pathlib.Path(path).exists() or "/" in path:
+    if pathlib.Path(path).is_file() or "/" in path:
         return given
     name = path.removesuffix(".py") + ".py"
     for folder in _config_folders():
@@ -79,9 +79,16 @@ def config_names() -> list[str]:
     return sorted({file.stem for folder in _config_folders() for file in folder.glob("*.py")} - {"__init__"})
 
 
-def _by_name(argument: str) -> str:
-    flag, equals, value = argument.partition("=")
-    return f"{flag}={config_file(value)}" if flag in ("--config", "-config") and equals else argument
+def _by_name(arguments: Sequence[str]) -> list[str]:
+    """The arguments with a configuration's file in place of its name: `--config=brats`, `--config brats`."""
+    result = list(arguments)
+    for i, argument in enumerate(result):
+        flag, equals, value = argument.partition("=")
+        if flag in ("--config", "-config") and equals:
+            result[i] = f"{flag}={config_file(value)}"
+        elif i and result[i - 1] in ("--config", "-config"):
+            result[i] = config_file(argument)
+    return result
 
 
 def _no_such_config(file: str) -> str:
