@@ -8,8 +8,7 @@ import os
 import socket
 from collections.abc import Iterator
 
-from etils import epath
-
+from fusioninn_jax.runtime import places
 from fusioninn_jax.runtime.errors import UserError
 
 FILE = ".lock"
@@ -28,7 +27,7 @@ def hold(folder: str | os.PathLike[str]) -> Iterator[None]:
     Raises:
       UserError: another run holds it, or something else lies in its place.
     """
-    path = epath.Path(folder).expanduser() / FILE
+    path = places.folder(os.fspath(folder), "--workdir") / FILE
     remote = "://" in os.fspath(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

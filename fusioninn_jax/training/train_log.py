@@ -16,7 +16,7 @@ import jax
 import ml_collections
 from etils import epath, epy
 
-from fusioninn_jax.runtime import guarded, processes
+from fusioninn_jax.runtime import guarded, places, processes
 from fusioninn_jax.runtime.errors import UserError, first_line
 from fusioninn_jax.training.panel import panel
 from fusioninn_jax.training.validation import Results
@@ -96,7 +96,7 @@ class TrainLog:
         self._since, self._told = time.monotonic(), False
         if not self._active:
             return
-        folder = epath.Path(workdir).expanduser()
+        folder = places.folder(workdir, "--workdir")
         self._local = "://" not in os.fspath(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
