@@ -40,6 +40,7 @@ class StudyPage:
       samples, seed: of the latent.
       figure: where a figure of three slices goes, if anywhere.
       resample: bring the other series to the grid of the first.
+      fill_value: what marks missing voxels; None where nothing does.
       inverted: numbers, from 1, of the series that are fused, and shown, as negatives.
       overwrite: replace what is there.
     """
@@ -54,6 +55,7 @@ class StudyPage:
     seed: int = 0
     figure: pathlib.Path | None = None
     resample: bool = False
+    fill_value: float | None = None
     inverted: tuple[int, ...] = ()
     overwrite: bool = False
 
@@ -95,6 +97,7 @@ def _wishes(args: argparse.Namespace) -> StudyPage:
         args.seed,
         args.figure,
         args.resample,
+        args.fill_value,
         args.invert,
         args.overwrite,
     )
@@ -117,7 +120,7 @@ def write(wishes: StudyPage) -> pathlib.Path:
     trained = fusing.load(wishes.checkpoint)
     if trained.model.decompose is None:
         raise UserError("report study: the model of this checkpoint cannot decompose; give a FusionINN --checkpoint")
-    sources = reading.read_sources(wishes.sources, resample=wishes.resample)
+    sources = reading.read_sources(wishes.sources, resample=wishes.resample, fill_value=wishes.fill_value)
     sources = study_negatives.as_negatives(sources, wishes.inverted, [str(path) for path in wishes.sources])
     study = examination.examine(
         trained,
@@ -128,7 +131,7 @@ def write(wishes: StudyPage) -> pathlib.Path:
         seed=wishes.seed,
         annotation_name=wishes.mask.name if wishes.mask else "",
     )
-    with outputs.new_files(*names) as temporaries:
+    with outputs.new_files(*names, overwrite=wishes.overwrite) as temporaries:
         temporaries[0].write_text(page_content.render(study, wishes.slices), encoding="utf-8")
         if wishes.figure:
             figure(study).savefig(temporaries[1], format="png", dpi=130, bbox_inches="tight")
