@@ -95,9 +95,19 @@ def _remove_dead(data_dir: epath.Path, name: str) -> None:
     start = f".preparing-{name}-{socket.gethostname()}-"
     for place in data_dir.glob(f".preparing-{name}-*"):
         process = place.name.removeprefix(start).partition("-")[0]
-        if place.name.startswith(start) and process.isdigit() and not pathlib.Path(f"/proc/{process}").exists():
+        if place.name.startswith(start) and process.isdigit() and not _runs(int(process)):
             with contextlib.suppress(OSError):
                 place.rmtree()
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # sends nothing
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def check_replaceable(final: epath.Path, inputs: Sequence[str] = ()) -> None:
