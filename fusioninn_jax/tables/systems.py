@@ -22,7 +22,7 @@ from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.scoring import score_table
 from fusioninn_jax.scoring.score_split import Scoring, score_model
 from fusioninn_jax.trained_model import TrainedModel
-from fusioninn_jax.training import checkpoint, checkpoint_folders
+from fusioninn_jax.training import checkpoint, checkpoint_folders, integrity
 from fusioninn_jax.training.train_log import TRAIN_FILE, read_lines
 
 
@@ -210,6 +210,7 @@ def scores(
         "system": system.name,
         "workdir": str(system.workdir and os.path.realpath(system.workdir)),
         "step": system.trained.step,
+        "weights": integrity.checksum(system.trained.variables),
         "dataset": data.data.dataset,
         "normalisation": data.data.normalisation,
         "split": scoring.split,

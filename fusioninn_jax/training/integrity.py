@@ -37,6 +37,11 @@ def describe(tree: Any) -> Arrays:
     }
 
 
+def checksum(tree: Any) -> int:
+    """One number of all arrays of a tree, their places, shapes and types."""
+    return _crc(describe(tree))
+
+
 def check(tree: Any, arrays: Arrays) -> None:
     """Raises Damaged at the first array that differs from its description."""
     found = describe(tree)
