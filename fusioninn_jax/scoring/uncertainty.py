@@ -129,7 +129,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return collect(trained, prepared, split, samples=args.samples, limit=args.limit)
 
     known = pixels("validation")
-    fitted = calibration.fit(known.spread, known.error)
+    try:
+        fitted = calibration.fit(known.spread, known.error)
+    except ValueError as error:
+        raise UserError(f"{args.workdir}: {error}; give a larger --limit, or a larger validation split") from error
     path = calibration.save(args.workdir, fitted, pretrained.fingerprint(trained.variables, trained.config))
     print(f"written: {path}\n")
     print(coverage_table(fitted, pixels(args.split), prepared.modalities))
