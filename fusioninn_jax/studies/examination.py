@@ -13,12 +13,12 @@ import numpy as np
 
 from fusioninn_jax import volumes
 from fusioninn_jax.anatomy.brain import bounding_box, inside
-from fusioninn_jax.formats import dicom, files, nifti
+from fusioninn_jax.formats import background, dicom, files, nifti
 from fusioninn_jax.formats.series import Series
 from fusioninn_jax.runtime import cores
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.runtime.progress import bar
-from fusioninn_jax.studies import annotation, fusing, page_colour, slice_scores
+from fusioninn_jax.studies import annotation, fusing, page_colour, slice_scores, study_background
 from fusioninn_jax.trained_model import TrainedModel, calibration
 
 CHUNK = 16  # slices at a time
@@ -97,15 +97,18 @@ def examine(
     """
     if trained.model.decompose is None:
         raise UserError("the model of this checkpoint cannot decompose; give a FusionINN --checkpoint")
+    sources, floors = study_background.darkened(sources, labels)
     values = np.stack([source.values for source in sources])
-    brain = inside(values, 0)[0]
+    brain = inside(values - floors[:, None, None, None], 0)[0]
     box = brain_box(brain)
     with bar(len(brain) + len(range(*box[0].indices(len(brain)))), "fusing", "slices") as progress:
         with ThreadPoolExecutor(1) as pool:  # compiles while the other core fuses
             work = pool.submit(
                 _compiled, trained, labels, _chunked(brain[box].shape[0], brain.shape), box[1:], samples, seed
             )
-            volume = fusing.fuse(trained, sources, files.FLOAT, done=progress.update).volume
+            volume = fusing.fuse(
+                trained, sources, files.FLOAT, asked=(background.MINIMUM,), done=progress.update
+            ).volume
             low, high = np.moveaxis(np.asarray(volume.ranges)[box[0]], -1, 0).transpose(0, 2, 1)
             scale = np.where(high > low, high - low, 1)[..., None, None]
             unit = (values[:, *box] - low[..., None, None]) / scale

@@ -39,6 +39,27 @@ def find_all(sources: Sequence[Series], asked: Sequence[str | float], names: Seq
     return [_find(source, of_one, name) for source, of_one, name in zip(sources, each, names, strict=True)]
 
 
+def darkened(sources: Sequence[Series], names: Sequence[str]) -> tuple[list[Series], np.ndarray]:
+    """The series with their backgrounds as the darkest values, and the value of each background, (m,).
+
+    Args:
+      sources: of a study.
+      names: of the series, for messages.
+
+    Raises:
+      UserError: a background that cannot be told.
+    """
+    found = find_all(sources, (background.AUTO,), names)
+    dark = [source if of is None else _darkened(source, of) for source, of in zip(sources, found, strict=True)]
+    return dark, np.array([0.0 if of is None else of.moved_to for of in found], np.float32)
+
+
+def _darkened(source: Series, found: Background) -> Series:
+    count = len(source.stored)
+    values = background.darkened(source.values, found)
+    return source._replace(stored=values, slope=np.ones(count), intercept=np.zeros(count))
+
+
 def _find(source: Series, asked: str | float, name: str) -> Background | None:
     values = source.values
     if asked == background.AUTO and source.origin.get("kind") == images.KIND and values.min() >= 0:
