@@ -11,12 +11,12 @@ import contextlib
 import functools
 import signal
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import ml_collections
 import numpy as np
+import optax
 from absl import flags
 
 from fusioninn_jax import input_pipeline, models, objective, pretrained, settings
@@ -38,8 +38,8 @@ class _Run(NamedTuple):
     config: ml_collections.ConfigDict
     workdir: str
     model: models.FusionModel
-    optimizer: Any
-    train_step: Callable[..., Any]
+    optimizer: optax.GradientTransformation
+    train_step: parallel.TrainStep
     prepared: input_pipeline.Prepared
     devices: list[jax.Device]
 
@@ -106,7 +106,10 @@ def resolve(config: ml_collections.ConfigDict, prepared: input_pipeline.Prepared
 
 
 def initial_state(
-    model: models.FusionModel, optimizer: Any, config: ml_collections.ConfigDict, prepared: input_pipeline.Prepared
+    model: models.FusionModel,
+    optimizer: optax.GradientTransformation,
+    config: ml_collections.ConfigDict,
+    prepared: input_pipeline.Prepared,
 ) -> train_state.TrainState:
     """The state before step 0; what adapts to data adapts to the whole first global batch, which all devices share.
 
@@ -145,7 +148,7 @@ def initial_state(
 
 def _programs(
     config: ml_collections.ConfigDict, devices: list[jax.Device]
-) -> tuple[models.FusionModel, Any, Callable[..., Any]]:
+) -> tuple[models.FusionModel, optax.GradientTransformation, parallel.TrainStep]:
     """Model, optimiser and training step; those of an earlier run where nothing that they read has changed."""
     read = {name: config[name] for name in ("model", "optimizer", "losses", "augment", "train")}
     return _programs_of(ml_collections.FrozenConfigDict(read), tuple(devices))
@@ -154,7 +157,7 @@ def _programs(
 @functools.lru_cache(maxsize=2)  # the runs of a sweep over seeds or data compile once
 def _programs_of(
     config: ml_collections.FrozenConfigDict, devices: tuple[jax.Device, ...]
-) -> tuple[models.FusionModel, Any, Callable[..., Any]]:
+) -> tuple[models.FusionModel, optax.GradientTransformation, parallel.TrainStep]:
     model = models.get(config.model.name, config.model[config.model.name])
     optimizer = train_state.make_optimizer(config.optimizer, config.train.steps)
     return model, optimizer, parallel.make_train_step(model, optimizer, config, list(devices))

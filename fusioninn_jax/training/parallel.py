@@ -27,6 +27,9 @@ from fusioninn_jax.training.train_state import TrainState
 
 AXIS = "devices"
 
+TrainStep = Callable[[TrainState, objective.Slices, jax.Array], tuple[TrainState, dict[str, jax.Array]]]
+EvalStep = Callable[[Variables, objective.Slices, jax.Array, jax.Array], dict[str, jax.Array]]
+
 
 def check_batch(batch_size: int, devices: int, flag: str = "--config.train.batch_size") -> None:
     """Raises UserError where the devices don't divide the batch.
@@ -144,7 +147,7 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     config: ml_collections.ConfigDict,
     devices: list[jax.Device],
-) -> Callable[..., Any]:
+) -> TrainStep:
     """The training step, `(state, slices, key) -> (state, metrics)`.
 
     Args:
@@ -193,7 +196,7 @@ def make_train_step(
 
 def make_eval_step(
     model: FusionModel, config: ml_collections.ConfigDict, devices: list[jax.Device], *, with_images: bool = False
-) -> Callable[..., Any]:
+) -> EvalStep:
     """The evaluation step, `(variables, slices, numbers, key) -> per-image results`.
 
     Batches and results are this process's, (D, B/D, ...).
@@ -212,7 +215,9 @@ def make_eval_step(
     stored = config.losses.storage
     storage = score_names.storage_name(stored.kind, stored.bits, stored.quality)
 
-    def step(variables: Any, slices: objective.Slices, numbers: jax.Array, key: jax.Array) -> dict[str, jax.Array]:
+    def step(
+        variables: Variables, slices: objective.Slices, numbers: jax.Array, key: jax.Array
+    ) -> dict[str, jax.Array]:
         keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(numbers)
         sources = objective.split_sources(slices.sources)
         parts, images, _ = objective.loss_parts(

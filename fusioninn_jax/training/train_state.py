@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import ml_collections
 import optax
 
+from fusioninn_jax.models import Variables
+
 SCHEDULES = ("cosine", "plateau", "constant")
 
 
@@ -27,13 +29,13 @@ class TrainState:
     """
 
     step: jax.Array
-    variables: Any
-    opt_state: Any
-    plateau: Any
-    average: Any
+    variables: Variables
+    opt_state: optax.OptState
+    plateau: optax.OptState
+    average: optax.Params
 
     @property
-    def evaluated(self) -> Any:
+    def evaluated(self) -> Variables:
         """The variables to evaluate and to keep: with the averaged params where an average is kept."""
         if not jax.tree.leaves(self.average):
             return self.variables
@@ -75,7 +77,9 @@ def _plateau(config: ml_collections.ConfigDict) -> optax.GradientTransformationE
     return optax.contrib.reduce_on_plateau(factor=config.plateau_factor, patience=config.plateau_patience + 1)
 
 
-def create(variables: Any, optimizer: optax.GradientTransformation, config: ml_collections.ConfigDict) -> TrainState:
+def create(
+    variables: Variables, optimizer: optax.GradientTransformation, config: ml_collections.ConfigDict
+) -> TrainState:
     """The state before the first step.
 
     Args:
@@ -93,7 +97,7 @@ def create(variables: Any, optimizer: optax.GradientTransformation, config: ml_c
     )
 
 
-def _averaged(average: Any, params: Any, step: jax.Array, decay: float) -> Any:
+def _averaged(average: optax.Params, params: optax.Params, step: jax.Array, decay: float) -> optax.Params:
     """One step of the moving average; early steps weigh more, so that it forgets the start of training."""
     share = jnp.maximum(1 - decay, 9 / (10 + step))
     return optax.incremental_update(params, average, share)
@@ -101,7 +105,7 @@ def _averaged(average: Any, params: Any, step: jax.Array, decay: float) -> Any:
 
 def apply_gradients(
     state: TrainState,
-    gradients: Any,
+    gradients: optax.Updates,
     batch_stats: Any,
     optimizer: optax.GradientTransformation,
     config: ml_collections.ConfigDict,

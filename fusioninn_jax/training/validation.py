@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from fusioninn_jax import input_pipeline, losses, objective
-from fusioninn_jax.models import FusionModel
+from fusioninn_jax.models import FusionModel, Variables
 from fusioninn_jax.objective import salts
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.ssim import WINDOW
@@ -32,7 +32,7 @@ class Results(NamedTuple):
 @functools.lru_cache(maxsize=8)
 def _eval_step(
     model: FusionModel, config: ml_collections.FrozenConfigDict, devices: tuple[jax.Device, ...], with_images: bool
-) -> Any:
+) -> parallel.EvalStep:
     return parallel.make_eval_step(model, config, list(devices), with_images=with_images)
 
 
@@ -44,7 +44,7 @@ def check_size(model: FusionModel, height: int, width: int, what: str, remedy: s
 
 def run_over(
     model: FusionModel,
-    variables: Any,
+    variables: Variables,
     prepared: input_pipeline.Prepared,
     config: ml_collections.ConfigDict,
     devices: list[jax.Device],
@@ -87,7 +87,7 @@ def _whole_batches(batches: list[np.ndarray]) -> np.ndarray:
 
 def validate(
     model: FusionModel,
-    variables: Any,
+    variables: Variables,
     prepared: input_pipeline.Prepared,
     config: ml_collections.ConfigDict,
     devices: list[jax.Device],
