@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import pathlib
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -48,7 +47,7 @@ def load(checkpoint: str | None) -> TrainedModel:
       UserError: neither is there, or its calibration is damaged.
     """
     trained = _load(checkpoint)
-    folder = pretrained.FOLDER if checkpoint is None else pathlib.Path(checkpoint)
+    folder = pretrained.FOLDER if checkpoint is None else checkpoint
     name = pretrained.fingerprint(trained.variables, trained.config)
     return trained._replace(calibration=calibration.load(folder, name))
 

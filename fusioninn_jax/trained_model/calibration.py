@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from etils import epath
 
 from fusioninn_jax.runtime import guarded, outputs
 
@@ -121,7 +122,7 @@ def load(folder: str | pathlib.Path, model: str) -> Calibration | None:
     Raises:
       UserError: the file is damaged.
     """
-    path = pathlib.Path(folder) / FILE
+    path = epath.Path(folder) / FILE
     if not path.exists():
         return None
     with guarded.reading(path, "is no calibration", "make it anew: `python -m fusioninn_jax.scoring.uncertainty`"):
