@@ -6,11 +6,12 @@ import json
 import math
 import re
 
+from fusioninn_jax.formats.image_io import LARGEST
 from fusioninn_jax.runtime.guarded import Damaged
 
 LARGEST_TEXT = 256 << 20  # bytes
 MOST_SLICES, MOST_SOURCES = 1 << 16, 64
-LARGEST_NUMBER = 8e37  # a quarter of the largest float32
+LARGEST_NUMBER = 2 * LARGEST  # a moved background lies a little below the smallest value
 TYPES = {f"{order}{kind}" for kind in ("i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8", "f16") for order in "<>="} | {
     "|u1",
     "|i1",

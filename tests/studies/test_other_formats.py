@@ -40,6 +40,17 @@ def test_pages_of_a_tiff_are_slices_and_come_back(tmp_path, model_folder):
         np.testing.assert_array_equal(tifffile.imread(path), stack(seed))
 
 
+def test_the_largest_values_that_are_fused_come_back(tmp_path, model_folder):
+    pictures = [np.random.default_rng(seed).random((1, 32, 32), np.float32) for seed in (1, 2)]
+    pictures[0] *= np.float32(8.4e37)
+    for name, picture in zip("ab", pictures, strict=True):
+        tifffile.imwrite(tmp_path / f"{name}.tif", picture[0])
+    outputs = [tmp_path / "x.tif", tmp_path / "y.tif"]
+    run_fuse(model_folder, tmp_path / "a.tif", tmp_path / "b.tif", "-o", tmp_path / "f.tif")
+    run_decompose(model_folder, tmp_path / "f.tif", "-o", *outputs)
+    assert np.corrcoef(tifffile.imread(outputs[0]).ravel() / 8.4e37, pictures[0].ravel() / 8.4e37)[0, 1] > 0.2
+
+
 def test_small_values_that_are_white_are_read_inverted(tmp_path, capsys):
     voxels = np.random.default_rng(0).integers(0, 4096, (3, 8, 9)).astype(np.uint16)
     folder = dicom_series.write(tmp_path / "a", voxels)
