@@ -65,9 +65,11 @@ def read_slices(
 
     Raises:
       UserError: a modality is missing, a file is unreadable or off the others' grid, labels are unknown, voxels are
-        NaN or infinite, or negative under `strict`, or the background cannot be told.
+        NaN or infinite, or negative under `strict`, or the background cannot be told, or is asked for of HDF5.
     """
     if subject.generation == "hdf5":
+        if any(asked != background.AUTO for asked in backgrounds):
+            raise UserError(f"{background.OPTION}: in {subject.images['all']} the background is 0; leave it out")
         yield from _hdf5_slices(subject, modalities, strict)
         return
     volumes, names = _volumes(subject, modalities)

@@ -12,6 +12,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from data import prepare
+from fusioninn_jax.runtime.errors import UserError
 from tests.data import synthetic
 
 
@@ -217,6 +218,14 @@ def test_the_authors_hdf5(tmp_path):
         example = found[f"{name}:{row:05d}", row]
         np.testing.assert_array_equal(example["sources"], np.moveaxis(data[row, 2:], 0, -1))
     assert builder.info.metadata["split_by"] == "file" and builder.info.metadata["has_mask"] is False
+
+
+def test_a_background_of_the_authors_hdf5_is_refused(tmp_path):
+    (tmp_path / "in").mkdir()
+    synthetic.hdf5(tmp_path / "in" / "train_data.h5", 3, seed=1)
+    synthetic.hdf5(tmp_path / "in" / "test_data.h5", 3, seed=2)
+    with pytest.raises(UserError, match="--background: in .* the background is 0"):
+        _run(tmp_path / "in", tmp_path / "out", "--background=minimum")
 
 
 def test_a_real_patient(realdata, tmp_path):
