@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -73,24 +74,33 @@ def _examples(workdir: pathlib.Path, split: str, count: int) -> tuple[dict[str, 
     prepared = input_pipeline.open_dataset(config.data)
     split = split if split in prepared.sizes else "train"
     config.losses.fusion_target = fusion_targets.SOURCES  # only images are wanted: no pictures made beforehand
-    found: list[dict[str, np.ndarray]] = []
-    names, values, tumour = [], [], []
-    for batch, results in validation.run_over(
-        model, variables, prepared, config, jax.local_devices(), split=split, with_images=True
-    ):
-        images = {name: of for name, of in results.items() if of.ndim == 4} | {"sources": batch["sources"]}
+    devices = jax.local_devices()
+    config.train.eval_batch_size = -(-config.train.eval_batch_size // len(devices)) * len(devices)
+
+    def batches() -> Iterator[tuple[input_pipeline.Batch, dict[str, np.ndarray]]]:
+        return validation.run_over(model, variables, prepared, config, devices, split=split, with_images=True)
+
+    names, values, tumour = {}, {}, []
+    for batch, results in batches():
         of_slices = likeness(results)
         for i in np.flatnonzero(batch["weight"]):
-            found.append({name: of[i] for name, of in images.items()})
-            values.append(float(of_slices[i]))
-            tumour.append(bool(batch["mask"][i].any()))
-            names.append(f"{batch['subject'][i].decode()}, slice {batch['slice_index'][i]}")
-    places = np.flatnonzero(tumour) if any(tumour) else np.arange(len(found))
-    chosen = {int(places[k]): kind for k, kind in choose(np.array(values)[places], count).items()}
-    stacked = {name: np.stack([found[i][name] for i in chosen]) for name in found[0]}
+            number = int(batch["number"][i])
+            values[number] = float(of_slices[i])
+            names[number] = f"{batch['subject'][i].decode()}, slice {batch['slice_index'][i]}"
+            tumour += [number] if batch["mask"][i].any() else []
+    numbers = tumour or list(values)
+    chosen = {numbers[k]: kind for k, kind in choose(np.array([values[n] for n in numbers]), count).items()}
+    found: dict[int, dict[str, np.ndarray]] = {}
+    for batch, results in batches():  # once more, for the images of all slices would take gigabytes
+        images = {name: of for name, of in results.items() if of.ndim == 4} | {"sources": batch["sources"]}
+        for i in np.flatnonzero(batch["weight"] * np.isin(batch["number"], list(chosen))):
+            found[int(batch["number"][i])] = {name: of[i].copy() for name, of in images.items()}
+        if len(found) == len(chosen):
+            break
+    stacked = {name: np.stack([found[n][name] for n in chosen]) for name in found[min(found)]}
     if "fused" not in stacked:  # a system whose validation does not fuse
         stacked["fused"] = np.asarray(jax.jit(any_size(model).fuse)(variables, *np.split(stacked["sources"], 2, -1))[0])
-    return stacked, [f"{kind}: {names[i]}" for i, kind in chosen.items()]
+    return stacked, [f"{kind}: {names[n]}" for n, kind in chosen.items()]
 
 
 def _paper_rows(overall: dict[str, Any]) -> list[dict[str, Any]]:
