@@ -71,7 +71,10 @@ def _shrink(folder: pathlib.Path) -> None:
 
     JAX can bound its cache itself, but by a lock that each look-up takes: on a network's home it may wait seconds.
     """
-    found = [(path, path.stat()) for path in folder.glob("*/*-cache")]
+    found = []
+    for path in folder.glob("*/*-cache"):
+        with contextlib.suppress(FileNotFoundError):  # another process shrinks it too
+            found.append((path, path.stat()))
     size = sum(status.st_size for _, status in found)
     for path, status in sorted(found, key=lambda entry: max(entry[1].st_atime, entry[1].st_mtime)):
         if size <= LARGEST:

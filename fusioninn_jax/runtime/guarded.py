@@ -14,6 +14,7 @@ import logging
 import lzma
 import os
 import pathlib
+import shutil
 import stat
 import tempfile
 import threading
@@ -148,7 +149,8 @@ def _kept_back() -> Iterator[None]:
             finally:
                 os.dup2(shown, 2)
             held.seek(0)
-            os.write(2, held.read())
+            with open(2, "wb", closefd=False) as stderr:
+                shutil.copyfileobj(held, stderr)
     finally:
         os.close(shown)
 
