@@ -54,7 +54,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--with-latents",
         action="store_true",
-        help=f"with --studies: from {batch.LATENT} where it lies beside the fused image",
+        help=f"with --studies: from the {batch.LATENT} beside each fused image, which `fuse --with-latents` wrote",
     )
     parser.add_argument("--latent", type=pathlib.Path, help="as `fuse` wrote it; without: fresh noise")
     parser.add_argument("--samples", type=reading.samples, default=1, help="average over so many draws of noise")
@@ -137,7 +137,9 @@ def _decompose_all(asked: Decomposition, root: pathlib.Path, names: Sequence[str
         fused = fused_of(study)
         latent = fused.parent / batch.LATENT
         of_study = dataclasses.replace(asked, fused=fused, outputs=written(study), overwrite=True)
-        if latents and latent.exists():
+        if latents and not latent.exists():
+            raise UserError(f"{latent}: missing; fuse with --with-latents, or leave --with-latents out")
+        if latents:
             of_study = dataclasses.replace(of_study, latent=latent)
         decomposing.decompose(of_study)
 

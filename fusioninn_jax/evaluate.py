@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import os
 import pathlib
 import shutil
@@ -120,6 +121,11 @@ class Evaluation:
     everything: bool
 
 
+def _results(args: argparse.Namespace) -> str:
+    """The name of the folder of results: what the evaluator prints replaces no evaluation, which `report run` shows."""
+    return f"{args.split}_evaluator" if args.metrics == "evaluator" else args.split
+
+
 def _wishes(args: argparse.Namespace) -> Evaluation:
     save_fused = pathlib.Path(args.save_fused) if args.save_fused else None
     return Evaluation(
@@ -132,7 +138,7 @@ def _wishes(args: argparse.Namespace) -> Evaluation:
         dataset=args.dataset,
         data_dir=args.data_dir,
         scoring=Scoring(args.split, args.metrics or "all", args.batch_size, args.limit, save_fused),
-        out=args.out or os.path.join(args.workdir, "evaluation", args.split),
+        out=args.out or os.path.join(args.workdir, "evaluation", _results(args)),
         everything=args.metrics == "all",
     )
 
@@ -207,18 +213,30 @@ def _load(asked: Evaluation) -> tuple[dict[str, TrainedModel], ml_collections.Co
     return systems, config
 
 
-def _write(out: epath.Path, rows: list[score_table.Row], report: dict[str, Any], everything: bool) -> None:
+def _write(out: epath.Path, rows: list[score_table.Row], report: dict[str, Any], asked: Evaluation) -> None:
     """Writes the tables, and prints everything or what fits a terminal."""
-    text = score_table.markdown(report)
+    text, replaced = score_table.markdown(report), _replaced(out, report)
     score_table.write_csv(out / "scores.csv", rows)
     score_table.write_patients(out / "patients.csv", report["systems"])
     score_table.write_json(out / "summary.json", report)
     score_table.write_atomically(out / "summary.md", lambda file: file.write(text))
-    told = text if everything else terminal_table.text(report, shutil.get_terminal_size((100, 24)).columns)
-    print(
-        f"{told}\nwritten: {out}/scores.csv, patients.csv, summary.json, summary.md"
-        + ("" if everything else " (every score; --metrics=all prints them)")
-    )
+    width, metrics = shutil.get_terminal_size((100, 24)).columns, asked.scoring.metrics
+    print(text if asked.everything else terminal_table.text(report, width, metrics))
+    more = " (every score; --metrics=all prints them)" if metrics == "all" and not asked.everything else ""
+    print(f"written: {out}/scores.csv, patients.csv, summary.json, summary.md{more}{replaced}")
+
+
+def _replaced(out: epath.Path, report: dict[str, Any]) -> str:
+    """Says so where an evaluation of more slices lies there."""
+
+    def slices(of: dict[str, Any]) -> int:
+        return max(summary["images"] for summary in of["systems"].values())
+
+    try:
+        before, now = slices(json.loads((out / "summary.json").read_text())), slices(report)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none there, or none that can be told
+        return ""
+    return f"; they replace an evaluation of {before} slices" if before > now else ""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -252,7 +270,7 @@ def _evaluate(asked: Evaluation) -> int:
         report["systems"][name] = score_table.summarise(of_system) | further
         rows += of_system
     if processes.is_first():
-        _write(epath.Path(asked.out), rows, report, everything=asked.everything)
+        _write(epath.Path(asked.out), rows, report, asked)
     return 0
 
 

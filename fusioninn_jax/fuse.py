@@ -128,14 +128,23 @@ def _ask_about_twins(paths: Sequence[pathlib.Path]) -> None:
     Raises:
       UserError: it was not meant.
     """
-    places = [os.path.realpath(path) for path in paths]  # unlike `resolve` it stops at a loop of links
+    # unlike `resolve` it stops at a loop of links; header and voxels of one image are one series
+    places = [os.path.realpath(path.with_suffix(".hdr") if path.suffix == ".img" else path) for path in paths]
     twice = [path for i, path in enumerate(paths) if places.index(places[i]) < i]
     if not twice:
         return
     if not sys.stdin.isatty():
         print(f"warning: {twice[0]}: is named twice; it is fused with itself", file=sys.stderr)
-    elif input(f"{twice[0]}: is named twice; fuse it with itself? [y/N] ").strip().lower() not in ("y", "yes"):
+    elif not _says_yes(f"{twice[0]}: is named twice; fuse it with itself? [y/N] "):
         raise UserError(f"{twice[0]}: is named twice; name each series once")
+
+
+def _says_yes(question: str) -> bool:
+    try:
+        return input(question).strip().lower() in ("y", "yes")
+    except EOFError:  # Ctrl-D
+        print()
+        return False
 
 
 def _fuse_one(asked: StudyFusion, checkpoint: str | None) -> int:
@@ -145,12 +154,12 @@ def _fuse_one(asked: StudyFusion, checkpoint: str | None) -> int:
     _ask_about_twins(asked.sources)
     trained, sources = _model(checkpoint, asked.lossless), fusing_files.read(asked)
     if asked.latent:
-        print(f"{asked.latent}: will take about {fusing_files.latent_bytes(sources) / 1e6:.0f} MB", flush=True)
+        print(f"{asked.latent}: will take about {fusing_files.latent_bytes(sources) / 1e6:.3g} MB", flush=True)
     fusing_files.fuse(trained, sources, asked)
     count, height, width = sources[0].stored.shape
     print(
         f"written: {' and '.join(map(str, asked.written))}; {len(sources)} series, {count} "
-        f"slices of {height}x{width}, {time.time() - started:.1f} s"
+        f"slice{'s' * (count != 1)} of {height}x{width}, {time.time() - started:.1f} s"
     )
     if asked.lossless:
         print(f"{asked.output.stat().st_size / 1e6:.2f} MB; read back, and every voxel found equal")

@@ -171,7 +171,7 @@ def _explained(prepared: Prepared, split: str, error: Exception) -> UserError:
     if isinstance(error, tf.errors.InvalidArgumentError) and any(text in str(error) for text in UNLIKE_SIZES):
         return UserError(
             f"{prepared.builder.data_dir}: images differ in size; set --config.data.crop="
-            "(HEIGHT, WIDTH), to which all are cut or padded"
+            "HEIGHT,WIDTH, to which all are cut or padded"
         )
     return _unreadable(prepared, split, error)
 

@@ -136,8 +136,8 @@ def initial_state(
     if height % model.multiple or width % model.multiple:
         raise UserError(
             f"{config.data.dataset}: images of {height}x{width}; the model needs multiples of "
-            f"{model.multiple}: set --config.data.crop=({height // model.multiple * model.multiple}, "
-            f"{width // model.multiple * model.multiple})"
+            f"{model.multiple}: set --config.data.crop={height // model.multiple * model.multiple},"
+            f"{width // model.multiple * model.multiple}"
         )
     key = jax.random.fold_in(jax.random.key(config.seed), salts.INITIALISATION)
     variables = parallel.initialise(model, key, first["sources"], parallel.all_devices())

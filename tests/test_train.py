@@ -135,7 +135,7 @@ def test_killed_and_interrupted_runs_resume_exactly(data_dir, tmp_path):
         ({"data.dataset": "brats/none"}, "run `python -m data.prepare brats"),
         ({"train.batch_size": 12}, "the 8 devices don't divide it"),
         ({"model.fusioninn.sources": 3}, "the model takes 3"),
-        ({"data.crop": (15, 16)}, r"set --config.data.crop=\(12, 16\)"),
+        ({"data.crop": (15, 16)}, "set --config.data.crop=12,16"),
     ],
 )
 def test_bad_settings_are_named(data_dir, tmp_path, settings, message):
@@ -237,6 +237,18 @@ def test_evaluate_and_report_use_what_training_left(whole_run, data_dir, capsys)
     assert page.count("data:image/png;base64,") == 3 and "decomposed from an 8-bit image" in page
     assert "oedema, AUC" in page and "test1" in page
     assert "http" not in page.split("</style>")[1].split("<h2>Configuration")[0]  # self-contained
+
+
+def test_an_evaluation_of_fewer_slices_says_what_it_replaces(tmp_path):
+    def report(images):
+        return {"systems": {"fusioninn": {"images": images}}}
+
+    assert evaluate._replaced(tmp_path, report(2)) == ""
+    (tmp_path / "summary.json").write_text(json.dumps(report(60)))
+    assert evaluate._replaced(tmp_path, report(2)) == "; they replace an evaluation of 60 slices"
+    assert evaluate._replaced(tmp_path, report(60)) == ""
+    (tmp_path / "summary.json").write_text("[")
+    assert evaluate._replaced(tmp_path, report(2)) == ""
 
 
 @pytest.mark.parametrize(

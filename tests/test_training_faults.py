@@ -45,7 +45,7 @@ def _pairs(tmp_path, sizes, name="x"):
 
 def test_images_of_unlike_size_ask_for_a_crop(tmp_path):
     config = _pairs(tmp_path, [(24 + 4 * i, 24) for i in range(12)])
-    with pytest.raises(UserError, match=r"images differ in size; set --config.data.crop=\(HEIGHT, WIDTH\)"):
+    with pytest.raises(UserError, match=r"images differ in size; set --config.data.crop=HEIGHT,WIDTH"):
         train.train_and_evaluate(config, str(tmp_path / "run"))
     config.data.crop = (16, 16)
     assert int(train.train_and_evaluate(config, str(tmp_path / "run2")).step) == 2

@@ -5,8 +5,10 @@ grey levels, PSNR against the fused image's own maximum, Q_AB/F without folding 
 SSIM over uniform 7x7 windows with the constants of a range of 2. EN, SD, SF, CC, SCD and VIF are this package's.
 
 Images are (B, H, W, 1) or (B, H, W) in [0, 1], rounded to 0..255 first, H and W at least 41; results are (B,), of the
-whole image: the evaluator knows no mask. Source of the definitions: Zhao et al. 2023, "CDDFuse: Correlation-Driven
-Dual-Branch Feature Decomposition for Multi-Modality Image Fusion", CVPR, evaluation code.
+whole image: the evaluator knows no mask. Where it divides by nothing a mean over images shall survive: PSNR stays
+within 100 dB (100 where nothing differs), and Qabf is 0 where no source has an edge. Source of the definitions: Zhao et
+al. 2023, "CDDFuse: Correlation-Driven Dual-Branch Feature Decomposition for Multi-Modality Image Fusion", CVPR,
+evaluation code.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ NAMES = ("EN", "SD", "SF", "AG", "MI", "MSE", "CC", "PSNR", "SCD", "VIF", "Qabf"
 WINDOW = 7  # of its SSIM
 SSIM_RANGE = 2.0  # what its library takes for floating images, though they hold 0..255
 K1, K2 = 0.01, 0.03
+MOST = 100.0  # decibels
 
 
 def cddfuse(x1: ArrayLike, x2: ArrayLike, fused: ArrayLike) -> dict[str, jax.Array]:
@@ -52,7 +55,7 @@ def cddfuse(x1: ArrayLike, x2: ArrayLike, fused: ArrayLike) -> dict[str, jax.Arr
         "MI": information.mutual_information(x1, x2, fused) * jnp.log(2.0),
         "MSE": mse,
         "CC": image_statistics.correlation(x1, x2, fused),
-        "PSNR": 10 * jnp.log10(y.max((1, 2, 3)) ** 2 / mse),
+        "PSNR": _psnr(y, mse),
         "SCD": image_statistics.scd(x1, x2, fused),
         "VIF": vif(x1, x2, fused),
         "Qabf": _q_abf(a, b, y),
@@ -62,6 +65,11 @@ def cddfuse(x1: ArrayLike, x2: ArrayLike, fused: ArrayLike) -> dict[str, jax.Arr
 
 def _mean(values: jax.Array) -> jax.Array:
     return values.mean((1, 2, 3))
+
+
+def _psnr(y: jax.Array, mse: jax.Array) -> jax.Array:
+    decibels = 10 * jnp.log10(y.max((1, 2, 3)) ** 2 / jnp.where(mse > 0, mse, 1))
+    return jnp.where(mse > 0, jnp.clip(decibels, -MOST, MOST), MOST)
 
 
 def _average_gradient(y: jax.Array) -> jax.Array:
@@ -93,7 +101,8 @@ def _q_abf(a: jax.Array, b: jax.Array, y: jax.Array) -> jax.Array:
         return of_strength(ratio) * of_orientation(turn) * own, own
 
     (kept_a, there_a), (kept_b, there_b) = kept(a), kept(b)
-    return (kept_a + kept_b).sum((1, 2, 3)) / (there_a + there_b).sum((1, 2, 3))
+    there = (there_a + there_b).sum((1, 2, 3))
+    return (kept_a + kept_b).sum((1, 2, 3)) / jnp.where(there > 0, there, 1)
 
 
 def _ssim(a: jax.Array, y: jax.Array) -> jax.Array:

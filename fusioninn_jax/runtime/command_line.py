@@ -17,7 +17,7 @@ from fusioninn_jax.runtime import compilation_cache, processes
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.runtime.host_memory import keep_freed_memory
 
-_PROGRAM_DOC = "python -m fusioninn_jax.train --config=configs/phantom.py --workdir=runs/x [--config.key=value ...]"
+_PROGRAM_DOC = "python -m fusioninn_jax.train --config=phantom --workdir=runs/x [--config.key=value ...]"
 
 
 HELP = ("-h", "-help", "--help", "--helpshort", "--helpfull")

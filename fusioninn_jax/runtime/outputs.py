@@ -268,7 +268,11 @@ def _add(new: pathlib.Path, output: pathlib.Path) -> None:
         if error.errno not in WITHOUT_LINKS or new.is_dir():
             raise
         _claim(output)
-        new.rename(output)
+        try:
+            new.rename(output)
+        except BaseException:
+            output.unlink()
+            raise
 
 
 def _claim(output: pathlib.Path) -> None:

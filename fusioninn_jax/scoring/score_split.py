@@ -75,9 +75,16 @@ def _batches(
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
-    count = min(prepared.sizes.get(scoring.split, 0), scoring.limit or prepared.sizes.get(scoring.split, 0))
+    size = prepared.sizes.get(scoring.split, 0)
+    count = -(-size // max(1, -(-size // scoring.limit))) if scoring.limit else size  # every so many-th slice
     total = -(-count // scoring.batch_size) or None
-    return iter(tqdm(batches, desc=system, unit=" batches", total=total, disable=not processes.is_first()))
+    progress = tqdm(
+        batches, desc=f"{system}, compiling", unit=" batches", total=total, disable=not processes.is_first()
+    )
+    for number, batch in enumerate(progress):
+        if number == 1:
+            progress.set_description(system)
+        yield batch
 
 
 def _rows(

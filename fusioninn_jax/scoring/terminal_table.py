@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from fusioninn_jax.metrics import cddfuse
 from fusioninn_jax.score_names import BRAIN, of_decomposed, of_fused
 from fusioninn_jax.scoring import image_scores
 from fusioninn_jax.training.talk import counted
 
 EVALUATOR = f"{image_scores.EVALUATOR}_"  # starts the names of its scores
 FIRST, COLUMN = 34, 22  # widths: a column holds "0.955 [0.948, 0.961]"
+WHERE = {
+    "evaluator": "whole slice, as the evaluator of CDDFuse computes them",
+    "table1": "whole slice, as in the paper's Table 1",
+}
+SIMILARITIES = ("q_ssim", f"{EVALUATOR}SSIM")  # by which the worst patient is told where nothing is decomposed
 KEPT = "8bit"  # decomposition is told from a fused image kept as a PNG keeps it
 
 
@@ -26,34 +32,35 @@ def rows(modalities: Sequence[str]) -> dict[str, str]:
     )
 
 
-def chosen(report: dict[str, Any]) -> dict[str, str]:
-    """The rows that the report has: of the evaluator alone where it was asked for."""
+def chosen(report: dict[str, Any], metrics: str = "all") -> dict[str, str]:
+    """The rows that the report has; the evaluator's or the paper's Table 1 alone, where these were asked for."""
     scored = {name for summary in report["systems"].values() for name in summary["overall"]}
-    of_evaluator = {
-        name: name.removeprefix(EVALUATOR)
-        for name in next(iter(report["systems"].values()))["overall"]
-        if name.startswith(EVALUATOR)
-    }
-    return of_evaluator or {name: title for name, title in rows(report["modalities"]).items() if name in scored}
+    titles = {"evaluator": {EVALUATOR + name: name for name in cddfuse.NAMES}, "table1": _of_table1()}.get(
+        metrics, rows(report["modalities"])
+    )
+    return {name: title for name, title in titles.items() if name in scored}
 
 
-def text(report: dict[str, Any], width: int = 100) -> str:
+def _of_table1() -> dict[str, str]:
+    """Of whole slices, Q XY and Q P in the form that was published."""
+    published = {plain: name for name, plain in image_scores.PUBLISHED.items()}
+    return {published.get(name, name): title for name, title in image_scores.TITLES.items()}
+
+
+def text(report: dict[str, Any], width: int = 100, metrics: str = "all") -> str:
     """The table, no wider than `width` unless one system alone is wider.
 
     Args:
       report: as `evaluate` writes it to summary.json: dataset, split, modalities, systems.
       width: of the terminal, in columns; more systems than fit stand below one another.
+      metrics: which set was asked for, of `image_scores.METRIC_SETS`.
     """
     systems: dict[str, Any] = report["systems"]
     first = next(iter(systems.values()))
     patients = len(first["subjects"])
     intervals = "mean [95 % interval over patients]" if patients > 1 else "mean (one patient: no interval)"
-    titles = chosen(report)
-    where = (
-        "whole slice, as the evaluator of CDDFuse computes them"
-        if all(map(_is_of_evaluator, titles))
-        else "inside the brain"
-    )
+    titles = chosen(report, metrics)
+    where = WHERE.get(metrics, "inside the brain")
     lines = [
         f"{report['dataset']}, split {report['split']}: {counted(first['images'], 'slice')} of "
         f"{counted(patients, 'patient')}; {where}, {intervals}"
@@ -70,13 +77,9 @@ def text(report: dict[str, Any], width: int = 100) -> str:
             ).rstrip()
             for score, title in titles.items()
         ]
-    if patients > 1 and not all(map(_is_of_evaluator, titles)):
+    if patients > 1:
         lines += ["", *[_worst(name, systems[name], titles) for name in names]]
     return "\n".join(lines)
-
-
-def _is_of_evaluator(score: str) -> bool:
-    return score.startswith(EVALUATOR)
 
 
 def _cell(summary: dict[str, Any], score: str) -> str:
@@ -92,6 +95,7 @@ def _worst(name: str, summary: dict[str, Any], titles: dict[str, str]) -> str:
     """The patient whose lowest similarity is lowest: of what comes back, or of the fused image."""
     of_back = [score for score in titles if "decomposed" in score and score in summary["overall"]]
     chosen = of_back or [score for score in titles if score.startswith("ssim") and score in summary["overall"]]
+    chosen = chosen or [score for score in SIMILARITIES if score in titles and score in summary["overall"]]
     if not chosen:
         return f"{name}: no similarity was scored"
     value, patient, score = min(

@@ -20,10 +20,12 @@ class Rule(NamedTuple):
     Attributes:
       allows: whether it may be this.
       wanted: what it should be, for the message.
+      words: all that it may be, where these are words.
     """
 
     allows: Callable[..., bool]
     wanted: str
+    words: tuple[str, ...] = ()
 
 
 def at_least(least: float) -> Rule:
@@ -43,14 +45,16 @@ def above(least: float, most: float = math.inf) -> Rule:
 
 def one_of(choices: Sequence[str]) -> Rule:
     """One of some words."""
-    return Rule(lambda value: value in choices, f"one of {', '.join(choices)}")
+    named = [choice for choice in choices if choice]
+    wanted = f"one of {', '.join(named)}" + (", or nothing" if len(named) < len(choices) else "")
+    return Rule(lambda value: value in choices, wanted, tuple(named))
 
 
 def each_in(least: int, most: int) -> Rule:
     """Whole numbers within two bounds, any number of them."""
     return Rule(
         lambda values: all(_whole(value) and least <= value <= most for value in values),
-        f"whole numbers from {least} to {most}, such as (1, 2)",
+        f"whole numbers from {least} to {most}, such as 1,2",
     )
 
 
@@ -58,7 +62,7 @@ def size(least: int) -> Rule:
     """Height and width, each from `least` on, or ()."""
     return Rule(
         lambda values: len(values) in (0, 2) and all(_whole(value) and value >= least for value in values),
-        "(height, width), or () for none",
+        "height and width, such as 64,64 (or '()' for none)",
     )
 
 
@@ -102,7 +106,10 @@ def _check(
         if not _is_like(value, default) or (rule and not rule.allows(value)):
             is_number = not isinstance(default, tuple | list | str | bool)
             wanted = [_kind(default)] if is_number or not rule else []
-            raise ValueError(f"{name}: is {_shown(value)}; give {', '.join(wanted + ([rule.wanted] if rule else []))}")
+            near = difflib.get_close_matches(str(value), rule.words, n=1) if rule else []
+            wanted += [rule.wanted] if rule else []
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"{name}: is {_shown(value)}; give {', '.join(wanted)}{hint}")
 
 
 def _is_like(value: object, default: object) -> bool:
@@ -131,7 +138,7 @@ def _kind(default: object) -> str:
         (bool, "True or False"),
         (Integral, "a whole number"),
         (Real, "a number"),
-        (tuple | list, "whole numbers in parentheses, such as (1, 2)"),
+        (tuple | list, "whole numbers, such as 1,2"),
         (str, "a text"),
     )
     return next((text for kind, text in kinds if isinstance(default, kind)), f"a {type(default).__name__}")

@@ -33,6 +33,12 @@ LIMITS: Mapping[str, Rule] = MappingProxyType(
         "losses.storage.bits": between(1, 16),
         "losses.storage.quality": between(1, 100),
         "model.fusioninn.sources": _SOURCES,
+        "model.fusioninn.formulation": one_of(("linear", "logit", "official")),
+        "model.fusioninn.opening": one_of(("salient_mean", "mean")),
+        "model.fusioninn.actnorm": one_of(("batch", "identity")),
+        "model.fusioninn.permutation": one_of(("", "rotate", "swap", "random")),
+        "model.fusioninn.squeeze": one_of(("", "haar", "pixel")),
+        "model.fusioninn.backward": one_of(("stored", "rebuilt")),
         "model.fusioninn.blocks": between(0, 64),
         "model.fusioninn.levels": each_in(0, 6),
         "model.fusioninn.widths": each_in(1, 4096),
@@ -52,7 +58,9 @@ LIMITS: Mapping[str, Rule] = MappingProxyType(
         "model.unet_3plus.sources": _SOURCES,
         "model.ddfm.image_channels": Rule(lambda channels: channels in (1, 3), "1 or 3"),
         "model.ddfm.channels": _WIDTH,
-        "model.ddfm.multipliers": Rule(lambda of_levels: len(of_levels) > 0 and min(of_levels) > 0, "(1, 2) or such"),
+        "model.ddfm.multipliers": Rule(
+            lambda of_levels: len(of_levels) > 0 and min(of_levels) > 0, "whole numbers above 0, such as 1,2"
+        ),
         "model.ddfm.blocks": between(1, 64),
         "model.ddfm.attention": each_in(1, 2**16),
         "model.ddfm.head_channels": _WIDTH,

@@ -37,7 +37,9 @@ def find(root: pathlib.Path, patterns: Sequence[str]) -> list[Study]:
         if any(found):
             studies.append(Study(folder.relative_to(root), found))
     if not studies:
-        raise UserError(f"{root}: nothing below it matches {' or '.join(patterns)}; mend --match")
+        raise UserError(
+            f"{root}: nothing below it matches {' or '.join(patterns)}; give another folder, or mend --match of `fuse`"
+        )
     return studies
 
 

@@ -77,7 +77,8 @@ def decompose(asked: Decomposition) -> str:
             header = nifti.header_like(image, np.dtype(np.float32))
             nifti.write(temporaries[-1], header, np.moveaxis(deviation, 0, -1), [])
     names = " and ".join(map(str, asked.written))
-    return f"{names}: {len(image.stored)} slices decomposed in {time.time() - started:.1f} s"
+    count = len(image.stored)
+    return f"{names}: {count} slice{'s' * (count != 1)} decomposed in {time.time() - started:.1f} s"
 
 
 def _read(asked: Decomposition) -> tuple[Series, Provenance]:

@@ -110,3 +110,13 @@ def test_it_differs_from_our_own_where_the_page_says_so():
 def test_small_images_are_refused():
     with pytest.raises(ValueError, match="smaller than the metric's 41x41"):
         cddfuse(*[np.zeros((1, 40, 50), np.float32)] * 3)
+
+
+@pytest.mark.parametrize("first, second, fused", [(0.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.2, 0.4, 0.0)])
+def test_every_number_of_flat_images_is_finite(first, second, fused):
+    flat = [np.full((1, 48, 48, 1), value, np.float32) for value in (first, second, fused)]
+    found = cddfuse(*flat)
+    assert set(found) == set(NAMES) and all(np.isfinite(value).all() for value in found.values())
+    assert found["Qabf"] == (0 if max(first, second) == 0 else pytest.approx(float(found["Qabf"][0])))
+    if first == second == fused:
+        assert found["PSNR"] == 100

@@ -76,6 +76,19 @@ def test_the_evaluators_numbers_stand_alone_and_say_whose_they_are():
             "cddfuse_EN": {"mean": 5.0, "low": 4.0, "high": 6.0},
             "cddfuse_MI": {"mean": 2.0, "low": 1.0, "high": 3.0},
         }
-    lines = terminal_table.text(found).splitlines()
+        for values in summary["subjects"].values():
+            values |= {"cddfuse_EN": 5.0, "cddfuse_MI": 2.0}
+    lines = terminal_table.text(found, metrics="evaluator").splitlines()
     assert "whole slice, as the evaluator of CDDFuse computes them" in lines[0]
-    assert [line.split()[0] for line in lines[3:]] == ["EN", "MI"]
+    assert [line.split()[0] for line in lines[3:5]] == ["EN", "MI"]
+
+
+def test_table_1_is_of_whole_slices_in_the_form_that_was_published():
+    found = report(2)
+    for summary in found["systems"].values():
+        summary["overall"] |= {"q_xy_fusioninn": {"mean": 0.4, "low": 0.3, "high": 0.5}}
+    lines = terminal_table.text(found, metrics="table1").splitlines()
+    assert "whole slice, as in the paper's Table 1" in lines[0]
+    shown = {line[:34].strip(): line[34:].split()[0] for line in lines[3:5]}
+    assert shown == {"Q SSIM": "0.830", "Q XY": "0.400"}
+    assert lines[-1].startswith("fusioninn: worst patient p1, Q SSIM")

@@ -3,7 +3,9 @@
 import pytest
 
 from fusioninn_jax import latent_losses, losses, settings, storage, train
+from fusioninn_jax.bijections.base import BACKWARDS
 from fusioninn_jax.input_pipeline import NORMALISATIONS
+from fusioninn_jax.models import fusioninn
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.settings import limits
 from fusioninn_jax.training import train_state
@@ -18,12 +20,12 @@ BAD = [
     ("train.batch_size", "8", "a whole number"),
     ("train.epochs", -1, "0 or more"),
     ("train.eval_batch_size", -8, "0 or more"),
-    ("data.crop", 32, "(height, width)"),
-    ("data.crop", (32,), "(height, width)"),
-    ("data.crop", (32, 32, 1), "(height"),
-    ("data.crop", (0, 16), "(height, width)"),
-    ("data.crop", (16.0, 16.0), "(height, width)"),
-    ("data.crop", "16,16", "(height, width)"),
+    ("data.crop", 32, "height and width, such as 64,64"),
+    ("data.crop", (32,), "height and width, such as 64,64"),
+    ("data.crop", (32, 32, 1), "height and width"),
+    ("data.crop", (0, 16), "height and width, such as 64,64"),
+    ("data.crop", (16.0, 16.0), "height and width, such as 64,64"),
+    ("data.crop", "16,16", "height and width, such as 64,64"),
     ("data.normalisation", "zscore", "one of minmax, percentile"),
     ("data.shuffle_buffer", 0, "a whole number, 1 or more"),
     ("data.cache", 1, "True or False"),
@@ -118,6 +120,25 @@ def test_the_words_are_those_of_the_modules():
         "losses.latent": latent_losses.LATENT_LOSSES,
         "losses.prior": losses.LATENT_PRIORS,
         "losses.storage.kind": storage.KINDS,
+        "model.fusioninn.formulation": fusioninn.FORMULATIONS,
+        "model.fusioninn.opening": fusioninn.OPENINGS,
+        "model.fusioninn.actnorm": fusioninn.ACTNORM_STARTS,
+        "model.fusioninn.permutation": [kind for kind in fusioninn.PERMUTATION_KINDS if kind],
+        "model.fusioninn.squeeze": fusioninn.SQUEEZES,
+        "model.fusioninn.backward": BACKWARDS,
     }
     for name, known in words.items():
-        assert limits.LIMITS[name].wanted == f"one of {', '.join(known)}"
+        assert limits.LIMITS[name].words == tuple(known)
+
+
+@pytest.mark.parametrize(
+    "name, value, near",
+    [
+        ("model.fusioninn.formulation", "offical", "official"),
+        ("losses.latent", "mmd_ofical", "mmd_official"),
+        ("optimizer.schedule", "cosin", "cosine"),
+    ],
+)
+def test_a_wrong_word_is_told_with_all_and_the_nearest(name, value, near):
+    with pytest.raises(UserError, match=f"config.{name}: is '{value}'; give one of .*; did you mean '{near}'\\?"):
+        train.check_config(_changed(name, value))

@@ -63,6 +63,16 @@ def test_dicom_studies_come_back_as_dicom(tmp_path, model_folder):
         assert np.abs(files.read(folder).values - files.read(tmp_path / "in" / "p1" / kind).values).max() <= 1.01
 
 
+def test_a_latent_that_is_asked_for_and_missing_is_named(tmp_path, model_folder, pair, capsys):
+    (tmp_path / "in" / "p1").mkdir(parents=True)
+    run_fuse(model_folder, *pair, "-o", tmp_path / "in" / "p1" / "fused.nii.gz")
+    command = ["--studies", str(tmp_path / "in"), "--names", "t1", "flair", "-o", str(tmp_path / "back")]
+    assert decompose.main([*command, "--with-latents", "--checkpoint", str(model_folder)]) == 1
+    said = "".join(capsys.readouterr())
+    assert "latent.nii.gz: missing; fuse with --with-latents" in said and "1 failed" in said
+    assert not list(tmp_path.glob("back/**/*.gz"))
+
+
 def test_the_size_of_a_latent_is_said_before_it_is_written(tmp_path, model_folder, pair, capsys):
     run_fuse(model_folder, *pair, "-o", tmp_path / "f.nii.gz", "--latent", tmp_path / "z.nii.gz")
     said = capsys.readouterr().out.splitlines()
@@ -74,10 +84,17 @@ def test_the_size_of_a_latent_is_said_before_it_is_written(tmp_path, model_folde
     assert 0.7 < (tmp_path / "y.nii.gz").stat().st_size / told < 1.4
 
 
+def end_of_input(question):
+    raise EOFError
+
+
 def test_one_file_named_twice_is_asked_about(tmp_path, model_folder, pair, monkeypatch, capsys):
     command = [str(pair[0]), str(pair[0]), "-o", str(tmp_path / "f.nii.gz"), "--checkpoint", str(model_folder)]
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("builtins.input", lambda question: "n")
+    with pytest.raises(UserError, match="t1.nii.gz: is named twice"):
+        fuse.main(command)
+    monkeypatch.setattr("builtins.input", end_of_input)
     with pytest.raises(UserError, match="t1.nii.gz: is named twice"):
         fuse.main(command)
     assert not (tmp_path / "f.nii.gz").exists()
