@@ -12,6 +12,8 @@ from PIL import Image
 
 from fusioninn_jax import metrics, report
 from fusioninn_jax.formats import files
+from fusioninn_jax.formats.grid import PIXELS
+from fusioninn_jax.formats.series import uniform
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.studies import examination, fusing, packed_volume, page_content, reading, slice_scores
 from fusioninn_jax.volumes import decompose_samples, from_fused
@@ -235,3 +237,18 @@ def test_where_no_slice_has_brain_enough_there_are_no_scores():
     assert not slice_scores.is_scored(brain).any()
     assert slice_scores.means({"Q SSIM": np.full(3, np.nan)}) == {}
     assert examination.brain_box(np.zeros((3, 10, 10), bool)) == (slice(0, 3), slice(0, 10), slice(0, 10))
+
+
+def test_scans_that_are_normalised_have_a_black_background_and_a_whole_brain(model_folder):
+    grey = [big(seed).astype(np.float32) for seed in (1, 2)]
+    brain = (grey[0] > 0) | (grey[1] > 0)
+    sources = []
+    for values in grey:
+        normalised = np.where(brain, (values - values[brain].mean()) / values[brain].std(), 0).astype(np.float32)
+        sources.append(uniform(np.moveaxis(normalised, -1, 0), PIXELS, {"kind": "none"}))
+    brain = np.moveaxis(brain, -1, 0)
+    trained = fusing.load(str(model_folder))
+    study = examination.examine(trained, sources, np.zeros(brain.shape), ("a", "b"), samples=2, seed=0)
+    shown = tuple(slice(start, start + length) for start, length in zip(study.corner, study.brain.shape, strict=True))
+    np.testing.assert_array_equal(study.brain, brain[shown])
+    assert study.brain.sum() == brain.sum() and np.abs(study.sources[:, ~study.brain]).max() < 1e-3
