@@ -175,7 +175,8 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_slices(data_dir, tmp_path
 @pytest.mark.parametrize(
     "arguments,message",
     [
-        (["--config=configs/phantom.py", "--config.train.batch_sizes=3", "--workdir=x"], 'Did you mean "batch_size"'),
+        (["--config=configs/phantom.py", "--config.train.batch_sizes=3", "--workdir=x"], "did you mean batch_size?"),
+        (["--config=demo", "--config.train.steps=1.5", "--workdir=x"], "--config.train.steps=1.5: give a whole number"),
         (["--config=configs/absent.py", "--workdir=x"], "configs/absent.py"),
         (["--workdir=x"], "--config and --workdir are needed"),
         (["--config=configs/phantom.py", "--config.data.data_dir=/nonexistent", "--workdir=x"], "no prepared dataset"),

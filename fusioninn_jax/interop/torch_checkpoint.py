@@ -213,7 +213,7 @@ def import_checkpoint(path: pathlib.Path, name: str, workdir: str) -> None:
     Raises:
       UserError: as `read`; weights of another system; a workdir that has checkpoints already.
     """
-    from fusioninn_jax.training import checkpoint, train_state
+    from fusioninn_jax.training import checkpoint, checkpoint_folders, train_state
 
     state_dict = read(path)
     if pathlib.Path(workdir).exists() and not pathlib.Path(workdir).is_dir():
@@ -226,10 +226,12 @@ def import_checkpoint(path: pathlib.Path, name: str, workdir: str) -> None:
     config.model.name, config.model[name] = name, model_config
     optimizer = train_state.make_optimizer(config.optimizer, config.train.steps)
     state = train_state.create(jax.tree.map(jnp.asarray, variables), optimizer, config.optimizer)
-    with checkpoint.make_manager(workdir, config.checkpoint) as manager:
+    with checkpoint.managed(workdir, config.checkpoint) as manager:
         if manager.all_steps():
             raise UserError(f"{workdir}: has checkpoints already; give a new --workdir")
         checkpoint.save(manager, state, config)
+    if checkpoint_folders.newest_step(workdir) != 0:  # a save that fails is told, but is no error while training
+        raise UserError(f"{workdir}: the checkpoint could not be written; make room there, or choose another --workdir")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

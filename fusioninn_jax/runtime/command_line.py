@@ -6,6 +6,7 @@ import ast
 import difflib
 import importlib.util
 import pathlib
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
@@ -20,6 +21,15 @@ from fusioninn_jax.runtime.host_memory import keep_freed_memory
 _PROGRAM_DOC = "python -m fusioninn_jax.train --config=phantom --workdir=runs/x [--config.key=value ...]"
 
 
+NO_SUCH = r"there is no setting \1; did you mean \2?"
+PHRASES = {
+    r"invalid literal for int\(\).*": "give a whole number",
+    r"could not convert string to float.*": "give a number",
+    r"\('Non-boolean argument to boolean flag'.*?\)": "give True or False",
+    r"^'(\w+)' Did you mean \"(\w+)\" instead of.*": NO_SUCH,
+    r"^'?Key \"(\w+)\" does not exist.*Did you mean \"(\w+)\" instead of.*": NO_SUCH,
+    r"^'?Key \"(\w+)\" does not exist.*": r"there is no setting \1",
+}
 HELP = ("-h", "-help", "--help", "--helpshort", "--helpfull")
 
 
@@ -104,6 +114,14 @@ def one_line(error: BaseException) -> str:
     return " ".join((text[1:-1] if text.startswith("''") else text).split())
 
 
+def _in_words(error: BaseException) -> str:
+    """What the libraries of flags and configurations say of a setting, in a user's words."""
+    text = one_line(error)
+    for said, meant in PHRASES.items():
+        text = re.sub(said, meant, text)
+    return text
+
+
 def override(config: ml_collections.ConfigDict, overrides: Iterable[str]) -> None:
     """Applies `--config.KEY=VALUE`, as the trainer's command line does.
 
@@ -124,7 +142,7 @@ def override(config: ml_collections.ConfigDict, overrides: Iterable[str]) -> Non
         try:
             config.update_from_flattened_dict({key: value})
         except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{argument}: {one_line(error)}") from error
+            raise UserError(f"{argument}: {_in_words(error)}") from error
 
 
 def _parse(arguments: list[str]) -> None:
@@ -136,6 +154,6 @@ def _parse(arguments: list[str]) -> None:
     try:
         rest = flags.FLAGS(arguments)
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        raise UserError(f"{one_line(error)}; usage: {_PROGRAM_DOC}") from error
+        raise UserError(f"{_in_words(error)}; usage: {_PROGRAM_DOC}") from error
     if len(rest) > 1:
         raise UserError(f"{rest[1]}: not a flag; usage: {_PROGRAM_DOC}")

@@ -119,7 +119,7 @@ def test_table1_trains_scores_and_writes_then_takes_what_is_there(sweep, tmp_pat
         (["table1", "--workdirs", "/nonexistent", "--split"], "expected one argument"),
         (["figures", "--workdirs", "x", "--config.train.steps=3"], "figures are of trained runs"),
         (["table2", "--base=nothing", "--root=x"], "no base configuration configs/nothing.py"),
-        (["table2", "--root=x", "--config.train.stepps=3"], 'Did you mean "steps"'),
+        (["table2", "--root=x", "--config.train.stepps=3"], "there is no setting stepps; did you mean steps?"),
         (["table2", "--root=x", "--config.train.steps=many"], "--config.train.steps=many"),
         (["run", "--workdir=x", "--config.train.steps=3"], "run takes no --config"),
     ],
