@@ -68,22 +68,24 @@ def read(path: pathlib.Path, *, keep_phi: bool = False) -> Series:
     data: Any = image.dataobj
     header = image.header.copy()
     header.set_data_shape(shape)
-    series = of_voxels(stored, header if keep_phi else without_phi(header), float(data.slope), float(data.inter))
+    kept, is_flat = header if keep_phi else without_phi(header), len(image.shape) == 2
+    series = of_voxels(stored, kept, float(data.slope), float(data.inter), is_flat)
     return series._replace(record=find_record(path, _extensions(image)))
 
 
-def of_voxels(stored: np.ndarray, header: Any, slope: float, intercept: float) -> Series:
+def of_voxels(stored: np.ndarray, header: Any, slope: float, intercept: float, is_flat: bool = False) -> Series:
     """A series that is written with a header.
 
     Args:
       stored: (X, Y, Z) in the order of the header's affine, value = stored · slope + intercept.
       header: of NIfTI-1 or -2, with an affine that `volume_io.check_affine` lets pass; its scale is set.
       slope, intercept: finite.
+      is_flat: whether the file is 2-D, and a file of the series' kind shall be.
     """
     affine = np.asarray(header.get_best_affine(), np.float64)
     voxels, slices_affine = to_slices(stored, affine)
     header["scl_slope"], header["scl_inter"] = slope, intercept  # nibabel blanks them on reading
-    origin = {"kind": KIND, "header": _kept(header)}
+    origin = {"kind": KIND, "header": _kept(header), "flat": is_flat}
     return uniform(np.ascontiguousarray(voxels.transpose(2, 1, 0)), slices_affine, origin, slope, intercept)
 
 
@@ -197,7 +199,7 @@ def adopt(origin: dict[str, Any], dtype: np.dtype, slope: float = 1, intercept: 
     header.set_data_dtype(dtype)
     header["scl_slope"], header["scl_inter"] = slope, intercept
     header["cal_min"] = header["cal_max"] = 0
-    return {"kind": KIND, "header": _kept(header)}
+    return {"kind": KIND, "header": _kept(header), "flat": origin.get("flat", False)}
 
 
 def header_like(series: Series, dtype: np.dtype, slope: float = 1, intercept: float = 0) -> Any:
@@ -258,12 +260,11 @@ def series_bytes(path: pathlib.Path, series: Series, found: list[Extension]) -> 
             f"{path}: the slices of this series differ in rescale slope, which NIfTI cannot hold; write "
             "DICOM: give a folder"
         )
-    header = (
-        _header(series.origin["header"])
-        if series.origin["kind"] == KIND
-        else header_like(series, series.stored.dtype, series.slope[0], series.intercept[0])
-    )
-    return _bytes(path, header, series.stored, found)
+    if series.origin["kind"] == KIND:
+        header, is_flat = _header(series.origin["header"]), series.origin.get("flat", False)
+    else:
+        header, is_flat = header_like(series, series.stored.dtype, series.slope[0], series.intercept[0]), False
+    return _bytes(path, header, series.stored, found, is_flat)
 
 
 def write(path: pathlib.Path, header: Any, voxels: np.ndarray, found: list[Extension]) -> None:
@@ -278,11 +279,14 @@ def write(path: pathlib.Path, header: Any, voxels: np.ndarray, found: list[Exten
     _write_bytes(path, _bytes(path, header, voxels, found))
 
 
-def _bytes(path: pathlib.Path, header: Any, voxels: np.ndarray, found: list[Extension]) -> bytes:
+def _bytes(path: pathlib.Path, header: Any, voxels: np.ndarray, found: list[Extension], is_flat: bool = False) -> bytes:
+    """A file; a 2-D one where `is_flat`, unless there are several slices."""
     turned = from_slices(np.swapaxes(voxels, 0, 2), header.get_best_affine())
     scale = float(header["scl_slope"]), float(header["scl_inter"])
     header = header.copy()
     header.set_data_shape(turned.shape)
+    if is_flat and turned.shape[2:] == (1,):
+        header["dim"][0] = 2  # nibabel, told a 2-D shape, resets the thickness
     header["scl_slope"], header["scl_inter"] = scale
     block = b"".join(_extension(header.endianness, *item) for item in found)
     offset = len(header.binaryblock) + 4 + len(block)

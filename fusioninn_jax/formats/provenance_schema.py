@@ -84,6 +84,7 @@ def _check_nifti(origin: dict[str, object]) -> None:
     header = origin.get("header")
     _match(header, "header", r"[0-9A-Za-z+/=]*")
     _require(len(str(header)) in HEADERS, "header")
+    _require(isinstance(origin.get("flat", False), bool), "flat")  # earlier records have none
 
 
 def _check_dicom(origin: dict[str, object]) -> None:

@@ -11,6 +11,8 @@ from fusioninn_jax.formats.series import uniform
 from fusioninn_jax.runtime.errors import UserError
 from tests.formats.test_values_and_headers import noise
 
+NIFTI = {"kind": "nifti", "header": "A" * 464}
+
 
 def record():
     fused = uniform(noise("u2").transpose(2, 0, 1), PIXELS, {"kind": "picture", "flat": False}, 0.5)
@@ -48,6 +50,7 @@ def spoiled(keys, value):
         spoiled(["sources", 0, "origin"], {"kind": ["nifti"]}),
         spoiled(["sources", 0, "origin", "flat"], 1),
         spoiled(["sources", 0, "origin"], {"kind": "nifti", "header": "AAAA"}),
+        *(spoiled(["sources", 0, "origin"], NIFTI | {"flat": value}) for value in (1, None, "FAMILY^GIVEN", [True])),
         spoiled(["id"], 7),
         spoiled(["id"], "x"),
         spoiled(["model"], "FAMILY^GIVEN"),
@@ -74,6 +77,12 @@ def test_a_record_that_is_none(tmp_path, content):
         file.write(content)
     with pytest.raises(UserError, match="record of the fusion|later version"):
         files.read(tmp_path / "f.npy")
+
+
+def test_a_record_of_a_nifti_says_whether_it_is_flat_or_is_an_earlier_one(tmp_path):
+    for origin in (NIFTI, NIFTI | {"flat": True}):
+        found = provenance.parse(tmp_path / "f.nii", spoiled(["sources", 0, "origin"], origin))
+        assert found["sources"][0]["origin"] == origin
 
 
 def test_a_record_that_is_whole(tmp_path):

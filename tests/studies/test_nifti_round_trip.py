@@ -9,6 +9,7 @@ import pytest
 import SimpleITK
 
 from fusioninn_jax import decompose, fuse, settings
+from fusioninn_jax.formats import provenance
 from fusioninn_jax.runtime.errors import UserError
 from tests.studies import cases
 from tests.tolerances import ROUND_TRIP_F32
@@ -93,6 +94,40 @@ def test_big_endian_other_orders_and_one_slice(tmp_path, model_folder):
         np.testing.assert_array_equal(cases.stored(copy), cases.stored(path))
         np.testing.assert_array_equal(nib.load(copy).affine, nib.load(path).affine)
     assert gzip.decompress(back[0].read_bytes())[:4] == bytes([0, 0, 1, 92]), "still big-endian"
+
+
+def save_flat(path, seed, affine=cases.AFFINE):
+    return cases.save(path, cases.voxels(seed, (48, 40, 1))[..., 0], affine)
+
+
+def test_a_flat_file_stays_flat(tmp_path, model_folder):
+    upright = cases.AFFINE[:, [0, 2, 1, 3]]  # its one voxel lies along an axis that slices are not cut across
+    for name, affine in (("axial", cases.AFFINE), ("upright", upright), ("none", None)):
+        folder = tmp_path / name
+        folder.mkdir()
+        sources = [save_flat(folder / f"{seed}.nii.gz", seed, affine) for seed in (1, 2)]
+        fused, back = round_trip(folder, model_folder, sources)
+        for path, copy in zip(sources, back, strict=True):
+            np.testing.assert_array_equal(cases.stored(copy), cases.stored(path))
+            for field in KEPT:
+                np.testing.assert_array_equal(
+                    nib.load(copy).header[field], nib.load(path).header[field], err_msg=f"{name} {field}"
+                )
+        assert nib.load(fused).shape == (48, 40) and nib.load(fused).header["dim"][0] == 2
+        np.testing.assert_array_equal(nib.load(fused).affine, nib.load(sources[0]).affine)
+
+
+def test_flat_files_whose_record_does_not_say_so_come_back_as_one_slice(tmp_path, model_folder, monkeypatch):
+    described = provenance._described
+
+    def earlier(source):
+        return described(source._replace(origin={k: v for k, v in source.origin.items() if k != "flat"}))
+
+    monkeypatch.setattr(provenance, "_described", earlier)
+    sources = [save_flat(tmp_path / f"{seed}.nii.gz", seed) for seed in (1, 2)]
+    _, back = round_trip(tmp_path, model_folder, sources)
+    for path, copy in zip(sources, back, strict=True):
+        np.testing.assert_array_equal(cases.stored(copy), cases.stored(path)[..., None])
 
 
 def test_without_the_latent_the_seed_decides_and_the_spread_is_kept(tmp_path, model_folder, pair):
