@@ -15,7 +15,9 @@ from fusioninn_jax.formats import dicom_files, dicom_geometry, provenance
 from fusioninn_jax.formats.dicom_files import Image, pydicom
 from fusioninn_jax.formats.dicom_geometry import Plane
 from fusioninn_jax.formats.grid import slice_step, to_slices
+from fusioninn_jax.formats.image_io import LARGEST
 from fusioninn_jax.formats.provenance import Provenance
+from fusioninn_jax.formats.provenance_schema import MOST_BITS
 from fusioninn_jax.formats.series import Series
 from fusioninn_jax.runtime import guarded
 from fusioninn_jax.runtime.errors import UserError
@@ -50,6 +52,7 @@ class Frame(NamedTuple):
     plane: Plane
     slope: float | None
     intercept: float | None
+    window: list[float] | None
 
 
 def read(path: pathlib.Path, *, keep_phi: bool = False) -> Series:
@@ -163,8 +166,8 @@ def _inverted(pixels: np.ndarray, dataset: Any) -> np.ndarray:
     return (top - pixels.astype(np.int64)).astype(pixels.dtype)
 
 
-def _described(image: Image, number: int) -> tuple[Plane, float | None, float | None]:
-    """Geometry and scale of one frame; a multi-frame file keeps them in its functional groups."""
+def _described(image: Image, number: int) -> tuple[Plane, float | None, float | None, list[float] | None]:
+    """Geometry, scale and window of one frame; a multi-frame file keeps them in its functional groups."""
     dataset = image.dataset
     groups = [dataset]
     if "SharedFunctionalGroupsSequence" in dataset:
@@ -195,7 +198,33 @@ def _described(image: Image, number: int) -> tuple[Plane, float | None, float | 
         float(thickness[0]) if thickness is not None and thickness[0] > 0 else None,
         spacing is None and nominal is None and detector is not None,
     )
-    return plane, None if slope is None else float(slope[0]), None if intercept is None else float(intercept[0])
+    scale = (None if slope is None else float(slope[0])), (None if intercept is None else float(intercept[0]))
+    return plane, *scale, _window(groups)
+
+
+def _window(groups: list[Any]) -> list[float] | None:
+    """Center and width of the first window, None where there is none or it cannot be used."""
+    for group in groups:
+        holder = group["FrameVOILUTSequence"][0] if group.get("FrameVOILUTSequence") else group
+        center, width = (dicom_files.first_number(holder, key) for key in ("WindowCenter", "WindowWidth"))
+        if center is not None and width is not None and 0 < width <= LARGEST and abs(center) <= LARGEST:
+            return [center, width]
+    return None
+
+
+def limits(bits: int, dtype: np.dtype) -> tuple[int, int]:
+    """The smallest and the largest integer of so many bits, signed where `dtype` is."""
+    return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if dtype.kind == "i" else (0, 2**bits - 1)
+
+
+def _bits(frames: list[Frame]) -> int | None:
+    """Bits stored, the most of all slices; None where there are more than can be written or pixels leave them."""
+    dtype = frames[0].pixels.dtype
+    bits = int(max(dicom_files.first_number(frame.image.dataset, "BitsStored") or 0 for frame in frames))
+    if dtype.kind not in "iu" or not 1 <= bits <= min(MOST_BITS, 8 * dtype.itemsize):
+        return None
+    low, high = limits(bits, dtype)
+    return bits if all(low <= frame.pixels.min() and frame.pixels.max() <= high for frame in frames) else None
 
 
 def _origin(frames: list[Frame], keep_phi: bool) -> dict[str, Any]:
@@ -211,6 +240,12 @@ def _origin(frames: list[Frame], keep_phi: bool) -> dict[str, Any]:
         "class": dicom_files.uid(first, "SOPClassUID"),
         "instances": [dicom_files.uid(frame.image.dataset, "SOPInstanceUID") for frame in frames],
     }
+    bits, is_inverted = _bits(frames), dicom_files.text(first, "PhotometricInterpretation") == "MONOCHROME1"
+    if bits:
+        origin["bits"] = bits
+    window = frames[len(frames) // 2].window  # slices may have different ones, those at the ends of little but air
+    if window and not is_inverted:  # it is one of other values
+        origin["window"] = window
     if keep_phi:
         origin["patient"] = {name: value for name in PATIENT if (value := dicom_files.text(first, name))}
     return origin

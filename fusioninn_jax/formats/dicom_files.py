@@ -213,6 +213,16 @@ def numbers(image: Image, keyword: str, count: int, holder: Any = None) -> np.nd
         return found
 
 
+def first_number(holder: Any, keyword: str) -> float | None:
+    """The first of an attribute's values, None where it is no finite number; of what reading can do without."""
+    try:
+        with guarded.quiet():
+            value = float(np.ravel(holder.get(keyword))[0])
+    except Exception:  # pydicom decodes on access and raises many kinds
+        return None
+    return value if np.isfinite(value) else None
+
+
 def whole(image: Image, keyword: str) -> int | None:
     """An attribute that is a whole number, None where it is absent.
 

@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 
 from fusioninn_jax.formats import provenance
-from fusioninn_jax.formats.dicom import CREATOR, KIND, MANUFACTURER, PATIENT, PRIVATE_GROUP, RECORD_ELEMENT, pydicom
+from fusioninn_jax.formats.dicom import (
+    CREATOR,
+    KIND,
+    MANUFACTURER,
+    PATIENT,
+    PRIVATE_GROUP,
+    RECORD_ELEMENT,
+    limits,
+    pydicom,
+)
 from fusioninn_jax.formats.dicom_geometry import PERPENDICULAR_TOLERANCE
 from fusioninn_jax.formats.provenance import Provenance
 from fusioninn_jax.formats.series import Series
@@ -40,17 +49,26 @@ def write(folder: pathlib.Path, name: pathlib.Path, series: Series, record: Prov
     uids = {key: library.uid.generate_uid(prefix=None) for key in ("study", "series", "frame")}
     origins = [source["origin"] for source in record["sources"]] if record else [series.origin]
     text = provenance.text(record).decode() if record else None
+    bits = _bits(series)
+    series = series._replace(stored=np.clip(series.stored, *limits(bits, series.stored.dtype)))
     span = int(series.stored.min()), int(series.stored.max())
     folder.mkdir()
     for number in range(len(series.stored)):
         dataset = _empty(library)
         _add_patient_and_study(dataset, series, uids)
         _add_series(dataset, series, uids, "Fused" if record else "Decomposed")
-        _add_image(library, dataset, series, number, span)
+        _add_image(library, dataset, series, number, bits)
+        _add_window(library, dataset, series, number, span)
         _refer(library, dataset, [o for o in origins if o["kind"] == KIND], number, len(series.stored))
         if text:
             dataset.private_block(PRIVATE_GROUP, CREATOR, create=True).add_new(RECORD_ELEMENT, "UT", text)
         dataset.save_as(folder / f"{number + 1:04d}.dcm", enforce_file_format=True)
+
+
+def _bits(series: Series) -> int:
+    """Bits stored: those of a series that came from DICOM, else all of its type."""
+    own = series.origin.get("bits") if series.origin["kind"] == KIND else None
+    return own or 8 * series.stored.dtype.itemsize
 
 
 def _empty(library: Any) -> Any:
@@ -86,35 +104,41 @@ def _add_series(dataset: Any, series: Series, uids: dict[str, str], what: str) -
     dataset.DerivationDescription = f"{what} by fusioninn_jax, an invertible network (arXiv 2403.15769)"
 
 
-def _add_image(library: Any, dataset: Any, series: Series, number: int, span: tuple[int, int]) -> None:
-    """Geometry, scale and pixels of one slice; `span`: smallest and largest stored value of all slices."""
+def _decimals(library: Any, values: Any) -> list[Any]:
+    return [library.valuerep.DS(float(value), auto_format=True) for value in values]
+
+
+def _add_window(library: Any, dataset: Any, series: Series, number: int, span: tuple[int, int]) -> None:
+    """The window of a series that came from DICOM, else one of all stored values, from smallest to largest (`span`)."""
+    low, high = (float(end) * series.slope[number] + series.intercept[number] for end in span)
+    own = series.origin.get("window") if series.origin["kind"] == KIND else None
+    window = own or [(low + high) / 2, max(high - low, 1e-3)]
+    dataset.WindowCenter, dataset.WindowWidth = _decimals(library, window)
+
+
+def _add_image(library: Any, dataset: Any, series: Series, number: int, bits: int) -> None:
+    """Geometry, scale and pixels of one slice."""
     lps, spacing = series.grid.lps, series.grid.spacing
     right, down = (lps[:3, :2] / spacing[:2]).T
     apart = np.abs(np.cross(right, down) @ lps[:3, 2:])  # of tilted slices less than the way from first pixel to first
-
-    def decimals(values: np.ndarray) -> list[Any]:
-        return [library.valuerep.DS(float(value), auto_format=True) for value in values]
 
     dataset.InstanceNumber = number + 1
     dataset.PatientOrientation = ""
     dataset.ImageType = ["DERIVED", "SECONDARY"]
     dataset.BurnedInAnnotation = "NO"
-    dataset.ImagePositionPatient = decimals(lps[:3] @ [0, 0, number, 1])
-    dataset.ImageOrientationPatient = decimals(np.concatenate([right, down]))
-    dataset.PixelSpacing = dataset.NominalScannedPixelSpacing = decimals(spacing[[1, 0]])
-    dataset.SliceThickness = dataset.SpacingBetweenSlices = decimals(apart)[0]
+    dataset.ImagePositionPatient = _decimals(library, lps[:3] @ [0, 0, number, 1])
+    dataset.ImageOrientationPatient = _decimals(library, np.concatenate([right, down]))
+    dataset.PixelSpacing = dataset.NominalScannedPixelSpacing = _decimals(library, spacing[[1, 0]])
+    dataset.SliceThickness = dataset.SpacingBetweenSlices = _decimals(library, apart)[0]
     pixels = series.stored[number]
-    bits = 8 * pixels.dtype.itemsize
     dataset.Rows, dataset.Columns = pixels.shape
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
-    dataset.BitsAllocated = dataset.BitsStored = bits
+    dataset.BitsAllocated, dataset.BitsStored = 8 * pixels.dtype.itemsize, bits
     dataset.HighBit, dataset.PixelRepresentation = bits - 1, int(pixels.dtype.kind == "i")
-    dataset.RescaleSlope, dataset.RescaleIntercept = decimals(
-        np.array([series.slope[number], series.intercept[number]])
+    dataset.RescaleSlope, dataset.RescaleIntercept = _decimals(
+        library, [series.slope[number], series.intercept[number]]
     )
     dataset.RescaleType = "US"  # unspecified
-    low, high = (float(end) * series.slope[number] + series.intercept[number] for end in span)
-    dataset.WindowCenter, dataset.WindowWidth = decimals(np.array([(low + high) / 2, max(high - low, 1e-3)]))
     dataset.PixelData = pixels.tobytes() + b"\0" * (pixels.nbytes % 2)
     dataset["PixelData"].VR = "OW"
 

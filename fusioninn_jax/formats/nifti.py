@@ -45,6 +45,7 @@ KNOWN_CODES = {  # other numbers in these fields may be letters
     "intent_code": nib.nifti1.intent_codes.value_set(),
     "xyzt_units": range(64),  # of space in three bits, of time in three
 }
+OF_VALUES = ("bits", "window")  # what the origin of a DICOM series says of its own values
 SHEAR_TOLERANCE = 1e-4  # cosine between two axes
 ALIGNMENT = 16  # of a header extension, bytes
 LARGEST_OFFSET = 2**28  # beyond it NIfTI-1's float32 offset skips multiples of 16
@@ -194,7 +195,7 @@ def adopt(origin: dict[str, Any], dtype: np.dtype, slope: float = 1, intercept: 
       intercept: see there.
     """
     if origin["kind"] != KIND:
-        return origin
+        return {key: value for key, value in origin.items() if key not in OF_VALUES}
     header = without_phi(_header(origin["header"]))
     header.set_data_dtype(dtype)
     header["scl_slope"], header["scl_inter"] = slope, intercept

@@ -17,6 +17,7 @@ TYPES = {f"{order}{kind}" for kind in ("i2", "u2", "i4", "u4", "i8", "u8", "f4",
     "|i1",
 }
 HEADERS = (464, 720)  # base64 characters of a NIfTI-1 and a NIfTI-2 header
+MOST_BITS = 16  # of a DICOM image that can be written
 PATIENT_TEXT = 1024  # characters
 
 
@@ -73,6 +74,8 @@ def _check_source(source: dict[str, object], least: int, most: int) -> None:
     kind = origin.get("kind")
     _require(kind in CHECKS, "kind")
     CHECKS[str(kind)](origin)
+    if kind == "dicom" and "bits" in origin:
+        _require(_number(origin["bits"], "bits") <= 8 * int(str(source["dtype"])[2:]), "bits")
     if "chroma" in source:
         chroma = _object(source["chroma"], "chroma")
         _require(chroma.get("dtype") in ("|u1", "<u2", "<f4"), "chroma")
@@ -93,9 +96,19 @@ def _check_dicom(origin: dict[str, object]) -> None:
     _match(origin.get("modality"), "modality", r"[A-Z]{1,16}")
     for uid in _list(origin.get("instances"), "instances", MOST_SLICES):
         _match(uid, "instances", r"[0-9.]{0,64}")
+    _check_display(origin)
     for name, value in _object(origin.get("patient", {}), "patient").items():
         _match(name, "patient", r"[A-Za-z]{1,64}")
         _require(isinstance(value, str) and len(value) <= PATIENT_TEXT, "patient")
+
+
+def _check_display(origin: dict[str, object]) -> None:
+    """Bits stored and window, which earlier records lack."""
+    bits = origin.get("bits", MOST_BITS)
+    _require(isinstance(bits, int) and not isinstance(bits, bool) and 1 <= bits <= MOST_BITS, "bits")
+    if "window" in origin:
+        _, width = (_number(value, "window") for value in _list(origin["window"], "window", 2, 2))
+        _require(width > 0, "window")
 
 
 def _check_picture(origin: dict[str, object]) -> None:

@@ -13,6 +13,10 @@ from tests.formats.test_values_and_headers import noise
 
 NIFTI = {"kind": "nifti", "header": "A" * 464}
 
+DICOM = {"kind": "dicom", "study": "1.2", "series": "1.3", "frame": "1.4", "class": "1.5", "modality": "MR"}
+DICOM |= {"instances": ["1.6", "1.7", "1.8"], "bits": 12, "window": [40.0, 80]}
+SOURCE = {"slope": 1.0, "intercept": 0.0}
+
 
 def record():
     fused = uniform(noise("u2").transpose(2, 0, 1), PIXELS, {"kind": "picture", "flat": False}, 0.5)
@@ -51,6 +55,15 @@ def spoiled(keys, value):
         spoiled(["sources", 0, "origin", "flat"], 1),
         spoiled(["sources", 0, "origin"], {"kind": "nifti", "header": "AAAA"}),
         *(spoiled(["sources", 0, "origin"], NIFTI | {"flat": value}) for value in (1, None, "FAMILY^GIVEN", [True])),
+        *(
+            spoiled(["sources", 0, "origin"], DICOM | {"bits": value})
+            for value in (0, 17, -1, 12.0, True, None, "12", [12], 1e999)
+        ),
+        *(
+            spoiled(["sources", 0, "origin"], DICOM | {"window": value})
+            for value in (None, 7, [], [1], [1, 2, 3], [1, 0], [1, -1], [1, "2"], [True, 2], [1e99, 2], [1, 1e999])
+        ),
+        *(spoiled(["sources", 0], {**SOURCE, "dtype": dtype, "origin": DICOM}) for dtype in ("|u1", "|i1")),
         spoiled(["id"], 7),
         spoiled(["id"], "x"),
         spoiled(["model"], "FAMILY^GIVEN"),
@@ -81,6 +94,13 @@ def test_a_record_that_is_none(tmp_path, content):
 
 def test_a_record_of_a_nifti_says_whether_it_is_flat_or_is_an_earlier_one(tmp_path):
     for origin in (NIFTI, NIFTI | {"flat": True}):
+        found = provenance.parse(tmp_path / "f.nii", spoiled(["sources", 0, "origin"], origin))
+        assert found["sources"][0]["origin"] == origin
+
+
+def test_a_record_of_a_dicom_series_tells_bits_and_window_or_is_an_earlier_one(tmp_path):
+    earlier = {key: value for key, value in DICOM.items() if key not in ("bits", "window")}
+    for origin in (DICOM, earlier):
         found = provenance.parse(tmp_path / "f.nii", spoiled(["sources", 0, "origin"], origin))
         assert found["sources"][0]["origin"] == origin
 
