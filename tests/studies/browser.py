@@ -1,16 +1,21 @@
-"""A headless Chromium for the tests of pages, where one is installed with its driver."""
+"""A headless Chromium for the tests of pages, where one is installed with its driver; how they drive the study page."""
 
 from __future__ import annotations
 
 import contextlib
+import io
+import os
 import pathlib
 import shutil
 import time
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
+SHOTS = os.environ.get("FUSIONINN_SCREENSHOTS")  # a folder that keeps what the tests saw
 PATIENCE = 60  # seconds that a page may take to open on a busy machine
 
 
@@ -66,3 +71,53 @@ def opened(page: pathlib.Path, width: int, height: int) -> Iterator[Any]:
 def complaints(driver: Any) -> list[str]:
     """Warnings and errors of the console."""
     return [entry["message"] for entry in driver.get_log("browser") if entry["level"] in ("WARNING", "SEVERE")]
+
+
+def canvases(driver: Any) -> list[Any]:
+    return driver.find_elements("css selector", "#stage canvas")
+
+
+def settle(driver: Any) -> None:
+    """Waits until what was asked for is drawn."""
+    driver.execute_async_script("const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(done));")
+
+
+def press(driver: Any, key: str) -> None:
+    driver.find_element("tag name", "body").send_keys(key)
+    settle(driver)
+
+
+def pixels(driver: Any, index: int = 0) -> np.ndarray:
+    """A canvas as the screen shows it, (H, W, 3)."""
+    canvas = canvases(driver)[index]
+    return np.asarray(Image.open(io.BytesIO(canvas.screenshot_as_png)).convert("RGB")).astype(int)
+
+
+def keep(driver: Any, name: str) -> None:
+    if SHOTS:
+        pathlib.Path(SHOTS).mkdir(parents=True, exist_ok=True)
+        driver.save_screenshot(f"{SHOTS}/{name}.png")
+
+
+def state(driver: Any, name: str) -> Any:
+    return driver.execute_script(f"return viewer.state.{name}")
+
+
+def slide(driver: Any, control: str, value: int) -> None:
+    driver.execute_script(
+        "const control = document.getElementById(arguments[0]); control.value = arguments[1];"
+        "control.dispatchEvent(new Event('input', {bubbles: true}))",
+        control,
+        value,
+    )
+    settle(driver)
+
+
+def choose(driver: Any, control: str, value: str) -> None:
+    driver.execute_script(
+        "const control = document.getElementById(arguments[0]); control.value = arguments[1];"
+        "control.dispatchEvent(new Event('change', {bubbles: true}))",
+        control,
+        value,
+    )
+    settle(driver)

@@ -1,19 +1,16 @@
 """The study page driven in headless Chromium: slider, keys, comparison, narrow windows; skipped without a browser."""
 
-import io
-import os
 import pathlib
 import time
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from fusioninn_jax import report
 from tests.studies import browser, cases
+from tests.studies.browser import canvases, choose, keep, pixels, press, settle, slide, state
 
 pytestmark = pytest.mark.skipif(bool(browser.missing()), reason=browser.missing())
-SHOTS = os.environ.get("FUSIONINN_SCREENSHOTS")  # a folder that keeps what the tests saw
 SHAPE = (64, 56, 7)
 
 
@@ -51,56 +48,6 @@ def page(tmp_path_factory) -> pathlib.Path:
             ]
         )
     return folder / "page.html"
-
-
-def canvases(driver):
-    return driver.find_elements("css selector", "#stage canvas")
-
-
-def settle(driver) -> None:
-    """Waits until what was asked for is drawn."""
-    driver.execute_async_script("const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(done));")
-
-
-def press(driver, key: str) -> None:
-    driver.find_element("tag name", "body").send_keys(key)
-    settle(driver)
-
-
-def pixels(driver, index: int = 0) -> np.ndarray:
-    """A canvas as the screen shows it, (H, W, 3)."""
-    canvas = canvases(driver)[index]
-    return np.asarray(Image.open(io.BytesIO(canvas.screenshot_as_png)).convert("RGB")).astype(int)
-
-
-def keep(driver, name: str) -> None:
-    if SHOTS:
-        pathlib.Path(SHOTS).mkdir(parents=True, exist_ok=True)
-        driver.save_screenshot(f"{SHOTS}/{name}.png")
-
-
-def state(driver, name: str):
-    return driver.execute_script(f"return viewer.state.{name}")
-
-
-def slide(driver, control: str, value: int) -> None:
-    driver.execute_script(
-        "const control = document.getElementById(arguments[0]); control.value = arguments[1];"
-        "control.dispatchEvent(new Event('input', {bubbles: true}))",
-        control,
-        value,
-    )
-    settle(driver)
-
-
-def choose(driver, control: str, value: str) -> None:
-    driver.execute_script(
-        "const control = document.getElementById(arguments[0]); control.value = arguments[1];"
-        "control.dispatchEvent(new Event('change', {bubbles: true}))",
-        control,
-        value,
-    )
-    settle(driver)
 
 
 def test_slider_and_keys_scroll_all_panels(page):
@@ -238,45 +185,3 @@ def test_every_control_has_a_name(page):
         )
         assert nameless == []
         assert driver.execute_script("return document.documentElement.lang") == "en"
-
-
-@pytest.fixture(scope="module")
-def coloured_page(tmp_path_factory) -> tuple[pathlib.Path, np.ndarray]:
-    """A page of a coloured picture and a grey one, and the coloured one's pixels."""
-    folder = tmp_path_factory.mktemp("coloured")
-    rows, columns = np.mgrid[:40, :32] / 40
-    luma = 90 + 80 * np.sin(7 * rows) * np.cos(5 * columns)
-    rgb = np.stack([np.minimum(1.4 * luma, 255), luma, 0.3 * luma], -1).astype(np.uint8)
-    Image.fromarray(rgb).save(folder / "pet.png")
-    Image.fromarray(luma.T[::-1, :40].T.astype(np.uint8)).save(folder / "mri.png")
-    paths = [str(folder / name) for name in ("pet.png", "mri.png")]
-    model = cases.save_model(folder / "model")
-    report.main(["study", *paths, "--samples", "2", "-o", str(folder / "page.html"), "--checkpoint", str(model)])
-    return folder / "page.html", rgb
-
-
-def painted(driver, index: int) -> np.ndarray:
-    """The slice of a panel that is drawn, one pixel a voxel, (H, W, 3)."""
-    width, height, seen = driver.execute_script(
-        "const c = viewer.painted(arguments[0], viewer.plane, false);"
-        "return [c.width, c.height, Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data)]",
-        index,
-    )
-    return np.reshape(seen, (height, width, 4))[..., :3]
-
-
-def test_a_coloured_picture_is_shown_in_its_colours(coloured_page):
-    page, rgb = coloured_page
-    with browser.opened(page, 1400, 900) as driver:
-        settle(driver)
-        press(driver, "h")  # no crosshair
-        keep(driver, "colours")
-        assert browser.complaints(driver) == []  # before this test reads pixels back, which the browser remarks on
-        driver.execute_script("viewer.setWindow('source-1', [0, 255])")
-        settle(driver)
-        got = painted(driver, 0)
-        _, top, left = driver.execute_script("return viewer.study.corner")
-        assert np.abs(got - rgb[top : top + got.shape[0], left : left + got.shape[1]].astype(int)).max() <= 3
-        spread = [int(np.ptp(painted(driver, i), axis=-1).max()) for i in range(5)]
-        assert min(spread[0], spread[2], spread[3]) > 40, spread  # source, fused and decomposed: in colours
-        assert max(spread[1], spread[4]) == 0, spread  # the grey one and what comes back of it: grey
