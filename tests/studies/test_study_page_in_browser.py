@@ -67,7 +67,15 @@ def test_slider_and_keys_scroll_all_panels(page):
         press(driver, Keys.END)
         assert driver.find_element("id", "where").text == "6 of 7"  # the last slice is blank
         labels = [canvas.get_attribute("aria-label") for canvas in canvases(driver)]
-        assert labels[0] == "T1-Gd, axial, slice 6 of 7, tumour outlined" and len(set(labels)) == 9
+        assert labels[0] == "T1-Gd, axial, slice 6 of 7" and len(set(labels)) == 9  # no tumour there
+        press(driver, Keys.ARROW_DOWN)
+        choose(driver, "overlay", "5")
+        name = driver.execute_script("return viewer.volumes[5].title")
+        labels = [canvas.get_attribute("aria-label") for canvas in canvases(driver)]
+        assert labels[0] == f"T1-Gd, axial, slice 5 of 7, tumour outlined, overlay {name}"
+        assert labels[5] == f"{name}, axial, slice 5 of 7, tumour outlined"
+        press(driver, "o")
+        assert canvases(driver)[0].get_attribute("aria-label") == f"T1-Gd, axial, slice 5 of 7, overlay {name}"
         assert browser.complaints(driver) == []
 
 
@@ -95,6 +103,46 @@ def test_windows_zoom_outline_and_overlay_change_the_picture(page):
         assert (np.ptp(coloured, -1) > 40).sum() > (np.ptp(whole, -1) > 40).sum() + 100
         slide(driver, "opacity", 0)
         assert (pixels(driver) == whole).all()
+        assert browser.complaints(driver) == []
+
+
+def in_sight(driver, element) -> bool:
+    """Whether an element lies wholly between the bar and the end of the window."""
+    return driver.execute_script(
+        "const {top, bottom} = arguments[0].getBoundingClientRect();"
+        "return top >= document.getElementById('bar').getBoundingClientRect().bottom && bottom <= innerHeight",
+        element,
+    )
+
+
+def test_what_is_enlarged_further_down_the_page_comes_into_sight(page):
+    from selenium.webdriver import ActionChains
+
+    def down(driver):
+        driver.execute_script("document.querySelectorAll('#stage figure')[8].scrollIntoView({block: 'center'})")
+
+    with browser.opened(page, 1400, 700) as driver:
+        for enlarge in (
+            lambda: driver.find_elements("css selector", ".enlarge")[8].click(),
+            lambda: ActionChains(driver).double_click(canvases(driver)[8]).perform(),
+            lambda: press(driver, "9"),
+        ):
+            down(driver)
+            enlarge()
+            settle(driver)
+            assert [state(driver, "layout"), state(driver, "panel")] == ["one", 8]
+            assert in_sight(driver, driver.find_element("css selector", "#stage figure"))
+            press(driver, "g")
+            assert in_sight(driver, canvases(driver)[8]) and not in_sight(driver, canvases(driver)[0])
+        for key in "wd":
+            driver.execute_script("window.scrollTo(0, document.body.scrollHeight)")
+            press(driver, key)
+            keep(driver, f"from-below-{key}")
+            assert all(in_sight(driver, canvas) for canvas in canvases(driver))
+        driver.execute_script("window.scrollTo(0, 0)")
+        press(driver, "1")
+        press(driver, "g")
+        assert in_sight(driver, canvases(driver)[0])
         assert browser.complaints(driver) == []
 
 

@@ -14,6 +14,7 @@ async function start() {
   const stage = byId("stage");
   stage.style.setProperty("--across", String(across(study.fused)));
   viewer.build = () => layOut(viewer, stage);
+  viewer.reveal = () => reveal(viewer, stage);
   bindControls(viewer);
   const curve = Object.keys(study.scores).length ? new Curve(viewer, byId("curve")) : null;
   const details = byId("every");
@@ -35,6 +36,14 @@ async function start() {
 /** Panels in a row of a wide window: sources, fused and decomposed images, with the maps below; of many sources fewer. */
 function across(sources) {
   return sources < 3 ? 2 * sources + 1 : sources + 1;
+}
+
+/** Scrolls to what fills the window, below the bar; in the grid to the last panel, where it is not wholly in sight. */
+function reveal({ state }, stage) {
+  const grid = state.layout === "grid", bar = byId("bar");
+  const { top, bottom } = stage.children[grid ? state.panel : 0].getBoundingClientRect();
+  if (grid && top >= bar.getBoundingClientRect().bottom && bottom <= window.innerHeight) return;
+  window.scrollTo(0, window.scrollY + top - bar.offsetHeight - 8);
 }
 
 function colourGradient(colours) {

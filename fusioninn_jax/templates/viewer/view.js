@@ -22,6 +22,13 @@ class View {
     return volumes[state.compare === "blink" && state.second ? state.b : state.a];
   }
 
+  /** The volumes on the canvas. */
+  get shown() {
+    const { state } = this.viewer;
+    if (this.role !== "compare") return [this.role];
+    return state.compare === "blink" ? [state.second ? state.b : state.a] : [state.a, state.b];
+  }
+
   /** Screen geometry: voxel [row, column] lies at CSS pixel (x0 + column * sx, y0 + row * sy). */
   geometry() {
     const { plane } = this, { state } = this.viewer;
@@ -54,29 +61,27 @@ class View {
 
   drawVolumes(context, width, height, place) {
     const { state } = this.viewer;
-    const first = this.role === "compare" ? state.a : this.role;
     const paint = (index) => {
       context.drawImage(this.viewer.painted(index, this.plane, false), ...place);
-      if (state.overlay >= 0 && state.overlay !== index) {
+      if (this.viewer.overlays(index)) {
         context.globalAlpha = state.opacity;
         context.drawImage(this.viewer.painted(state.overlay, this.plane, true), ...place);
         context.globalAlpha = 1;
       }
     };
-    if (this.role === "compare" && state.compare === "blink") return paint(state.second ? state.b : state.a);
+    const [first, second] = this.shown;
     paint(first);
-    if (this.role !== "compare") return undefined;
+    if (second === undefined) return;
     const divider = state.wipe * width;
     context.save();
     context.beginPath();
     context.rect(divider, 0, width - divider, height);
     context.clip();
     context.fillRect(0, 0, width, height);
-    paint(state.b);
+    paint(second);
     context.restore();
     context.fillStyle = "#ffd600";
     context.fillRect(divider - 0.75, 0, 1.5, height);
-    return undefined;
   }
 
   drawOutlines(context, x0, y0, sx, sy) {
@@ -129,9 +134,11 @@ class View {
 
   /** What a screen reader says of the canvas. */
   description() {
-    const { viewer, plane, role } = this, { state, volumes, study } = viewer;
+    const { viewer, plane, role } = this, { state, volumes } = viewer;
     const what = role === "compare" ? `${volumes[state.a].title} against ${volumes[state.b].title}` : volumes[role].title;
-    return `${what}, ${plane.name}, ${viewer.sliceName(plane)}${study.tumour && state.outline !== "off" ? ", tumour outlined" : ""}`;
+    const outlined = viewer.outlines(plane).some(({ edges }) => edges.length) ? ", tumour outlined" : "";
+    const overlaid = this.shown.some((index) => viewer.overlays(index)) && state.opacity ? `, overlay ${volumes[state.overlay].title}` : "";
+    return `${what}, ${plane.name}, ${viewer.sliceName(plane)}${outlined}${overlaid}`;
   }
 
   /** The position [z, y, x] under a pointer, in voxels, not rounded. */

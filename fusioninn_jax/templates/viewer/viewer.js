@@ -106,11 +106,17 @@ class Viewer {
     this.lay({ layout: this.state.layout === "one" ? "grid" : "one", panel: role });
   }
 
+  /** Whether the overlay lies over a volume: it does not over itself. */
+  overlays(index) { return this.state.overlay >= 0 && this.state.overlay !== index; }
+
   /** Changes what is laid out: `build` makes the canvases anew. */
   lay(values) {
+    const { layout, panel, compare } = this.state;
     Object.assign(this.state, values);
     if (this.build) this.build();
     this.changed();
+    const now = this.state, other = now.layout !== layout || now.panel !== panel || now.compare !== compare;
+    if (other && this.reveal) requestAnimationFrame(() => this.reveal()); // once it is drawn
   }
 
   /** A plane of a volume as pixels, kept while it is on the screen. */
