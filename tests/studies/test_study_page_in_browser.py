@@ -146,6 +146,41 @@ def test_what_is_enlarged_further_down_the_page_comes_into_sight(page):
         assert browser.complaints(driver) == []
 
 
+def scales(driver) -> list[list[str]]:
+    """What the colour bars of each figure are called."""
+    return driver.execute_script(
+        "return [...document.querySelectorAll('#stage figure')].map(figure =>"
+        "[...figure.querySelectorAll('.scale:not([hidden])')].map(scale => scale.getAttribute('aria-label')))"
+    )
+
+
+def test_an_overlay_has_a_colour_bar_wherever_it_is_shown(page):
+    with browser.opened(page, 1400, 900) as driver:
+        settle(driver)
+        alone = scales(driver)
+        assert [len(bars) for bars in alone] == [1] * 9
+        choose(driver, "overlay", "5")
+        keep(driver, "overlay-grid")
+        name = driver.execute_script("return viewer.volumes[5].title")
+        bars = alone[5][0].replace("colour bar", f"colour bar of the overlay {name}")
+        assert scales(driver) == [own if k == 5 else [*own, bars] for k, own in enumerate(alone)]
+        painted = driver.find_element("css selector", ".scale.over .bar").value_of_css_property("background-image")
+        assert painted.count("rgb(") == 9
+        driver.execute_script("viewer.setWindow(viewer.volumes[5].group, [1, 3])")
+        settle(driver)
+        shown = driver.find_element("css selector", ".scale.over .numbers").text.split()
+        assert [float(shown[0]), float(shown[-1])] == [1, 3] and driver.execute_script("return viewer.volumes[5].unit")
+        for key in "1wd":
+            press(driver, key)
+            keep(driver, f"overlay-{key}")
+            assert all(figure[-1].startswith("colour bar of the overlay") for figure in scales(driver))
+            figures = driver.find_elements("css selector", "#stage figure")
+            assert all(in_sight(driver, figure) for figure in figures), key
+        choose(driver, "overlay", "-1")
+        assert [len(bars) for bars in scales(driver)] == [1, 1]
+        assert browser.complaints(driver) == []
+
+
 def test_crosshair_is_linked_over_planes_and_panels(page):
     from selenium.webdriver import ActionChains
 

@@ -127,6 +127,7 @@ function showControls(viewer) {
   }
   byId("windowed").textContent = volume.title;
   byId("stage").dataset.tool = state.tool;
+  byId("stage").classList.toggle("overlaid", state.overlay >= 0);
   document.body.classList.toggle("working", state.layout !== "grid");
   document.body.style.setProperty("--bar", `${byId("bar").offsetHeight}px`);
 }
