@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.studies import cases
+
 SHOTS = os.environ.get("FUSIONINN_SCREENSHOTS")  # a folder that keeps what the tests saw
 PATIENCE = 60  # seconds that a page may take to open on a busy machine
 
@@ -121,3 +123,39 @@ def choose(driver: Any, control: str, value: str) -> None:
         value,
     )
     settle(driver)
+
+
+def study_page(folder: pathlib.Path) -> pathlib.Path:
+    """A page of a small study whose slices, sources and label differ from one another."""
+    from fusioninn_jax import report
+    from fusioninn_jax.studies import slice_scores
+
+    shape = (64, 56, 7)
+    paths = []
+    for seed in (1, 2):
+        content = np.zeros(shape, np.int16)
+        content[8:56, 8:48] = np.maximum(cases.voxels(seed, (48, 40, 7)), 0)
+        paths.append(str(cases.save(folder / f"{seed}.nii.gz", content * (np.arange(7) + 3) // 3)))
+    mask = np.zeros(shape, np.uint8)
+    mask[20:34, 16:32, 1:5], mask[24:28, 20:26, 2:4] = 2, 4
+    seg, model = cases.save(folder / "seg.nii.gz", mask), cases.save_model(folder / "model")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slice_scores, "TABLE1", ("q_ssim", "q_ncie"))
+        report.main(
+            [
+                "study",
+                *paths,
+                "--mask",
+                str(seg),
+                "--labels",
+                "T1-Gd",
+                "T2-FLAIR",
+                "--samples",
+                "2",
+                "-o",
+                str(folder / "page.html"),
+                "--checkpoint",
+                str(model),
+            ]
+        )
+    return folder / "page.html"

@@ -6,48 +6,15 @@ import time
 import numpy as np
 import pytest
 
-from fusioninn_jax import report
-from tests.studies import browser, cases
+from tests.studies import browser
 from tests.studies.browser import canvases, choose, keep, pixels, press, settle, slide, state
 
 pytestmark = pytest.mark.skipif(bool(browser.missing()), reason=browser.missing())
-SHAPE = (64, 56, 7)
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory) -> pathlib.Path:
-    """A page of a small study whose slices, sources and label differ from one another."""
-    from fusioninn_jax.studies import slice_scores
-
-    folder = tmp_path_factory.mktemp("page")
-    paths = []
-    for seed in (1, 2):
-        content = np.zeros(SHAPE, np.int16)
-        content[8:56, 8:48] = np.maximum(cases.voxels(seed, (48, 40, 7)), 0)
-        paths.append(str(cases.save(folder / f"{seed}.nii.gz", content * (np.arange(7) + 3) // 3)))
-    mask = np.zeros(SHAPE, np.uint8)
-    mask[20:34, 16:32, 1:5], mask[24:28, 20:26, 2:4] = 2, 4
-    seg, model = cases.save(folder / "seg.nii.gz", mask), cases.save_model(folder / "model")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(slice_scores, "TABLE1", ("q_ssim", "q_ncie"))
-        report.main(
-            [
-                "study",
-                *paths,
-                "--mask",
-                str(seg),
-                "--labels",
-                "T1-Gd",
-                "T2-FLAIR",
-                "--samples",
-                "2",
-                "-o",
-                str(folder / "page.html"),
-                "--checkpoint",
-                str(model),
-            ]
-        )
-    return folder / "page.html"
+    return browser.study_page(tmp_path_factory.mktemp("page"))
 
 
 def test_slider_and_keys_scroll_all_panels(page):

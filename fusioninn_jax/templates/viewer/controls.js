@@ -89,13 +89,22 @@ function keyActions(viewer) {
   };
 }
 
+const SCROLLING = ["ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight", "PageUp", "PageDown", "Home", "End"];
+
+/** Whether a key that scrolls a page scrolls slices: panels are in sight below the bar, and no control or text below has it. */
+function scrollsSlices(target) {
+  if (target.matches("input[type=range]:not(#slice)") || target.closest("main > section")) return false;
+  const { top, bottom } = byId("stage").getBoundingClientRect();
+  return bottom > byId("bar").getBoundingClientRect().bottom && top < window.innerHeight;
+}
+
 function bindKeys(viewer) {
   const actions = keyActions(viewer);
   document.addEventListener("keydown", (event) => {
     const target = event.target;
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (target.matches("select, input:not([type=range]):not([type=checkbox])")) return;
-    if (target.matches("input[type=range]") && target.id !== "slice" && event.key.startsWith("Arrow")) return;
+    if (SCROLLING.includes(event.key) && !scrollsSlices(target)) return;
     const number = Number(event.key);
     const action = number >= 1 && number <= viewer.volumes.length ? () => viewer.lay({ layout: "one", panel: number - 1 })
       : actions[event.key];
