@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tests.studies import browser
-from tests.studies.browser import state
+from tests.studies.browser import choose, press, state
 
 pytestmark = pytest.mark.skipif(bool(browser.missing()), reason=browser.missing())
 
@@ -46,4 +46,32 @@ def test_the_keys_that_scroll_a_page_reach_the_scores(page):
         assert seen(Keys.HOME) == (0, False) and state(driver, "opacity") == 0
         names = [key.get_attribute("textContent") for key in driver.find_elements("css selector", "#help kbd")]
         assert {"Home", "End"} <= set(names)
+        assert browser.complaints(driver) == []
+
+
+def test_x_swaps_in_every_comparison_and_o_brings_back_what_was_outlined(page):
+    with browser.opened(page, 1400, 900) as driver:
+        press(driver, "x")
+        assert not state(driver, "second")  # nothing is compared
+        for key in "wd":
+            press(driver, key)
+            a, b = state(driver, "a"), state(driver, "b")
+            press(driver, "x")
+            assert [state(driver, "a"), state(driver, "b")] == [b, a] != [a, b]
+            assert driver.find_element("id", "first").get_attribute("value") == str(b)
+        driver.execute_script("const box = document.getElementById('running'); if (box.checked) box.click()")
+        press(driver, "b")
+        before = state(driver, "second")
+        press(driver, "x")
+        assert state(driver, "second") is not before and [state(driver, "a"), state(driver, "b")] == [a, b][::-1]
+        for chosen in ("labels", "tumour"):
+            choose(driver, "outline", chosen)
+            press(driver, "o")
+            assert state(driver, "outline") == "off"
+            press(driver, "o")
+            assert state(driver, "outline") == driver.find_element("id", "outline").get_attribute("value") == chosen
+        choose(driver, "outline", "labels")
+        choose(driver, "outline", "off")
+        press(driver, "o")
+        assert state(driver, "outline") == "labels"
         assert browser.complaints(driver) == []

@@ -26,10 +26,10 @@ function bindControls(viewer) {
   on("second", "change", (event) => viewer.lay({ b: Number(event.target.value) }));
   on("compare", "change", (event) => viewer.lay({ compare: event.target.value, second: false }));
   on("wipe", "input", (event) => viewer.set({ wipe: Number(event.target.value) / 100 }));
-  on("swap", "click", () => viewer.set({ second: !state.second }));
+  on("swap", "click", () => viewer.swap());
   on("overlay", "change", (event) => viewer.set({ overlay: Number(event.target.value) }));
   on("opacity", "input", (event) => viewer.set({ opacity: Number(event.target.value) / 100 }));
-  on("outline", "change", (event) => viewer.set({ outline: event.target.value }));
+  on("outline", "change", (event) => viewer.setOutline(event.target.value));
   on("tool", "change", (event) => viewer.lay({ tool: event.target.value }));
   on("crosshair", "change", (event) => viewer.set({ crosshair: event.target.checked }));
   on("smooth", "change", (event) => viewer.set({ smooth: event.target.checked }));
@@ -81,8 +81,8 @@ function keyActions(viewer) {
     "-": () => viewer.zoomAt(0.8, state.cursor, viewer.plane),
     "[": change(-0.05, 0), "]": change(0.05, 0), ",": change(0, -0.05), ".": change(0, 0.05),
     a: plane("axial"), c: plane("coronal"), s: plane("sagittal"), t: () => viewer.planes.length > 1 && viewer.lay({ plane: -1 }),
-    b: compare("blink"), w: compare("wipe"), d: compare("side"), x: () => viewer.set({ second: !state.second }),
-    o: () => viewer.set({ outline: state.outline === "off" ? "tumour" : "off" }),
+    b: compare("blink"), w: compare("wipe"), d: compare("side"), x: () => viewer.swap(),
+    o: () => viewer.setOutline(state.outline === "off" ? viewer.outlined : "off"),
     h: () => viewer.set({ crosshair: !state.crosshair }),
     g: () => viewer.lay({ layout: "grid" }), Escape: () => viewer.lay({ layout: "grid" }), r: () => viewer.reset(),
     "?": () => { byId("help").open = !byId("help").open; },

@@ -12,6 +12,7 @@ class Viewer {
     this.views = [];
     this.listeners = [];
     this.cache = new Map();
+    this.outlined = "tumour";
     this.windows = Object.fromEntries(volumes.map((volume) => [volume.group, [...volume.window]]));
     const middle = study.shape.map((length) => (length - 1) / 2);
     this.state = { cursor: [...study.start], centre: middle, zoom: 1, plane: 0, layout: "grid", panel: 0, a: 0,
@@ -104,6 +105,20 @@ class Viewer {
   toggleEnlarged(role) {
     if (role === "compare") return;
     this.lay({ layout: this.state.layout === "one" ? "grid" : "one", panel: role });
+  }
+
+  /** The other of two images that blink; in the other comparisons A and B change places. */
+  swap() {
+    const { layout, compare, a, b, second } = this.state;
+    if (layout !== "compare") return;
+    if (compare === "blink") this.set({ second: !second });
+    else this.lay({ a: b, b: a });
+  }
+
+  /** What is outlined; `outlined` keeps the last choice while it is off. */
+  setOutline(outline) {
+    if (outline !== "off") this.outlined = outline;
+    this.set({ outline });
   }
 
   /** Whether the overlay lies over a volume: it does not over itself. */
