@@ -206,6 +206,13 @@ def test_the_curve_goes_to_a_slice_and_the_table_holds_every_one(page):
         settle(driver)
         assert driver.find_element("id", "where").text == "1 of 7"
         assert len(driver.find_elements("css selector", "#curve rect")) == 6
+        drawn = driver.execute_script(
+            "return ['.legend path', '#curve > svg > path'].map(lines => [...document.querySelectorAll(lines)].map("
+            "line => line.getAttribute('stroke') + line.getAttribute('stroke-dasharray')))"
+        )
+        assert len(set(drawn[0])) == 7 and set(drawn[1]) < set(drawn[0])  # the legend shows each line as it is drawn
+        colours = driver.execute_script("return Array.from({length: 24}, (_, k) => Object.values(lineStyle(k)).join())")
+        assert len(set(colours)) == 24
         driver.find_element("css selector", "#every summary").click()
         settle(driver)
         assert len(driver.find_elements("css selector", "#every tr")) == 7
@@ -223,6 +230,27 @@ def test_a_narrow_window_shows_everything_without_sideways_scrolling(page):
             assert min(box["width"] for box in boxes) > 100
         bar = driver.find_element("id", "bar").rect
         assert bar["height"] < 300
+        choose(driver, "overlay", "5")
+        for key in "db":
+            press(driver, key)
+            keep(driver, f"narrow-{key}")
+            assert driver.find_element("id", "bar").rect["height"] < 300
+        cut = driver.execute_script(
+            "return ['plane', 'layout', 'compare', 'outline'].filter(id => {"
+            "const select = document.getElementById(id), free = select.cloneNode(true); free.id = '';"
+            "free.style.maxWidth = 'none'; select.parentElement.append(free);"
+            "const lacking = free.offsetWidth > select.offsetWidth; free.remove(); return lacking})"
+        )
+        assert cut == []  # the longest choice fits
+        curve = driver.find_element("css selector", "#curve > svg")
+        driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", curve)
+        settle(driver)
+        keep(driver, "narrow-curve")
+        texts = [text.rect for text in curve.find_elements("css selector", "text")]
+        assert min(text["height"] for text in texts) >= 12
+        assert all(text["x"] >= curve.rect["x"] for text in texts)
+        assert max(text["x"] + text["width"] for text in texts) <= curve.rect["x"] + curve.rect["width"] + 1
+        assert driver.execute_script("return document.documentElement.scrollWidth") <= 360
         assert browser.complaints(driver) == []
 
 

@@ -1,7 +1,14 @@
 // Scores by slice, and where the tumour lies: lines over the slices of the files; a click goes to a slice.
 
-const LINES = ["#56b4e9", "#e69f00", "#2fc79a", "#f0e442", "#d98cc0", "#ff7f50", "#a8b3ff", "#c7c7c7", "#8fd14f"];
-const FRAME = { width: 900, height: 260, left: 52, right: 12, top: 12, bottom: 46 };
+const LINES = ["#56b4e9", "#e69f00", "#2fc79a", "#f0e442", "#d98cc0", "#ff7f50", "#e8e8e8", "#e540fe", "#60fe40", "#998c53",
+  "#8679fe", "#f840b2"];
+const FRAME = { height: 290, left: 52, right: 12, top: 12, bottom: 62 };
+
+/** How the line of the k-th score is drawn, in the curve and in its legend: every other one dashed. */
+function lineStyle(k) {
+  const round = Math.floor(k / LINES.length);
+  return { fill: "none", stroke: LINES[k % LINES.length], "stroke-width": 2, "stroke-dasharray": (k + round) % 2 ? "7 3" : "none" };
+}
 
 function svgElement(name, attributes, text) {
   const result = document.createElementNS("http://www.w3.org/2000/svg", name);
@@ -27,43 +34,46 @@ class Curve {
     this.names = Object.keys(viewer.study.scores);
     this.shown = new Set(this.names.filter((name) => name.startsWith("SSIM")));
     if (!this.shown.size) this.names.slice(0, 4).forEach((name) => this.shown.add(name));
-    this.svg = svgElement("svg", { viewBox: `0 0 ${FRAME.width} ${FRAME.height}`, role: "img",
+    this.svg = svgElement("svg", { role: "img",
       "aria-label": "scores inside the brain by slice; the table below holds the numbers" });
     this.svg.addEventListener("pointerdown", (event) => this.goTo(event));
     const legend = element("div", "legend");
     legend.append(...this.names.map((name, k) => this.legendEntry(name, k)));
     place.append(this.svg, legend);
     this.draw();
+    new ResizeObserver(() => this.svg.clientWidth !== this.width && this.draw()).observe(place);
   }
 
   legendEntry(name, k) {
-    const label = element("label"), box = element("input"), line = element("span", "line");
+    const label = element("label"), box = element("input"), line = svgElement("svg", { class: "line", viewBox: "0 0 27 4", "aria-hidden": "true" });
     box.type = "checkbox";
     box.checked = this.shown.has(name);
     box.addEventListener("change", () => {
       if (box.checked) this.shown.add(name); else this.shown.delete(name);
       this.draw();
     });
-    line.style.background = LINES[k % LINES.length];
+    line.append(svgElement("path", { d: "M0 2H27", ...lineStyle(k) }));
     label.append(box, line, name);
     return label;
   }
 
-  x(z) { return FRAME.left + (z + 0.5) / this.viewer.study.scored * (FRAME.width - FRAME.left - FRAME.right); }
+  x(z) { return FRAME.left + (z + 0.5) / this.viewer.study.scored * (this.width - FRAME.left - FRAME.right); }
 
   y(value) {
     return FRAME.top + (1 - (value - this.bottom) / (1 - this.bottom)) * (FRAME.height - FRAME.top - FRAME.bottom);
   }
 
+  /** Draws in pixels of the page, so that the numbers are as large in a narrow window. */
   draw() {
     const { study } = this.viewer;
+    this.width = this.svg.clientWidth;
+    this.svg.setAttribute("viewBox", `0 0 ${this.width} ${FRAME.height}`);
     const values = [...this.shown].flatMap((name) => study.scores[name].filter((value) => value !== null));
     this.bottom = Math.floor(10 * Math.min(0.9, ...values)) / 10;
     this.svg.replaceChildren(...this.tumourBars(), ...this.axes());
     this.names.forEach((name, k) => {
       if (!this.shown.has(name)) return;
-      const line = svgElement("path", { d: linePath(study.scores[name], (z) => this.x(z), (v) => this.y(v)), fill: "none",
-        stroke: LINES[k % LINES.length], "stroke-width": 2, "stroke-dasharray": k % 2 ? "7 3" : "none" });
+      const line = svgElement("path", { d: linePath(study.scores[name], (z) => this.x(z), (v) => this.y(v)), ...lineStyle(k) });
       line.append(svgElement("title", {}, name));
       this.svg.append(line);
     });
@@ -76,7 +86,7 @@ class Curve {
     const { tumour, scored, areaUnit } = this.viewer.study;
     if (!tumour) return [];
     const most = Math.max(...tumour.areas, 1), room = (FRAME.height - FRAME.top - FRAME.bottom) / 3;
-    const width = (FRAME.width - FRAME.left - FRAME.right) / scored;
+    const width = (this.width - FRAME.left - FRAME.right) / scored;
     return tumour.areas.map((area, z) => {
       const height = room * area / most, y = FRAME.height - FRAME.bottom - height;
       const bar = svgElement("rect", { x: this.x(z) - width / 2, y, width, height, fill: "#6b5d12" });
@@ -91,15 +101,19 @@ class Curve {
     const tick = [0.05, 0.1, 0.2, 0.5].find((step) => (1 - this.bottom) / step < 6.5) || 1;
     for (let value = 1; value > this.bottom - 1e-6; value -= tick) {
       const y = this.y(value);
-      parts.push(svgElement("line", { x1: FRAME.left, x2: FRAME.width - FRAME.right, y1: y, y2: y, stroke: "#2a323c" }),
+      parts.push(svgElement("line", { x1: FRAME.left, x2: this.width - FRAME.right, y1: y, y2: y, stroke: "#2a323c" }),
         text(FRAME.left - 6, y + 4, "end", value.toFixed(2)));
     }
     for (let k = 0; k <= 4; k++) {
       const z = Math.round((study.scored - 1) * k / 4);
       parts.push(text(this.x(z), floor + 17, "middle", String(study.firstScored + z)));
     }
-    const extent = study.tumour ? `; bars: area of the tumour, at most ${Math.round(Math.max(...study.tumour.areas))} ${study.areaUnit}` : "";
-    parts.push(text((FRAME.left + FRAME.width) / 2, FRAME.height - 8, "middle", `slice${extent}`));
+    const middle = (FRAME.left + this.width - FRAME.right) / 2;
+    parts.push(text(middle, FRAME.height - 26, "middle", "slice"));
+    if (study.tumour) {
+      const most = `${Math.round(Math.max(...study.tumour.areas))} ${study.areaUnit}`;
+      parts.push(text(middle, FRAME.height - 8, "middle", `bars: area of the tumour, at most ${most}`));
+    }
     return parts;
   }
 
@@ -113,8 +127,8 @@ class Curve {
 
   goTo(event) {
     const { study, state } = this.viewer, box = this.svg.getBoundingClientRect();
-    const across = (event.clientX - box.left) / box.width * FRAME.width;
-    const wanted = study.firstScored + (across - FRAME.left) / (FRAME.width - FRAME.left - FRAME.right) * study.scored - 0.5;
+    const across = (event.clientX - box.left) / box.width * this.width;
+    const wanted = study.firstScored + (across - FRAME.left) / (this.width - FRAME.left - FRAME.right) * study.scored - 0.5;
     const distance = (index) => Math.abs(study.numbers[index] - wanted);
     const nearest = study.numbers.reduce((best, _, index) => (distance(index) < distance(best) ? index : best), 0);
     this.viewer.setCursor([nearest, state.cursor[1], state.cursor[2]]);
