@@ -41,7 +41,8 @@ def conv_relu_conv(weights: ConvPair, x: jax.Array) -> jax.Array:
     """conv3x3, ReLU, conv3x3 with zero padding: (B, H, W, c) -> (B, H, W, o)."""
     if 0 in x.shape:
         return jnp.zeros((*x.shape[:3], weights.bias2.size), x.dtype)
-    return jax.lax.platform_dependent(varying_as(weights, x), x, cpu=_on_cpu, default=_by_convolutions)
+    weights, x = varying_as((weights, x), weights, x)
+    return jax.lax.platform_dependent(weights, x, cpu=_on_cpu, default=_by_convolutions)
 
 
 def _by_convolutions(weights: ConvPair, x: jax.Array) -> jax.Array:
@@ -168,7 +169,7 @@ def _backward_of_images(weights: ConvPair, x: jax.Array, g: jax.Array) -> tuple[
         )
 
     start = jax.tree.map(jnp.zeros_like, weights), _to_fill(x, planes.shape)
-    return jax.lax.fori_loop(0, len(x) // together, body, start)
+    return jax.lax.fori_loop(0, x.shape[0] // together, body, start)
 
 
 def _backward_of_strips(weights: ConvPair, x: jax.Array, g: jax.Array, *, strips: int) -> tuple[ConvPair, jax.Array]:
@@ -201,7 +202,7 @@ def _backward_of_strips(weights: ConvPair, x: jax.Array, g: jax.Array, *, strips
     start = (
         jax.tree.map(jnp.zeros_like, weights),
         _to_fill(x, planes.shape),
-        jnp.zeros((channels, 1, 4, width), x.dtype),
+        varying_as(jnp.zeros((channels, 1, 4, width), x.dtype), x),
     )
     g_weights, g_planes, _ = jax.lax.fori_loop(0, batch * strips, body, start)
     return g_weights, g_planes[:, :, 2 : height + 2]

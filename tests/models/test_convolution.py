@@ -1,9 +1,14 @@
 """The products over shifted views against XLA's own convolution, values and gradients, whole images and strips."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import export
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
 
 from fusioninn_jax.models import convolution
 from tests import tolerances
@@ -45,3 +50,43 @@ def test_both_ways_on_a_cpu_are_the_convolutions(monkeypatch, shape, channels, s
         expected = jax.jit(lambda: everything(convolution._by_convolutions))()
         for a, b in zip(ours, expected, strict=True):
             np.testing.assert_allclose(a, b, atol=tolerances.GOLDEN_F64)
+
+
+def small_pair():
+    shapes = convolution.ConvPair((3, 3, 1, 3), (3,), (3, 3, 3, 2), (2,))
+    return convolution.ConvPair(
+        *(jnp.sin(1 + jnp.arange(np.prod(shape), dtype=float)).reshape(shape) for shape in shapes)
+    )
+
+
+def sum_of_sines(weights, x):
+    return jnp.sin(convolution.conv_relu_conv(weights, x)).sum()
+
+
+@pytest.mark.parametrize("of_weights,of_images", [(P(), P("batch")), (P("batch"), P())])
+@pytest.mark.parametrize("height", [8, convolution.STRIP_PIXELS // 64])  # whole images, or strips
+def test_gradients_within_shard_map_whatever_varies(of_weights, of_images, height):
+    mesh = jax.make_mesh((2,), ("batch",), axis_types=(AxisType.Auto,))
+    one, x = small_pair(), jnp.cos(jnp.arange(2 * height * 65.0)).reshape(2, height, 65, 1)
+    weights = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]) if of_weights else leaf[None], one)
+
+    @functools.partial(jax.shard_map, mesh=mesh, in_specs=(of_weights, of_images), out_specs=P())
+    def mapped(weights, x):
+        return jax.lax.psum(sum_of_sines(jax.tree.map(lambda leaf: leaf[0], weights), x), "batch")
+
+    def plain(weights, x):
+        if of_images:
+            return sum_of_sines(jax.tree.map(lambda leaf: leaf[0], weights), x)
+        return sum(sum_of_sines(jax.tree.map(lambda leaf, i=i: leaf[i], weights), x) for i in range(2))
+
+    found, expected = (jax.jit(jax.grad(of, (0, 1)))(weights, x) for of in (mapped, plain))
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, atol=tolerances.SUM_F32 * jnp.abs(b).max())
+
+
+def test_gradients_export_with_an_open_batch():
+    weights, x = small_pair(), jnp.cos(jnp.arange(3 * 4 * 4.0)).reshape(3, 4, 4, 1)
+    gradient = jax.jit(jax.grad(functools.partial(sum_of_sines, weights)))
+    (b,) = export.symbolic_shape("b")
+    found = export.export(gradient)(jax.ShapeDtypeStruct((b, 4, 4, 1), x.dtype)).call(x)
+    np.testing.assert_allclose(found, gradient(x), rtol=tolerances.SUM_F32, atol=tolerances.SUM_F32)
