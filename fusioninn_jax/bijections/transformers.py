@@ -23,6 +23,7 @@ Elementwise = Callable[[Raw, jax.Array], tuple[jax.Array, jax.Array]]
 
 CLAMP = 2.0
 ATAN_SLOPE = 0.636
+LARGEST = 40.0  # |s| of the odds: exp(2 · s), in their gradient, stays within float32
 LEAST = 1e-3  # width, height and slope of a spline's bin, as shares of the interval and of 1
 
 # atan(t) / t for t in [0, 1] as a polynomial of t², interpolated at Chebyshev points; in float32 within 1.7e-7 of atan
@@ -76,12 +77,12 @@ def _clamped(s: jax.Array, clamp: float | None) -> jax.Array:
 
 def _affine_forward(clamp: float | None, raw: Raw, u: jax.Array) -> tuple[jax.Array, jax.Array]:
     s = _clamped(raw[0], clamp)
-    return u * jnp.exp(s) + raw[1], s
+    return u * jnp.exp(s) + raw[1], s.astype(log_det_dtype(u))
 
 
 def _affine_inverse(clamp: float | None, raw: Raw, v: jax.Array) -> tuple[jax.Array, jax.Array]:
     s = _clamped(raw[0], clamp)
-    return (v - raw[1]) * jnp.exp(-s), -s
+    return (v - raw[1]) * jnp.exp(-s), -s.astype(log_det_dtype(v))
 
 
 def affine(clamp: float | None = CLAMP) -> Transformer:
@@ -96,11 +97,11 @@ def affine(clamp: float | None = CLAMP) -> Transformer:
 
 
 def _additive_forward(raw: Raw, u: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return u + raw[0], jnp.zeros_like(u)
+    return u + raw[0], jnp.zeros_like(u, log_det_dtype(u))
 
 
 def _additive_inverse(raw: Raw, v: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return v - raw[0], jnp.zeros_like(v)
+    return v - raw[0], jnp.zeros_like(v, log_det_dtype(v))
 
 
 def additive() -> Transformer:
@@ -109,12 +110,13 @@ def additive() -> Transformer:
 
 
 def _odds_forward(low: float, high: float, raw: Raw, u: jax.Array) -> tuple[jax.Array, jax.Array]:
-    s = raw[0]
-    p = (u - low) / (high - low)
+    wide = log_det_dtype(u)
+    s = jnp.clip(raw[0].astype(wide), -LARGEST, LARGEST)
+    p = (u.astype(wide) - low) / (high - low)
     inside = jnp.clip(p, 0, 1)
-    growth = 1 + inside * jnp.expm1(s)
+    growth = (1 - inside) + inside * jnp.exp(s)  # 1 + inside · expm1(s) cancels where s is far below 0
     moved = inside * jnp.exp(s) / growth + jnp.minimum(p, 0) * jnp.exp(s) + jnp.maximum(p - 1, 0) * jnp.exp(-s)
-    return low + (high - low) * moved, s - 2 * jnp.log(growth)
+    return (low + (high - low) * moved).astype(u.dtype), s - 2 * jnp.log(growth)
 
 
 def _odds_inverse(low: float, high: float, raw: Raw, v: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -124,7 +126,7 @@ def _odds_inverse(low: float, high: float, raw: Raw, v: jax.Array) -> tuple[jax.
 def odds(low: float = 0.0, high: float = 1.0) -> Transformer:
     """The odds (u - low) / (high - u) times exp(s): moves what lies between the ends, which stay, up or down.
 
-    Beyond the ends it goes on straight, with the slopes that it has there, exp(s) and exp(-s).
+    Beyond the ends it goes on straight, with the slopes that it has there, exp(s) and exp(-s). |s| is at most 40.
 
     Args:
       low: the lower end.
@@ -207,7 +209,8 @@ def _spline_inverse(bins: int, bound: float, raw: Raw, v: jax.Array) -> tuple[ja
     a = own.height * (slope - own.slope0) + up * bend
     b = own.height * own.slope0 - up * bend
     c = -slope * up
-    share = jnp.clip(2 * c / (-b - jnp.sqrt(jnp.maximum(b**2 - 4 * a * c, jnp.finfo(wide.dtype).tiny))), 0, 1)
+    share = 2 * c / (-b - jnp.sqrt(jnp.maximum(b**2 - 4 * a * c, jnp.finfo(wide.dtype).tiny)))
+    share = share + jax.lax.stop_gradient(jnp.clip(share, 0, 1) - share)  # at a knot the slope of a clip is 1/2
     u = own.x + share * own.width
     return jnp.where(within, u, wide).astype(v.dtype), jnp.where(within, -_log_slope(own, share), 0)
 

@@ -112,6 +112,38 @@ def test_a_spline_in_float32_with_steep_and_flat_bins():
     np.testing.assert_array_equal(v[jnp.abs(u) > 2], u[jnp.abs(u) > 2])
 
 
+def test_gradients_through_a_splines_inverse_are_whole_at_its_knots():
+    raw = [jnp.zeros(5)] * SPLINE.parameters  # the identity, with knots at -2, -1, ... 2
+    knots = jnp.arange(-2.0, 3)
+    np.testing.assert_allclose(
+        jax.grad(lambda v: SPLINE.inverse(raw, v)[0].sum())(knots), 1, rtol=tolerances.ROUNDING_F32
+    )
+
+
+@pytest.mark.parametrize("s", [-1000.0, -30.0, -10.0, 30.0, 1000.0])
+def test_odds_of_large_parameters_are_finite_and_of_middling_ones_exact(s):
+    u = jnp.array([-0.5, 0.0, 1e-3, 0.5, 0.999, 1.0, 1.5])
+    raw, transformer = [jnp.full_like(u, s)], bj.odds()
+    v, log_slope = transformer.forward(raw, u)
+    slopes = jax.grad(lambda raw, u: sum(part.sum() for part in transformer.forward(raw, u)), (0, 1))(raw, u)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((v, log_slope, slopes)))
+    if abs(s) < 40:
+        inside = np.clip(np.asarray(u, float), 0, 1)
+        exact = s - 2 * np.log((1 - inside) + inside * np.exp(s))
+        np.testing.assert_allclose(log_slope, exact, rtol=tolerances.SUM_F32, atol=tolerances.SUM_F32)
+
+
+@pytest.mark.parametrize(
+    "transformer", [bj.affine(), bj.additive(), bj.odds(), SPLINE], ids=["affine", "additive", "odds", "spline"]
+)
+def test_log_slopes_of_low_precision_are_float32(transformer):
+    u = jnp.linspace(0.1, 0.9, 5, dtype=jnp.bfloat16)
+    raw = [part.astype(u.dtype) for part in raw_of(transformer.parameters, u.shape, 1.0)]
+    for direction in (transformer.forward, transformer.inverse):
+        moved, log_slope = direction(raw, u)
+        assert moved.dtype == jnp.bfloat16 and log_slope.dtype == jnp.float32
+
+
 def test_a_spline_that_is_given_its_knots():
     """Bins of equal width, heights 1 : 3, slope 1 at the middle: the values at the knots and half-way are known."""
     raw = [jnp.zeros(1), jnp.zeros(1), jnp.zeros(1), jnp.full(1, jnp.log(3.0)), jnp.zeros(1)]
