@@ -34,7 +34,8 @@ def _moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     )
     axes, x = tuple(range(x.ndim - 1)), x.astype(log_det_dtype(x))
     std = x.std(axis=axes, ddof=1) if math.prod(x.shape[:-1]) > 1 else jnp.ones(x.shape[-1], x.dtype)
-    return x.mean(axis=axes), jnp.where(std > 0, std, jnp.ones_like(std))
+    varies = x.max(axis=axes) > x.min(axis=axes)  # the mean of equal values is rounded, so their deviation is not 0
+    return x.mean(axis=axes), jnp.where(varies & (std > 0), std, jnp.ones_like(std))
 
 
 def actnorm_init(x: jax.Array) -> Params:

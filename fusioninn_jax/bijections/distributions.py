@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fusioninn_jax.bijections.base import Bijection, Condition, Params, called, checked, sum_per_example
+from fusioninn_jax.bijections.base import Bijection, Condition, Params, called, checked, log_det_dtype, sum_per_example
 
 
 class Base(NamedTuple):
@@ -29,7 +29,8 @@ class Base(NamedTuple):
 
 
 def _sum_of(log_density: Callable[[jax.Array], jax.Array], y: jax.Array) -> jax.Array:
-    return sum_per_example(log_density(checked("log_prob", y, "(B, ...)", lambda shape: True)))
+    y = checked("log_prob", y, "(B, ...)", lambda shape: True)
+    return sum_per_example(log_density(y.astype(log_det_dtype(y))))
 
 
 def _normal(y: jax.Array) -> jax.Array:

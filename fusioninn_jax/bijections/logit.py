@@ -43,10 +43,11 @@ def logit_forward(x: jax.Array, *, shrinkage: float) -> tuple[jax.Array, jax.Arr
       TypeError: `x` holds integers.
     """
     x = checked("logit", x, "(B, ...)", lambda shape: True)
-    inside = jnp.clip(x, 0, 1)
-    p = shrinkage + (1 - 2 * shrinkage) * inside
-    y = jnp.log(p) - jnp.log1p(-p) + (x - inside) / _tail(shrinkage)[1]
-    return y, _log_det(y, shrinkage)
+    wide = x.astype(log_det_dtype(x))  # in bfloat16, 1 - p is 0 for small shrinkages
+    inside = jnp.clip(wide, 0, 1)
+    p, rest = (shrinkage + (1 - 2 * shrinkage) * part for part in (inside, 1 - inside))
+    y = jnp.log(p) - jnp.log(rest) + (wide - inside) / _tail(shrinkage)[1]
+    return y.astype(x.dtype), _log_det(y, shrinkage)
 
 
 def logit_inverse(y: jax.Array, *, shrinkage: float) -> tuple[jax.Array, jax.Array]:
@@ -58,9 +59,10 @@ def logit_inverse(y: jax.Array, *, shrinkage: float) -> tuple[jax.Array, jax.Arr
     """
     y = checked("logit", y, "(B, ...)", lambda shape: True)
     start, slope = _tail(shrinkage)
-    inside = jnp.clip(y, -start, start)
-    x = (jax.nn.sigmoid(inside) - shrinkage) / (1 - 2 * shrinkage) + (y - inside) * slope
-    return x, -_log_det(y, shrinkage)
+    wide = y.astype(log_det_dtype(y))
+    inside = jnp.clip(wide, -start, start)
+    x = (jax.nn.sigmoid(inside) - shrinkage) / (1 - 2 * shrinkage) + (wide - inside) * slope
+    return x.astype(y.dtype), -_log_det(y, shrinkage)
 
 
 def logit(*, shrinkage: float) -> Bijection:

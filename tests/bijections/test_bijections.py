@@ -71,6 +71,13 @@ def test_actnorm_of_a_constant_channel_is_finite():
     np.testing.assert_allclose(bj.actnorm_forward(params, jnp.full((2, 4, 4, 2), 0.25))[0], 0)
 
 
+@pytest.mark.parametrize("value", [0.1, 0.3, 100.1])
+def test_actnorm_of_a_constant_that_rounds_keeps_scale_zero(value):
+    x = jnp.full((1000, 1), value)
+    for init in (bj.actnorm().init, bj.actnorm().inverted().init):
+        assert init(jax.random.key(0), x)["scale"] == 0
+
+
 def test_coupling_is_the_equation_of_the_paper():
     u = batch((2, 3, 3, 2))
 
@@ -120,6 +127,18 @@ def test_logit_is_the_formula_inside_and_smooth_and_monotone_beyond():
         np.testing.assert_allclose(y[inside], np.log(p / (1 - p)), atol=1e-9)
         slopes = np.diff(np.asarray(y)[0])
         assert (slopes > 0).all() and np.abs(np.diff(slopes)).max() < 0.06 * slopes.max()
+
+
+@pytest.mark.parametrize("dtype,shrinkage", [(jnp.bfloat16, 1e-4), (jnp.float16, 1e-4), (jnp.float32, 1e-8)])
+def test_logit_of_both_ends_is_finite_in_any_precision(dtype, shrinkage):
+    x = jnp.array([[0.0, 0.5, 1.0]], dtype)
+    y, log_det = bj.logit_forward(x, shrinkage=shrinkage)
+    back, _ = bj.logit_inverse(y, shrinkage=shrinkage)
+    assert y.dtype == back.dtype == dtype and np.isfinite(log_det).all()
+    np.testing.assert_allclose(
+        y[0].astype(float), [-np.log(1 / shrinkage), 0, np.log(1 / shrinkage)], rtol=tolerances.BFLOAT16
+    )
+    np.testing.assert_allclose(back.astype(float), x.astype(float), atol=tolerances.BFLOAT16)
 
 
 def test_a_saturating_value_comes_back_in_float32():

@@ -8,6 +8,7 @@ import pytest
 import scipy.stats
 
 from fusioninn_jax import bijections as bj
+from tests import tolerances
 from tests.bijections.members import TABLE, dense, dense_init, prepared
 
 
@@ -25,6 +26,14 @@ def test_bases_are_scipys(base, theirs):
     np.testing.assert_allclose(base.log_prob(y), theirs.logpdf(y).sum(1), rtol=1e-5)
     draws = base.sample(jax.random.key(0), (4000, 1), jnp.float32)
     assert scipy.stats.kstest(np.ravel(draws), theirs.cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(
+    "base", [bj.normal(), bj.logistic(), bj.uniform(0.0, 10.0)], ids=["normal", "logistic", "uniform"]
+)
+def test_densities_of_low_precision_are_computed_in_float32(base):
+    y = jnp.linspace(0.1, 3, 784, dtype=jnp.bfloat16)[None]
+    np.testing.assert_allclose(base.log_prob(y), base.log_prob(y.astype(jnp.float32)), rtol=tolerances.ROUNDING_F32)
 
 
 def test_a_uniform_without_width_is_named():
