@@ -111,7 +111,10 @@ def _pullback(
         # keep them. Its CPU backend drops an optimization_barrier before it orders the work, so it is a sum.
         y, g_params[key], g, g_term = pulled_back(member, params[key], y + 0 * g, condition, (g, g_log_det))
         g_condition = added(g_condition, g_term)
-    return y, jax.tree.unflatten(jax.tree.structure(params), jax.tree.leaves(g_params)), g, g_condition
+    like = jax.tree.structure(params, is_leaf=lambda node: node is not params)
+    places = jax.tree.unflatten(like, range(len(steps.keys)))  # an OrderedDict keeps an order of its own
+    in_order = [g_params[key] for key in sorted(steps.keys, key=lambda key: places[key])]
+    return y, jax.tree.unflatten(like, in_order), g, g_condition
 
 
 def of_steps(

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fusioninn_jax.bijections.base import Bijection, bound, checked, log_det_dtype, no_log_det, parameterless
+from fusioninn_jax.bijections.base import Bijection, bound, checked, each, log_det_dtype, no_log_det, parameterless
 from fusioninn_jax.bijections.mixing import mixed
 
 
@@ -90,7 +90,7 @@ def rescale_forward(x: jax.Array, *, scale: float, offset: float = 0.0) -> tuple
     """
     x = checked("rescale", x, "(B, ...)", lambda shape: True)
     log_det = math.log(abs(scale)) * math.prod(x.shape[1:])
-    return scale * (x - offset), jnp.full(x.shape[:1], log_det, log_det_dtype(x))
+    return scale * (x - offset), each(jnp.full((), log_det, log_det_dtype(x)), x)
 
 
 def rescale_inverse(y: jax.Array, *, scale: float, offset: float = 0.0) -> tuple[jax.Array, jax.Array]:
@@ -103,7 +103,7 @@ def rescale_inverse(y: jax.Array, *, scale: float, offset: float = 0.0) -> tuple
     """
     y = checked("rescale", y, "(B, ...)", lambda shape: True)
     log_det = math.log(abs(scale)) * math.prod(y.shape[1:])
-    return y / scale + offset, jnp.full(y.shape[:1], -log_det, log_det_dtype(y))
+    return y / scale + offset, each(jnp.full((), -log_det, log_det_dtype(y)), y)
 
 
 def rescale(scale: float, offset: float = 0.0) -> Bijection:

@@ -36,7 +36,7 @@ class Channels(NamedTuple):
 
     def joined(self, moving: jax.Array, seen: jax.Array) -> jax.Array:
         """Undoes `separated`."""
-        if (np.diff(np.roll(self.order, self.number)) == 1).all():  # the moving part is the end
+        if (np.diff(np.roll(self.order, -self.number)) == 1).all():  # the moving part is the end
             return jnp.concatenate([seen, moving], -1)
         return permutation_inverse(self.order, jnp.concatenate([moving, seen], -1))[0]
 

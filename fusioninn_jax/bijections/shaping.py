@@ -94,6 +94,19 @@ def _flat(x: jax.Array) -> jax.Array:
     return x.reshape(x.shape[0], math.prod(x.shape[1:]))
 
 
+def _example(x: jax.Array, shape: Shape) -> jax.Array:
+    return checked("split", x, f"(B, {', '.join(map(str, shape))})", lambda got: got[1:] == tuple(shape))
+
+
+def _cut(y: jax.Array, shape: Shape, split: Split) -> tuple[jax.Array, jax.Array, jax.ShapeDtypeStruct]:
+    """What left and what `inner` made, (B, ...) vectors both, and the shape of what `inner` took."""
+    size = math.prod(shape)
+    y = checked("the inverse of split", y, f"(B, {size})", lambda got: got[1:] == (size,))
+    number = _parts(split, shape).number
+    start = size - size // shape[-1] * number
+    return y[:, :start], y[:, start:], jax.ShapeDtypeStruct((y.shape[0], *shape[:-1], number), y.dtype)
+
+
 def split_forward(
     inner: Bijection, params: Params, x: jax.Array, condition: Condition = None, *, shape: Shape, split: Split = None
 ) -> tuple[jax.Array, jax.Array]:
@@ -111,8 +124,7 @@ def split_forward(
       TypeError: `x` holds integers.
       ValueError: another shape, or a split that does not fit it.
     """
-    x = checked("split", x, f"(B, {', '.join(map(str, shape))})", lambda got: got[1:] == tuple(shape))
-    stays, leaves = _parts(split, shape).separated(x)
+    stays, leaves = _parts(split, shape).separated(_example(x, shape))
     y, log_det = called(inner.forward, params, stays, condition=condition)
     return jnp.concatenate([_flat(leaves), _flat(y)], -1), log_det
 
@@ -126,22 +138,31 @@ def split_inverse(
       inner, params, condition, shape, split: see `split_forward`.
       y: the vectors that `split_forward` gives.
     """
-    size = math.prod(shape)
-    y = checked("the inverse of split", y, f"(B, {size})", lambda got: got[1:] == (size,))
-    parts = _parts(split, shape)
-    number = size // shape[-1] * parts.number
-    stays = jax.ShapeDtypeStruct((y.shape[0], *shape[:-1], parts.number), y.dtype)
+    leaves, own, stays = _cut(y, shape, split)
     made, _ = jax.eval_shape(functools.partial(called, inner.forward), params, stays, condition=condition)
-    x, log_det = called(inner.inverse, params, y[:, size - number :].reshape(made.shape), condition=condition)
-    leaves = y[:, : size - number].reshape(y.shape[0], *shape[:-1], shape[-1] - parts.number)
-    return parts.joined(x, leaves), log_det
+    x, log_det = called(inner.inverse, params, own.reshape(made.shape), condition=condition)
+    return _parts(split, shape).joined(x, leaves.reshape(*stays.shape[:-1], shape[-1] - stays.shape[-1])), log_det
 
 
 def _split_init(
     inner: Bijection, shape: Shape, split: Split, key: jax.Array, x: jax.Array, condition: Condition = None
 ) -> Params:
     """The params of `inner`."""
-    return called(inner.init, key, _parts(split, shape).separated(x)[0], condition=condition)
+    stays, _ = _parts(split, shape).separated(_example(x, shape))
+    return called(inner.init, key, stays, condition=condition)
+
+
+def _split_inverse_init(
+    inner: Bijection, shape: Shape, split: Split, key: jax.Array, y: jax.Array, condition: Condition = None
+) -> Params:
+    """The params of `inner`, from what it made."""
+    _, own, stays = _cut(y, shape, split)
+
+    def made(key: jax.Array, x: jax.Array, condition: Condition) -> jax.Array:
+        return called(inner.forward, called(inner.init, key, x, condition=condition), x, condition=condition)[0]
+
+    own = own.reshape(jax.eval_shape(made, key, stays, condition).shape)
+    return called(inner.inverted().init, key, own, condition=condition)
 
 
 def split(inner: Bijection, shape: Shape, *, split: Split = None) -> Bijection:
@@ -159,4 +180,9 @@ def split(inner: Bijection, shape: Shape, *, split: Split = None) -> Bijection:
     checked_bijections("split", inner)
     _parts(split, shape)
     forward, inverse = (bound(function, inner, shape=shape, split=split) for function in (split_forward, split_inverse))
-    return Bijection(bound(_split_init, inner, shape, split), forward, inverse)
+    return Bijection(
+        bound(_split_init, inner, shape, split),
+        forward,
+        inverse,
+        inverse_init=bound(_split_inverse_init, inner, shape, split),
+    )

@@ -8,7 +8,6 @@ its own at a quarter of the size, which a small flow can take further down the p
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from fusioninn_jax.bijections.base import (
@@ -21,6 +20,7 @@ from fusioninn_jax.bijections.base import (
     checked,
     checked_bijections,
 )
+from fusioninn_jax.bijections.parts import Channels
 
 
 def _checked(channels: tuple[int, ...], x: jax.Array) -> jax.Array:
@@ -32,12 +32,19 @@ def _checked(channels: tuple[int, ...], x: jax.Array) -> jax.Array:
     )
 
 
+def _parts(channels: tuple[int, ...], x: jax.Array) -> Channels:
+    others = [channel for channel in range(x.shape[-1]) if channel not in channels]
+    return Channels(np.array([*channels, *others]), len(channels))
+
+
 def _applied(
     direction: str, inner: Bijection, channels: tuple[int, ...], params: Params, x: jax.Array, condition: Condition
 ) -> Result:
-    x, places = _checked(channels, x), np.array(channels)
-    chosen, log_det = called(getattr(inner, direction), params, x[..., places], condition=condition)
-    return x.at[..., places].set(chosen), log_det
+    x = _checked(channels, x)
+    parts = _parts(channels, x)
+    chosen, others = parts.separated(x)
+    chosen, log_det = called(getattr(inner, direction), params, chosen, condition=condition)
+    return parts.joined(chosen, others), log_det
 
 
 def on_channels_forward(
@@ -81,7 +88,8 @@ def _init(
     key: jax.Array, x: jax.Array, condition: Condition = None, *, inner: Bijection, channels: tuple[int, ...]
 ) -> Params:
     """The params of `inner`."""
-    return called(inner.init, key, jnp.asarray(_checked(channels, x))[..., np.array(channels)], condition=condition)
+    x = _checked(channels, x)
+    return called(inner.init, key, _parts(channels, x).separated(x)[0], condition=condition)
 
 
 def on_channels(inner: Bijection, channels: tuple[int, ...]) -> Bijection:
@@ -102,4 +110,5 @@ def on_channels(inner: Bijection, channels: tuple[int, ...]) -> Bijection:
         bound(function, inner=inner, channels=tuple(channels))
         for function in (on_channels_forward, on_channels_inverse, _init)
     )
-    return Bijection(init, forward, inverse)
+    back = bound(_init, inner=inner.inverted(), channels=tuple(channels))
+    return Bijection(init, forward, inverse, inverse_init=back)

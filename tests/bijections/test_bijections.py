@@ -161,6 +161,7 @@ def test_a_saturating_value_comes_back_in_float32():
         (lambda: bj.permutation_forward((0, 0), jnp.zeros((1, 2))), "not a permutation"),
         (lambda: bj.permutation_forward((0, 1, 2), jnp.zeros((1, 2))), "not a permutation"),
         (lambda: bj.logit(shrinkage=0.5), "shrinkage"),
+        (lambda: bj.split(bj.actnorm(), (4,)).init(jax.random.key(0), jnp.zeros((2, 6))), r"split takes \(B, 4\)"),
     ],
 )
 def test_bad_input_is_named(call, match):
@@ -239,6 +240,20 @@ def test_an_inverted_actnorm_normalises_where_it_stands():
     y, _ = flow.forward(flow.init(jax.random.key(0), x), x)
     np.testing.assert_allclose(y.mean(0), 0, atol=1e-5)
     np.testing.assert_allclose(y.std(0, ddof=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "flow",
+    [
+        bj.on_channels(bj.actnorm(), (3, 0)),
+        bj.split(bj.chain(bj.actnorm(), bj.reshape((2,), (1, 2))), (4,), split=(0, 3)),
+    ],
+    ids=["on_channels", "split"],
+)
+def test_an_inverted_actnorm_within_another_normalises_too(flow):
+    y = 3 * jax.random.normal(jax.random.key(0), (50, 4)) + 1
+    x, _ = flow.inverse(flow.inverted().init(jax.random.key(1), y), y)
+    np.testing.assert_allclose(x[:, np.array([0, 3])].std(0, ddof=1), 1, rtol=tolerances.SUM_F32)
 
 
 def test_scan_compiles_the_same_at_any_depth():

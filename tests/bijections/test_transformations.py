@@ -149,6 +149,21 @@ def test_shard_map_and_named_sharding(member, alone):
         close(found, expected, member)
 
 
+@pytest.mark.parametrize("name", ["rescale", "on_channels", "on_channels_conditional", "scan_rebuilt"])
+def test_explicit_axes(name):
+    case = TABLE[name]
+    _, params, x, condition = prepared(case)
+    x, condition = doubled(x), doubled(condition)
+    mesh = jax.make_mesh((2,), ("batch",), axis_types=(AxisType.Explicit,))
+    value_and_gradients = jax.jit(jax.value_and_grad(loss_of(case), (0, 1)))
+    expected = value_and_gradients(params, x, condition)
+    with jax.set_mesh(mesh):
+        placed = jax.device_put((x, condition), NamedSharding(mesh, P("batch")))
+        y, log_det = jax.jit(case.bijection.forward)(params, *placed)
+        assert jax.typeof(y).sharding.spec[0] == jax.typeof(log_det).sharding.spec[0] == "batch"
+        close(value_and_gradients(params, *placed), expected, case)
+
+
 def test_export_with_an_open_batch_and_donation(member, alone):
     bijection, params, x, condition = prepared(member)
     (b,) = export.symbolic_shape("b")
