@@ -33,7 +33,8 @@ from fusioninn_jax.latent_losses.latent_sums import CELL, DENSE, LAGS, Sums, T, 
 
 NORMAL = np.exp(-(T**2) / 2)  # the characteristic function of N(0, 1)
 EPPS_PULLEY = NORMAL / NORMAL.sum()
-RIDGE = 1e-5  # of the regression, beside features of size 1
+RIDGE = 1e-5  # of the regression, at least
+ROUNDING = 3e-6  # of float32, beside the trace of the Gram matrix: features may be equal, or large
 SCALE = 1e-2  # s of every term: how large a deviation still matters
 
 Share = Callable[[Sums], Sums]
@@ -61,8 +62,9 @@ def _lag_deviation(sums: Sums) -> tuple[jax.Array, jax.Array]:
 def _regression_share(sums: Sums) -> tuple[jax.Array, jax.Array]:
     """Mean R² of the tests on the features, variances those of N(0, 1), and its expectation."""
     count = jnp.maximum(sums.patches, 1)
-    ridge = RIDGE * jnp.eye(len(sums.features), dtype=sums.features.dtype)
-    factor = jnp.linalg.cholesky(sums.features / count + ridge)
+    gram = sums.features / count
+    ridge = jnp.maximum(RIDGE, ROUNDING * jnp.trace(gram))
+    factor = jnp.linalg.cholesky(gram + ridge * jnp.eye(len(gram), dtype=gram.dtype))
 
     def whitened(x: jax.Array) -> jax.Array:
         return jax.scipy.linalg.solve_triangular(factor, x, lower=True)
@@ -103,6 +105,7 @@ def characteristic_terms(
       key: of what is drawn.
       share: adds up over devices.
     """
+    latent, fused = (x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in (latent, fused))
     mask = jnp.ones((*latent.shape[:-1], 1), bool) if mask is None else mask
     sums = share(local_sums(latent, fused, mask, key))
 
@@ -117,6 +120,8 @@ def characteristic(
 ) -> jax.Array:
     """How far the latents are from N(0, I), independent of the fused image: the mean of the terms above.
 
+    Computed in float32 at least. Gradients are of reverse mode only (`jax.grad`; no `jax.jvp`, no `jax.hessian`).
+
     Args:
       latent: (B, H, W, C), this device's.
       fused: (B, H, W, 1), about [0, 1]; no gradient flows to it.
@@ -126,6 +131,6 @@ def characteristic(
       share: adds up a pytree over all devices, e.g. `lambda sums: jax.lax.psum(sums, axis)`; by default one device.
 
     Returns:
-      a scalar, 0 on average for draws from N(0, I), up to the logarithm.
+      a scalar, 0 on average for draws from N(0, I), up to the logarithm; 0 where no pixel counts.
     """
     return jnp.stack(list(characteristic_terms(latent, fused, mask, key, share=share).values())).mean()

@@ -119,9 +119,10 @@ def draw_directions(key: jax.Array, channels: int, dtype: jnp.dtype) -> jax.Arra
 
 def _projections(tiles: jax.Array, inside: jax.Array, directions: jax.Array) -> jax.Array:
     """(K, N) projections of the (N, 9, C) values inside the mask, scaled so that N(0, I) gives N(0, 1)."""
-    weight = jnp.broadcast_to(inside, tiles.shape).reshape(len(tiles), -1)
+    flat = len(tiles), directions.shape[1]
+    weight = jnp.broadcast_to(inside, tiles.shape).reshape(flat)
     lengths = directions**2 @ weight.T
-    projected = directions @ jnp.where(weight > 0, tiles.reshape(len(tiles), -1), 0).T
+    projected = directions @ jnp.where(weight > 0, tiles.reshape(flat), 0).T
     return projected / jnp.sqrt(jnp.where(lengths > 1e-6, lengths, 1))
 
 

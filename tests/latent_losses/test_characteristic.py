@@ -139,6 +139,30 @@ def test_any_size_and_an_empty_mask_are_finite(shape, filled):
     assert filled or (value == 0 and (gradient == 0).all())
 
 
+@pytest.mark.parametrize("size", [0.0, 0.5, 1.0, 30.0])
+def test_fused_images_that_are_constant_or_leave_their_range_are_finite(size):
+    for fused in (jnp.full((8, 48, 48, 1), size), size * noise(3, (8, 48, 48, 1))):
+        value, gradient = value_and_gradient(noise(), fused, disc(), KEY)
+        assert np.isfinite(value) and np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_low_precision_is_summed_in_float32(dtype):
+    z, y = noise().astype(dtype), picture().astype(dtype)
+    value, gradient = value_and_gradient(z, y, disc(), KEY)
+    expected, wide = value_and_gradient(z.astype(jnp.float32), y.astype(jnp.float32), disc(), KEY)
+    assert value.dtype == jnp.float32 and gradient.dtype == dtype
+    np.testing.assert_allclose(value, expected, rtol=tolerances.SUM_F32)
+    np.testing.assert_allclose(
+        gradient.astype(jnp.float32), wide, rtol=tolerances.BFLOAT16, atol=tolerances.BFLOAT16 * jnp.abs(wide).max()
+    )
+
+
+def test_a_batch_of_none_counts_nothing():
+    value, gradient = value_and_gradient(noise(0, (0, 8, 8, 2)), picture(shape=(0, 8, 8, 1)), None, KEY)
+    assert value == 0 and gradient.shape == (0, 8, 8, 2)
+
+
 def test_directions_are_drawn_anew_with_the_key():
     z, y = noise(), picture()
     first, same, other = (terms(z, y, None, jax.random.key(seed)) for seed in (0, 0, 1))
