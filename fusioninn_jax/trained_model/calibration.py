@@ -43,7 +43,11 @@ class Calibration:
     half_widths: np.ndarray
 
     def deviation(self, spread: np.ndarray) -> np.ndarray:
-        """The error's standard deviation for spreads (..., m)."""
+        """The error's standard deviation for spreads (..., m).
+
+        Raises:
+          ValueError: another m than that of the fit.
+        """
         return _mapped(spread, self.spreads, self.deviations)
 
     def half_width(self, spread: np.ndarray, level: float) -> np.ndarray:
@@ -57,7 +61,7 @@ class Calibration:
           (..., m).
 
         Raises:
-          ValueError: another level.
+          ValueError: another level, or another m than that of the fit.
         """
         if level not in LEVELS:
             raise ValueError(f"level is {level}; calibrated are {', '.join(map(str, LEVELS))}")
@@ -146,11 +150,13 @@ def expected_error(calibration: Calibration | None, deviation: np.ndarray, sampl
 
 def _mapped(spread: np.ndarray, knots: np.ndarray, values: np.ndarray) -> np.ndarray:
     spread = np.asarray(spread)
+    if spread.shape[-1:] != (len(knots),):
+        raise ValueError(f"spreads are (..., {len(knots)}), as of the fit; got {spread.shape}")
     of_sources = [
         np.interp(spread[..., m], np.concatenate([[0], knots[m]]), np.concatenate([[0], values[m]]))
         for m in range(len(knots))
     ]
-    return np.stack(of_sources, -1).astype(spread.dtype)
+    return np.stack(of_sources, -1).astype(spread.dtype if spread.dtype.kind == "f" else np.float64)
 
 
 def fit(spread: np.ndarray, error: np.ndarray) -> Calibration:
@@ -163,8 +169,12 @@ def fit(spread: np.ndarray, error: np.ndarray) -> Calibration:
       error: (N, m), of the draws' mean.
 
     Raises:
-      ValueError: fewer than 20 pixels a part.
+      ValueError: fewer than 20 pixels a part, arrays of other shapes, values that are not finite.
     """
+    if np.ndim(spread) != 2 or np.shape(error) != np.shape(spread):
+        raise ValueError(f"fit takes spreads and errors (N, m); got {np.shape(spread)} and {np.shape(error)}")
+    if not (np.isfinite(spread).all() and np.isfinite(error).all()):
+        raise ValueError("fit takes finite spreads and errors; got NaN or infinite ones")
     if len(spread) < 20 * KNOTS:
         raise ValueError(f"a calibration needs {20 * KNOTS} pixels; got {len(spread)}")
     of_sources = [

@@ -74,3 +74,24 @@ def test_too_few_pixels_and_other_levels_are_refused():
         calibration.fit(np.ones((479, 2)), np.ones((479, 2)))
     with pytest.raises(ValueError, match="level is 0.97"):
         calibration.fit(*pixels(0)).half_width(np.ones((1, 2)), 0.97)
+
+
+def test_spreads_of_other_sources_are_refused_and_integers_give_floats():
+    fitted = calibration.fit(*pixels(0))
+    for shape in ((5, 1), (5, 3), ()):
+        with pytest.raises(ValueError, match=r"spreads are \(..., 2\), as of the fit; got "):
+            fitted.deviation(np.ones(shape))
+    found = fitted.deviation(np.zeros((3, 2), np.uint8) + [0, 1])
+    np.testing.assert_array_equal(found, fitted.deviation(np.array([[0.0, 1.0]] * 3)))
+    assert found.dtype == np.float64 and 0 < found[0, 1]
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_values_and_shapes_that_cannot_be_fitted_are_named(which):
+    given = list(pixels(0))
+    given[which][7, 1] = np.nan
+    with pytest.raises(ValueError, match="finite spreads and errors; got NaN"):
+        calibration.fit(*given)
+    given[which] = given[which][:, :1]
+    with pytest.raises(ValueError, match=r"\(N, m\); got .*\(40000, 1\)"):
+        calibration.fit(*given)
