@@ -64,7 +64,7 @@ def test_permutations_follow_the_config():
 @pytest.mark.parametrize(
     "settings,match",
     [
-        ({"formulation": "logits"}, "must be one of linear, logit, official"),
+        ({"formulation": "logits"}, "give one of linear, logit, official; did you mean .logit"),
         ({"blocks": -1}, "blocks"),
         ({"permutations": ((0, 1, 2),)}, "permutations"),
         ({"block": 3}, "did you mean 'blocks'"),
