@@ -16,7 +16,7 @@ import numpy as np
 
 from fusioninn_jax.bijections.base import Bijection, bound, checked, no_log_det, parameterless
 
-MOST_RUNS = 64  # of neighbours; beyond them XLA compiles for seconds, and runs no faster than a gather
+MOST_RUNS = 4  # of neighbours; beyond them a gather is faster, four times in the gradient of 16 channels
 
 Order = Sequence[int] | np.ndarray
 
@@ -31,6 +31,20 @@ def checked_order(order: Order, channels: int) -> np.ndarray:
     if sorted(result.tolist()) != list(range(channels)):
         raise ValueError(f"{result.tolist()} is not a permutation of the {channels} channels")
     return result.astype(np.int64)
+
+
+def _runs(order: np.ndarray) -> list[np.ndarray]:
+    """The order cut where it goes on neither up nor down by one."""
+    cuts, steps = [0], np.diff(order)
+    for i, step in enumerate(steps):
+        if abs(step) != 1 or (i > cuts[-1] and step != steps[i - 1]):
+            cuts.append(i + 1)
+    return np.split(order, cuts[1:])
+
+
+def _run(run: np.ndarray, x: jax.Array) -> jax.Array:
+    low, high = min(run[0], run[-1]), max(run[0], run[-1]) + 1
+    return x[..., low:high] if run[0] == low else x[..., low:high][..., ::-1]
 
 
 def _gathered(order: np.ndarray, x: jax.Array) -> jax.Array:
@@ -57,10 +71,10 @@ def permutation_forward(permutation: Order, x: jax.Array) -> tuple[jax.Array, ja
     """
     x = checked("permutation", x, "(B, ..., C)", lambda shape: len(shape) > 1)
     order = checked_order(permutation, x.shape[-1])
-    runs = np.split(order, np.flatnonzero(np.diff(order) != 1) + 1)
+    runs = _runs(order)
     if len(runs) > MOST_RUNS:
         return _by_gather(order, x), no_log_det(x)
-    return jnp.concatenate([x[..., run[0] : run[-1] + 1] for run in runs], axis=-1), no_log_det(x)
+    return jnp.concatenate([_run(run, x) for run in runs], axis=-1), no_log_det(x)
 
 
 def permutation_inverse(permutation: Order, y: jax.Array) -> tuple[jax.Array, jax.Array]:

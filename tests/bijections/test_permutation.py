@@ -1,0 +1,42 @@
+"""Permutations by runs of neighbours and by a gather: the order asked for, its inverse, its derivatives."""
+
+import importlib
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fusioninn_jax import bijections as bj
+
+module = importlib.import_module("fusioninn_jax.bijections.permutation")  # the package has a function of that name
+ORDERS = [
+    *itertools.permutations(range(4)),
+    (0,),
+    tuple(range(16))[::-1],  # one run, downwards
+    (3, 4, 5, 0, 1, 2),
+    (2, 1, 0, 3, 4, 5),
+    (4, 0, 3, 1, 5, 2, 7, 6),  # more runs than are sliced
+]
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=str)
+def test_the_order_its_inverse_and_its_derivatives(order):
+    flow, x = bj.permutation(order), np.random.default_rng(0).standard_normal((3, 2, len(order))).astype(np.float32)
+    y, log_det = flow.forward({}, x)
+    np.testing.assert_array_equal(y, x[..., list(order)])
+    np.testing.assert_array_equal(log_det, np.zeros(3))
+    np.testing.assert_array_equal(flow.inverse({}, y)[0], x)
+    _, pull = jax.vjp(lambda x: flow.forward({}, x)[0], x)
+    np.testing.assert_array_equal(pull(jnp.asarray(x))[0], x[..., np.argsort(order)])
+    _, pushed = jax.jvp(lambda x: flow.forward({}, x)[0], (x,), (2 * x,))
+    np.testing.assert_array_equal(pushed, 2 * x[..., list(order)])
+
+
+def test_orders_are_cut_into_as_few_runs_as_they_have():
+    def runs(order):
+        return [run.tolist() for run in module._runs(np.array(order))]
+
+    assert runs(range(5)) == [[0, 1, 2, 3, 4]] and runs((4, 3, 2, 1, 0)) == [[4, 3, 2, 1, 0]]
+    assert runs((2, 3, 1, 0)) == [[2, 3], [1, 0]] and runs((0, 2, 1)) == [[0], [2, 1]]
