@@ -17,12 +17,10 @@ class View {
 
   /** The volume under the pointer, whose window a drag changes. */
   get volume() {
-    const { state, volumes } = this.viewer;
-    if (this.role !== "compare") return volumes[this.role];
-    return volumes[state.compare === "blink" && state.second ? state.b : state.a];
+    return this.viewer.volumes[this.shown[0]];
   }
 
-  /** The volumes on the canvas. */
+  /** The numbers of the volumes on the canvas. */
   get shown() {
     const { state } = this.viewer;
     if (this.role !== "compare") return [this.role];
