@@ -135,7 +135,7 @@ def test_killed_and_interrupted_runs_resume_exactly(data_dir, tmp_path):
         ({"data.dataset": "brats/none"}, "run `python -m data.prepare brats"),
         ({"train.batch_size": 12}, "the 8 devices don't divide it"),
         ({"model.fusioninn.sources": 3}, "the model takes 3"),
-        ({"data.crop": (15, 16)}, "set --config.data.crop=12,16"),
+        ({"data.crop": (15, 16)}, "set --config.data.crop=14,16"),
     ],
 )
 def test_bad_settings_are_named(data_dir, tmp_path, settings, message):
@@ -149,7 +149,7 @@ def test_bad_settings_are_named(data_dir, tmp_path, settings, message):
 def test_a_checkpoint_of_another_architecture_is_named(whole_run, data_dir):
     config = training_case.config(data_dir)
     config.model.fusioninn.blocks = 2
-    with pytest.raises(UserError, match="another architecture .blocks is 3, this run asks for 2"):
+    with pytest.raises(UserError, match="another architecture .blocks is 1, this run asks for 2"):
         train.train_and_evaluate(config, str(whole_run[0]))
 
 

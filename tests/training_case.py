@@ -61,6 +61,6 @@ def config(data_dir: pathlib.Path) -> ml_collections.ConfigDict:
     """A model of a few hundred parameters on 16x16 crops, 6 steps, an evaluation every 2."""
     result = settings.defaults()
     result.data.dataset, result.data.data_dir, result.data.crop = "tiny/default", str(data_dir), (16, 16)
-    result.model.fusioninn.blocks, result.model.fusioninn.widths = 3, (3,)
+    result.model.fusioninn.blocks, result.model.fusioninn.widths = 1, (3,)
     result.train.batch_size, result.train.steps, result.train.eval_every, result.train.log_every = 8, 6, 2, 1
     return result
