@@ -140,7 +140,7 @@ def _is_far(brain: np.ndarray, value: float) -> bool:
 
 
 def dips(voxels: np.ndarray, value: float) -> bool:
-    """Whether more of a volume lies below `value`, and deeper, than the undershoot of resampling."""
+    """Whether more of `voxels`, of any shape, lies below `value`, and deeper, than the undershoot of resampling."""
     if not (voxels < value).any():  # most volumes; the rest takes a while
         return False
     brain = voxels[voxels != value]
@@ -150,7 +150,10 @@ def dips(voxels: np.ndarray, value: float) -> bool:
 
 
 def darkened(voxels: np.ndarray, background: Background | None) -> np.ndarray:
-    """The volume with its background below all else; as it is where it is so already. Type and units are kept."""
+    """`voxels` with their `background` below all else; as they are where it is so already, or where there is none.
+
+    Type and units are kept.
+    """
     if background is None or not background.is_moved:
         return voxels
     same = SAME * float(voxels.max() - voxels.min())
@@ -158,14 +161,17 @@ def darkened(voxels: np.ndarray, background: Background | None) -> np.ndarray:
 
 
 def restored(voxels: np.ndarray, background: Background | None) -> np.ndarray:
-    """Undoes `darkened`, also after a lossy way: what is nearer to the moved background than to the brain is it."""
+    """Undoes `darkened`, also after a lossy way.
+
+    Of `voxels`, what is nearer to the moved `background` than to the brain becomes background.
+    """
     if background is None or not background.is_moved:
         return voxels
     return np.where(voxels < (background.moved_to + background.brain) / 2, voxels.dtype.type(background.value), voxels)
 
 
 def parse(text: str) -> str | float:
-    """`auto`, `minimum` or a number, as an option gives it.
+    """`auto`, `minimum` or a number, from the `text` that an option gives.
 
     Raises:
       UserError: anything else.

@@ -38,7 +38,7 @@ class Chroma(NamedTuple):
 
 
 def split(rgb: np.ndarray) -> tuple[np.ndarray, Chroma]:
-    """(Y, X, 3) colours as (1, Y, X) float32 luma and chroma."""
+    """Colours `rgb`, (Y, X, 3), as (1, Y, X) float32 luma and chroma."""
     luma, chroma = image_io.luma_chroma(rgb)
     return luma[None], Chroma(chroma[None], rgb.dtype.newbyteorder("<").str)
 
@@ -52,9 +52,10 @@ def join(luma: np.ndarray, chroma: Chroma) -> np.ndarray:
 
 
 def of_fused(sources: Sequence[Chroma | None], lumas: Sequence[np.ndarray]) -> np.ndarray | None:
-    """The fused image's chroma, (Z, Y, X, 2) in parts of white; None where no source is coloured.
+    """The fused image's chroma, (Z, Y, X, 2) in parts of white; None where none of `sources` is coloured.
 
-    C = sum C_i |C_i| / sum |C_i| over the coloured sources, for Cb and Cr alone; where all are grey it is 0.
+    C = sum C_i |C_i| / sum |C_i| over the coloured ones, for Cb and Cr alone; where all are grey it is 0. `lumas`, one
+    (Z, Y, X) for each source, tell which value is white.
     """
     parts = [chroma.values / chroma.white(luma) for chroma, luma in zip(sources, lumas, strict=True) if chroma]
     if len(parts) < 2:
@@ -78,7 +79,7 @@ def paint(luma: np.ndarray, chroma: np.ndarray) -> np.ndarray:
 
 
 def note(chroma: Chroma) -> dict[str, object]:
-    """Chroma as JSON, rounded to steps far below a level."""
+    """`chroma` as JSON, rounded to steps far below a level."""
     largest = float(np.abs(chroma.values).max(initial=0))
     step = STEP if chroma.dtype != "<f4" else (largest / FLOAT_STEPS or 1.0)
     steps = np.rint(np.asarray(chroma.values, np.float64) / step).astype("<i4")
@@ -86,7 +87,7 @@ def note(chroma: Chroma) -> dict[str, object]:
 
 
 def from_note(noted: dict[str, object], shape: tuple[int, ...]) -> Chroma:
-    """Undoes `note` for a series of shape (Z, Y, X).
+    """Undoes `note`: the chroma that `noted` holds, for a series of `shape` (Z, Y, X).
 
     Raises:
       Damaged: other content than `note` gives.

@@ -60,6 +60,10 @@ def read(path: pathlib.Path, *, keep_phi: bool = False) -> Series:
 
     Files without preamble are read. What is no image, and what is damaged, is passed over and named on stderr.
 
+    Args:
+      path: the folder or file.
+      keep_phi: keep who the patient is, for the header of a derived series.
+
     Raises:
       UserError: no DICOM image, several series, an order that cannot be known, a missing or doubled slice, uneven
         spacing, slices of different size or direction, colour, a scale that is none, pixels that cannot be decoded.

@@ -51,7 +51,7 @@ def pydicom() -> Any:
 
 
 def find(path: pathlib.Path) -> list[Image]:
-    """The images of a series: those of a folder, or one file. What is passed over is named on stderr.
+    """The images of the series at `path`: those of a folder, or one file. What is passed over is named on stderr.
 
     Raises:
       UserError: no image there, files of several series, studies, patients, modalities or echoes, one that is damaged
@@ -173,7 +173,7 @@ def _tell_missing(path: pathlib.Path, images: list[Image]) -> None:
 
 
 def text(dataset: Any, keyword: str) -> str:
-    """An attribute as text, empty where there is none or it cannot be read; never for a message."""
+    """The attribute `keyword` of a `dataset` as text, empty where none can be read; never for a message."""
     try:
         with guarded.quiet():
             value = dataset.get(keyword)
@@ -183,7 +183,7 @@ def text(dataset: Any, keyword: str) -> str:
 
 
 def uid(dataset: Any, keyword: str) -> str:
-    """An attribute that is a UID; empty where it is anything else, such as a date or a patient's number."""
+    """The attribute `keyword` of a `dataset`, a UID; empty where it is anything else, such as a patient's number."""
     value = text(dataset, keyword)
     return value if len(value) <= LONGEST_UID and re.fullmatch(r"[0-2](\.[0-9]+)+", value) else ""
 
@@ -214,7 +214,10 @@ def numbers(image: Image, keyword: str, count: int, holder: Any = None) -> np.nd
 
 
 def first_number(holder: Any, keyword: str) -> float | None:
-    """The first of an attribute's values, None where it is no finite number; of what reading can do without."""
+    """The first value of the attribute `keyword` of the dataset `holder`, None where it is no finite number.
+
+    Of what reading can do without: it never raises.
+    """
     try:
         with guarded.quiet():
             value = float(np.ravel(holder.get(keyword))[0])
@@ -224,7 +227,7 @@ def first_number(holder: Any, keyword: str) -> float | None:
 
 
 def whole(image: Image, keyword: str) -> int | None:
-    """An attribute that is a whole number, None where it is absent.
+    """The attribute `keyword` of an `image` as a whole number, None where it is absent.
 
     Raises:
       UserError: other content.

@@ -46,6 +46,10 @@ def grid(path: pathlib.Path, planes: list[Plane]) -> tuple[np.ndarray, np.ndarra
 
     A gantry's tilt shows in the affine: its third column need not be perpendicular to the slices.
 
+    Args:
+      path: of the series, for messages.
+      planes: of its slices, in any order.
+
     Raises:
       UserError: slices whose order cannot be known, that differ in direction or pixel spacing, two at one place,
         missing ones, uneven spacing.

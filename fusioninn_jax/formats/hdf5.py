@@ -16,7 +16,7 @@ CHECKSUM = 4  # bytes of FLETCHER32
 
 
 def hdf5_length(path: PathLike, shape: tuple[int, ...]) -> int:
-    """The number N of items in the dataset `data` of an HDF5 file, after checking that it is (N, *shape) of numbers.
+    """The number N of items in the dataset `data` of the HDF5 file at `path`, which must be (N, *`shape`) of numbers.
 
     Raises:
       UserError: missing or unreadable file, no dataset `data`, another shape.
@@ -35,7 +35,7 @@ def hdf5_length(path: PathLike, shape: tuple[int, ...]) -> int:
 
 
 def read_hdf5(path: PathLike, start: int, stop: int) -> np.ndarray:
-    """Rows start..stop of the dataset `data`, float32, in the units of the file.
+    """The rows `start` to `stop` - 1 of the dataset `data` at `path`, float32, in the units of the file.
 
     Raises:
       UserError: unreadable file, NaN or infinite values.

@@ -33,7 +33,10 @@ PathLike = str | os.PathLike[str]
 
 
 def encode_deep_png(rgb: np.ndarray, texts: dict[str, str]) -> bytes:
-    """(H, W, 3) uint16 colours as a PNG, which Pillow cannot write (ISO/IEC 15948)."""
+    """Colours `rgb`, (H, W, 3) uint16, as a PNG, which Pillow cannot write (ISO/IEC 15948).
+
+    `texts` go into it by their keywords; both are Latin-1.
+    """
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -130,7 +133,7 @@ def _opened_tiff(path: pathlib.Path) -> Iterator[tuple[BinaryIO, tifffile.TiffFi
 
 
 def read_pages(path: pathlib.Path) -> np.ndarray:
-    """The pages of a TIFF as a volume (Z, H, W), in the type and units of the file; values need not be finite.
+    """The pages of the TIFF at `path` as a volume (Z, H, W), in its type and units; values need not be finite.
 
     Raises:
       UserError: as `read_image`, in colour, or pages of unlike size or type.
@@ -144,7 +147,7 @@ def read_pages(path: pathlib.Path) -> np.ndarray:
 
 
 def page_count(path: pathlib.Path) -> int:
-    """How many pages a TIFF has.
+    """How many pages the TIFF at `path` has.
 
     Raises:
       UserError: missing or unreadable.

@@ -27,11 +27,9 @@ WRITABLE = {".png": "|u1 <u2", ".tif": "|u1 <u2 <f4", ".tiff": "|u1 <u2 <f4"}
 
 
 def read(path: pathlib.Path) -> Series:
-    """An image, 8 or 16 bits, as a volume of one slice, its colours as chroma; (Z, H, W) of a TIFF's grey pages.
+    """The picture at `path`, 8 or 16 bits, as a volume: one slice, its colours as chroma, or the grey pages of a TIFF.
 
-    From .npy an array (H, W) or (Z, H, W).
-
-    Values of a .npy and of a float TIFF need not be finite.
+    From .npy an array (H, W) or (Z, H, W). Values of a .npy and of a float TIFF need not be finite.
 
     Raises:
       UserError: as `image_io.read_image`; an array of another kind.
@@ -105,7 +103,13 @@ def of_fused(luma: np.ndarray, chroma: np.ndarray | None) -> tuple[np.ndarray, c
 
 
 def write(path: pathlib.Path, name: pathlib.Path, series: Series, record: Provenance | None = None) -> None:
-    """Writes a series to `path` in the format that `name` says; in colours where it has some and the format takes them.
+    """Writes a series in the format that a name says; in colours where it has some and the format takes them.
+
+    Args:
+      path: where the content goes, often a temporary name.
+      name: what it will be called.
+      series: what is written.
+      record: the provenance of a fused image.
 
     Raises:
       UserError: a type that the format cannot hold, or several slices for a PNG.
@@ -132,7 +136,7 @@ def write(path: pathlib.Path, name: pathlib.Path, series: Series, record: Proven
 
 
 def tell_grey(name: pathlib.Path, series: Series) -> None:
-    """A note where a format leaves out the colours of a series."""
+    """A note on stderr where the file `name` of a format that is grey leaves out the colours of a `series`."""
     if series.chroma is not None:
         print(f"{name}: holds grey alone; for colours write .png or .tif", file=sys.stderr)
 

@@ -36,7 +36,15 @@ Provenance = dict[str, Any]
 
 
 def make(fused: Series, sources: list[Series], ranges: np.ndarray, model: str, prior: str) -> Provenance:
-    """The record of a fused image."""
+    """The record of a fused image.
+
+    Args:
+      fused: the image as stored.
+      sources: the series.
+      ranges: (Z, m, 2) minimum and maximum of each slice of each source; empty for a mean.
+      model: the fingerprint of the model.
+      prior: of its latent, one of `losses.LATENT_PRIORS`.
+    """
     return {
         "fusioninn_jax": VERSION,
         "content": "fused",
@@ -51,7 +59,11 @@ def make(fused: Series, sources: list[Series], ranges: np.ndarray, model: str, p
 
 
 def parse(path: pathlib.Path, content: bytes) -> Provenance:
-    """A record from a file's text, every part of it as `make` or `of_latent` writes it.
+    """A record from the text of a file, every part of it as `make` or `of_latent` writes it.
+
+    Args:
+      path: of the file, for messages.
+      content: the text.
 
     Raises:
       UserError: damaged, or of a later version.
@@ -85,14 +97,19 @@ def of_latent(fused: Provenance, channels: np.ndarray, remainder: bool) -> Prove
 
 
 def digest(channels: np.ndarray) -> str:
-    """SHA-256 over the shape and the voxels as float32 of axial slices, in hexadecimal digits."""
+    """SHA-256 over the shape and the voxels of `channels`, (Z, Y, X, C), as float32, in hexadecimal digits."""
     result = hashlib.sha256(str(channels.shape).encode())
     result.update(np.ascontiguousarray(channels, "<f4").data)
     return result.hexdigest()
 
 
 def identity(stored: np.ndarray, ranges: np.ndarray) -> str:
-    """32 hexadecimal digits of SHA-256 over shape, voxels in file order of axial slices, and ranges."""
+    """What tells a fused image from others: 32 hexadecimal digits of SHA-256.
+
+    Args:
+      stored: (Z, Y, X); type, shape and voxels count.
+      ranges: (Z, m, 2) of its sources; they count as float64.
+    """
     digest = hashlib.sha256(f"{stored.dtype.newbyteorder('<').str} {stored.shape}".encode())
     digest.update(np.ascontiguousarray(stored, stored.dtype.newbyteorder("<")).tobytes())
     digest.update(np.asarray(ranges, "<f8").tobytes())
@@ -100,7 +117,7 @@ def identity(stored: np.ndarray, ranges: np.ndarray) -> str:
 
 
 def text(record: Provenance) -> bytes:
-    """As it is written: the record and its seal."""
+    """A `record` as it is written: with its seal."""
     body = _body(record)
     return body[:-1] + f',"{SEAL}":"{hashlib.sha256(body).hexdigest()}"}}'.encode()
 
@@ -115,7 +132,13 @@ def _is_whole(record: Provenance) -> bool:
 
 
 def check_voxels(record: Provenance, image: Series, path: pathlib.Path) -> None:
-    """Raises UserError where the fused image's voxels, their order or their scale are not those that were fused."""
+    """Raises UserError where the fused image's voxels, their order or their scale are not those that were fused.
+
+    Args:
+      record: of the image.
+      image: as read.
+      path: of its file, for the message.
+    """
     noted = [record["image"][key] for key in ("slope", "intercept")]
     scales = np.stack([image.slope, image.intercept], -1).astype(np.float32)
     if (
@@ -129,7 +152,13 @@ def check_voxels(record: Provenance, image: Series, path: pathlib.Path) -> None:
 
 
 def check_affine(record: Provenance, image: Series, path: pathlib.Path) -> None:
-    """Raises UserError where the fused image lies elsewhere than when it was fused."""
+    """Raises UserError where the fused image lies elsewhere than when it was fused.
+
+    Args:
+      record: of the image.
+      image: as read.
+      path: of its file, for the message.
+    """
     if "affine" not in record:
         return
     moved = image.affine - np.asarray(record["affine"])
@@ -181,6 +210,11 @@ def check(record: Provenance | None, path: pathlib.Path, content: str) -> Proven
 
 def sources(record: Provenance, like: Series, path: pathlib.Path = pathlib.Path("fused image")) -> list[Series]:
     """The sources that a record tells of, on the grid of the fused image, their voxels still 0.
+
+    Args:
+      record: of the fused image.
+      like: the fused image.
+      path: of its file, for messages.
 
     Raises:
       UserError: a record of another image than that of `path`.

@@ -22,7 +22,7 @@ PATIENT_TEXT = 1024  # characters
 
 
 def loads(content: bytes) -> dict[str, object]:
-    """A record's JSON text as an object; numbers that are none are refused.
+    """The JSON text `content` of a record as an object; numbers that are none are refused.
 
     Raises:
       Damaged: too long, or no JSON object.
@@ -43,7 +43,7 @@ def loads(content: bytes) -> dict[str, object]:
 
 
 def check(record: dict[str, object]) -> None:
-    """Raises Damaged at the first part of a record of this version that is not as `provenance.make` writes it."""
+    """Raises Damaged at the first part of a `record` of this version that is not as `provenance.make` writes it."""
     _match(record.get("id"), "id", r"[0-9a-f]{32}")
     if record.get("content") == "latent":
         _require(isinstance(record.get("remainder"), bool), "remainder")

@@ -27,12 +27,12 @@ PAIR_HEAD = 540  # bytes of the longer header, NIfTI-2's
 
 
 def is_one(path: pathlib.Path) -> bool:
-    """Whether the name says so."""
+    """Whether the name of `path` says so."""
     return path.name.lower().endswith(ENDINGS)
 
 
 def read(path: pathlib.Path) -> Series:
-    """The volume with its type, scale and affine, as a series that is written as NIfTI.
+    """The volume at `path` with its type, scale and affine, as a series that is written as NIfTI.
 
     Raises:
       UserError: missing, truncated or damaged, a header without its image or the other way round, no 3-D volume, an

@@ -43,7 +43,7 @@ class Series(NamedTuple):
         return Grid(self.stored.shape[::-1], self.affine)
 
     def slice_values(self, number: int) -> np.ndarray:
-        """(Y, X) float64 values of one slice, in the units of the file."""
+        """(Y, X) float64 values of the slice `number`, from 0, in the units of the file."""
         with np.errstate(over="ignore", invalid="ignore"):
             return self.stored[number].astype(np.float64) * self.slope[number] + self.intercept[number]
 
@@ -56,7 +56,7 @@ class Series(NamedTuple):
         return values
 
     def with_values(self, values: np.ndarray) -> Series:
-        """The series with other values, rounded and clipped to what its type can hold."""
+        """The series with other `values`, (Z, Y, X), rounded and clipped to what its type can hold."""
         scaled = (np.asarray(values, np.float64) - self.intercept[:, None, None]) / self.slope[:, None, None]
         return self._replace(stored=to_type(scaled, self.stored.dtype), record=None)
 

@@ -64,7 +64,7 @@ def read_nifti(path: PathLike, ndim: int = 3) -> Volume:
 
 
 def open_nifti(path: pathlib.Path, ndim: int = 3) -> tuple[nib.Nifti1Image, tuple[int, ...]]:
-    """A NIfTI file, decompressed, its header checked, and its shape with `ndim` axes; voxels are read later.
+    """The NIfTI file at `path`, its header checked, and its shape with `ndim` axes; voxels are read later.
 
     Raises:
       UserError: missing, truncated or corrupt file, other dimensions, an affine that cannot be inverted.
@@ -123,12 +123,12 @@ def write_nifti(path: PathLike, volume: Volume) -> None:
 
 
 def gzipped(content: bytes) -> bytes:
-    """Content as a gzip file: by ISA-L a tenth of zlib's time for 3 % more bytes, the same for the same content."""
+    """`content` as a gzip file: by ISA-L a tenth of zlib's time for 3 % more bytes, the same for the same content."""
     return igzip.compress(content, GZIP_LEVEL, mtime=0)
 
 
 def slices_first(volume: Volume) -> np.ndarray:
-    """(columns, rows, slices[, C]) voxels as (slices, rows, columns[, C])."""
+    """The (columns, rows, slices[, C]) voxels of a `volume` as (slices, rows, columns[, C])."""
     return np.swapaxes(volume.voxels, 0, 2)
 
 
@@ -181,7 +181,12 @@ def _read_nifti(path: pathlib.Path) -> nib.Nifti1Image:
 
 
 def real_voxels(path: pathlib.Path, image: nib.Nifti1Image, *, scaled: bool = True) -> np.ndarray:
-    """All voxels: finite float32 with slope and intercept applied; or not `scaled`, as stored and perhaps not finite.
+    """All voxels of an `image` just opened: finite float32 with slope and intercept applied.
+
+    Args:
+      path: of its file, for messages.
+      image: from `open_nifti`.
+      scaled: False for voxels as stored, which may not be finite.
 
     Raises:
       UserError: truncated file, voxels that are not real numbers, NaN or infinite voxels.

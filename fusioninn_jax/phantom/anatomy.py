@@ -79,6 +79,9 @@ def random_warp(rng: np.random.Generator) -> Warp:
 
     A cubic B-spline displacement whose coefficients stay below 0.403 of the knot distance is one-to-one (Choi and Lee
     2000, "Injectivity conditions of 2D and 3D uniform cubic B-spline functions"); the levels share that bound.
+
+    Args:
+      rng: draws all of it.
     """
     angles = rng.uniform(-0.07, 0.07, 3)
     generator = np.array([[0, -angles[0], angles[1]], [angles[0], 0, -angles[2]], [-angles[1], angles[2], 0]])
@@ -89,7 +92,7 @@ def random_warp(rng: np.random.Generator) -> Warp:
 
 
 def warp_grid(warp: Warp, grid: Grid) -> np.ndarray:
-    """Atlas positions (voxels = mm) of a grid's pixels, (3, slices, rows, columns) float32."""
+    """Atlas positions (voxels = mm) of a `grid`'s pixels under a `warp`, (3, slices, rows, columns) float32."""
     points = np.stack(np.meshgrid(*grid, indexing="ij"))
     for (knot, _), coefficients in zip(_LEVELS, warp.coefficients, strict=True):
         points += np.stack([spline_field(c, grid, knot) for c in coefficients])

@@ -51,7 +51,11 @@ class Scanner(NamedTuple):
 
 
 def random_scanner(rng: np.random.Generator) -> Scanner:
-    """Sequence parameters in the ranges of clinical tumour protocols; TI nulls fluid of the tabulated T1."""
+    """Sequence parameters in the ranges of clinical tumour protocols; TI nulls fluid of the tabulated T1.
+
+    Args:
+      rng: draws them.
+    """
     field = float(rng.choice([1.5, 3.0]))
     spin_echo = field == 1.5 and bool(rng.random() < 0.6)
     tr, te, flip = (
@@ -99,7 +103,13 @@ def random_relaxation(rng: np.random.Generator, field: float, necrosis: bool = T
 
 
 def nulling_ti(t1: float, tr: float, train: float) -> float:
-    """Inversion time that nulls a tissue: the zero of `flair_signal`, T1 log(2 / (1 + exp(-(TR - train) / T1)))."""
+    """Inversion time (ms) that nulls a tissue: the zero of `flair_signal`, T1 log(2 / (1 + exp(-(TR - train) / T1))).
+
+    Args:
+      t1: of the tissue, ms.
+      tr: repetition time, ms.
+      train: length of the echo train, ms.
+    """
     return float(t1 * np.log(2 / (1 + np.exp(-(tr - train) / t1))))
 
 
@@ -124,7 +134,12 @@ def t1_signal(t1, t2, density, scanner: Scanner):
 
     Spin echo: density (1 - 2 exp(-(TR - TE/2)/T1) + exp(-TR/T1)) exp(-TE/T2). Gradient echo:
     density sin(a) (1 - E) / (1 - E cos(a)) with E = exp(-TR/T1); TE is far below T2*, whose decay is left out.
-    Arguments as in `flair_signal`.
+
+    Args:
+      t1: ms, number or array; likewise t2 (ms) and the relative proton density.
+      t2: see t1.
+      density: see t1.
+      scanner: says which of the two, and gives TR, TE and the flip angle a.
     """
     e1 = np.exp(-scanner.t1_tr / t1)
     if scanner.spin_echo:
@@ -133,12 +148,21 @@ def t1_signal(t1, t2, density, scanner: Scanner):
 
 
 def with_gadolinium(t1, concentration, field: float):
-    """T1 (ms) shortened by a contrast agent: 1/T1' = 1/T1 + r1 C, C in mM (Rohrer et al. 2005)."""
+    """T1 (ms) shortened by a contrast agent: 1/T1' = 1/T1 + r1 C (Rohrer et al. 2005).
+
+    Args:
+      t1: without it, ms.
+      concentration: C, mM.
+      field: tesla, 1.5 or 3.
+    """
     return 1 / (1 / t1 + _R1[field] * concentration / 1000)
 
 
 def rician(rng: np.random.Generator, signal: np.ndarray, sigma: float) -> np.ndarray:
-    """Magnitude of the signal with complex Gaussian noise of `sigma` per channel (Gudbjartsson and Patz 1995)."""
+    """Magnitude of a `signal` with complex Gaussian noise of `sigma` per channel (Gudbjartsson and Patz 1995).
+
+    `rng` draws the noise.
+    """
     real, imaginary = rng.standard_normal((2, *signal.shape), dtype=np.float32) * np.float32(sigma)
     return np.hypot(signal + real, imaginary)
 

@@ -25,7 +25,13 @@ class Grid(NamedTuple):
 
 
 def slice_grid(slices: Sequence[int] | np.ndarray, size: int, spacing: float) -> Grid:
-    """Axial slices, numbered in mm from the bottom of the volume, of size x size pixels about its centre."""
+    """Axial slices of `size` x `size` pixels about the centre of the volume.
+
+    Args:
+      slices: mm above the bottom of the volume.
+      size: pixels.
+      spacing: of the pixels, mm.
+    """
     line = (120.0 + (np.arange(size) - (size - 1) / 2) * spacing - 0.5).astype(np.float32)
     return Grid(np.asarray(slices, np.float32), line, line)
 
@@ -41,7 +47,7 @@ def _basis(positions: np.ndarray, knot_mm: float, knots: int) -> sparse.csr_arra
 
 
 def coefficient_shape(knot_mm: float) -> tuple[int, int, int]:
-    """How many knots cover the volume (z, y, x)."""
+    """How many knots, `knot_mm` apart, cover the volume (z, y, x)."""
     return tuple(int(np.ceil(extent / knot_mm)) + 4 for extent in EXTENT_MM)  # type: ignore[return-value]
 
 
@@ -66,6 +72,9 @@ def spline_field(coefficients: np.ndarray, grid: Grid, knot_mm: float) -> np.nda
 
 
 def random_field(rng: np.random.Generator, grid: Grid, knot_mm: float) -> np.ndarray:
-    """A smooth Gaussian random field: mean 0, standard deviation about 1, detail of about `knot_mm`."""
+    """A smooth Gaussian random field on a `grid`: mean 0, standard deviation about 1, detail of about `knot_mm`.
+
+    `rng` draws its coefficients.
+    """
     coefficients = rng.standard_normal(coefficient_shape(knot_mm), dtype=np.float32)
     return spline_field(coefficients, grid, knot_mm) * np.float32(_UNIT)

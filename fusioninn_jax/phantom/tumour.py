@@ -42,7 +42,13 @@ class Lesion(NamedTuple):
 
 
 def random_tumour(rng: np.random.Generator, atlas: Atlas, warp: Warp) -> Tumour:
-    """Draws a tumour in the white matter of the cerebrum; one in six has a second, smaller focus."""
+    """Draws a tumour in the white matter of the cerebrum; one in six has a second, smaller focus.
+
+    Args:
+      rng: draws it.
+      atlas: healthy anatomy, see `anatomy.load_atlas`.
+      warp: from the subject to the atlas.
+    """
     kind = str(rng.choice(["ring", "solid", "non-enhancing"], p=[0.80, 0.07, 0.13]))
     grid = Grid(*(np.arange(0, n, 4, dtype=np.float32) for n in (189, 240, 240)))
     places, atlas_places = _sites(atlas, warp, grid)
@@ -149,7 +155,10 @@ def _edge(depth: np.ndarray, width: float) -> np.ndarray:
 
 
 def labels(lesion: Lesion) -> np.ndarray:
-    """Annotation as in `regions`: the compartment that fills most of a pixel with half of it or more lesion; uint8."""
+    """Annotation of a `lesion`, uint8 as in `regions`.
+
+    A pixel with half of it or more lesion has the label of the compartment that fills most of it.
+    """
     parts = np.stack([lesion.core, lesion.oedema, lesion.enhancing])
     label = np.array([regions.CORE, regions.OEDEMA, regions.ENHANCING], np.uint8)[parts.argmax(0)]
     return np.where(parts.sum(0) > 0.5, label, 0).astype(np.uint8)

@@ -10,7 +10,12 @@ from fusioninn_jax.scoring import lesion_scores
 
 
 def tumour_parts(annotation: np.ndarray, file_name: str) -> dict[str, np.ndarray]:
-    """The whole annotation, and the parts of a tumour where its labels tell them apart: name -> (Z, H, W) bool."""
+    """The whole annotation, and the parts of a tumour where its labels tell them apart: name -> (Z, H, W) bool.
+
+    Args:
+      annotation: (Z, H, W) labels, 0 outside.
+      file_name: of the annotation, which may tell whose labels these are.
+    """
     whole = annotation > 0
     found = [int(value) for value in np.unique(annotation[whole]) if value == int(value)]
     collection = regions.collection_of(file_name, found)

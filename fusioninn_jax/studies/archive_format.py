@@ -38,14 +38,14 @@ class Contents(NamedTuple):
 
 
 def pack(contents: Contents) -> bytes:
-    """The block, not sealed yet."""
+    """The block that holds `contents`, not sealed yet."""
     head = contents.head | {"sizes": [len(piece) for piece in contents.pieces]}
     text = json.dumps(head, separators=(",", ":")).encode()
     return b"".join([MAGIC, bytes(SEAL), LENGTH.pack(len(text)), text, *contents.pieces, END])
 
 
 def unpack(block: bytes) -> Contents:
-    """Undoes `pack`.
+    """Undoes `pack`: the contents of a `block`, sealed or not.
 
     Raises:
       ValueError, KeyError, TypeError, struct.error: damaged content.
@@ -62,13 +62,17 @@ def unpack(block: bytes) -> Contents:
 
 
 def seal(content: bytes) -> bytes:
-    """A file's content with the digest of the whole put in its place."""
+    """The `content` of a file, gunzipped, with the digest of the whole put in its place."""
     place = content.index(MAGIC) + len(MAGIC)
     return content[:place] + _digest(content, place) + content[place + SEAL :]
 
 
 def check_seal(path: pathlib.Path, content: bytes) -> bool:
-    """Whether content is that of an archive of this version.
+    """Whether `content` is that of an archive of this version.
+
+    Args:
+      path: of the file, for the message.
+      content: all of it, gunzipped.
 
     Raises:
       UserError: it is, but not one byte for byte as it was written.
@@ -89,7 +93,7 @@ def _digest(content: bytes, place: int) -> bytes:
 
 
 def checksum(stored: np.ndarray) -> str:
-    """SHA-256 over type, shape and little-endian voxels of axial slices, 64 hexadecimal digits."""
+    """SHA-256 over type, shape and little-endian voxels of `stored`, (Z, Y, X): 64 hexadecimal digits."""
     little = stored.dtype.newbyteorder("<")
     digest = hashlib.sha256(f"{little.str} {stored.shape}".encode())
     digest.update(np.ascontiguousarray(stored, little).data)
@@ -97,7 +101,7 @@ def checksum(stored: np.ndarray) -> str:
 
 
 def write(path: pathlib.Path, content: bytes, voxels: int) -> None:
-    """Writes content, gzipped where the name says so; its last `voxels` bytes are the picture's.
+    """Writes the `content` of a file to `path`, gzipped where the name says so; the last `voxels` bytes are pixels.
 
     Pixels deflate best where short matches are not taken, which zlib calls filtered data.
     """
@@ -116,7 +120,7 @@ def write(path: pathlib.Path, content: bytes, voxels: int) -> None:
 
 
 def read(path: pathlib.Path) -> bytes:
-    """A NIfTI file's content, gunzipped; not more than one byte beyond what its header declares.
+    """The content of the NIfTI file at `path`, gunzipped; not more than one byte beyond what its header declares.
 
     Raises:
       UserError: not there, no regular file, truncated, or its checksum is not met.

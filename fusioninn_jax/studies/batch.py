@@ -24,7 +24,7 @@ class Study(NamedTuple):
 
 
 def find(root: pathlib.Path, patterns: Sequence[str]) -> list[Study]:
-    """Every folder from `root` down that holds a match of one of the patterns at least, sorted.
+    """Every folder from `root` down that holds a match of one of the `patterns` (globs) at least, sorted.
 
     Raises:
       UserError: no such folder, or no match anywhere.
@@ -44,7 +44,7 @@ def find(root: pathlib.Path, patterns: Sequence[str]) -> list[Study]:
 
 
 def sources(study: Study, patterns: Sequence[str]) -> list[pathlib.Path]:
-    """The series of a study, one for each pattern.
+    """The series of a `study`, one for each of the `patterns` that it was found by.
 
     Raises:
       UserError: a pattern matches nothing or several.

@@ -145,13 +145,13 @@ def examine(
 
 
 def brain_box(brain: np.ndarray) -> tuple[slice, slice, slice]:
-    """The places (z, y, x) of a (Z, H, W) mask that hold it, `MARGIN` pixels wider in y and x; all if it is empty."""
+    """The box (z, y, x) of a mask `brain`, (Z, H, W), `MARGIN` pixels wider in y and x; all of it where it is empty."""
     z, y, x = bounding_box(brain, (0, MARGIN, MARGIN))
     return z, y, x
 
 
 def labels_of(mask: np.ndarray) -> np.ndarray:
-    """A mask as uint8: its labels where all are whole numbers below 256, else 1 where it is above 0."""
+    """A `mask`, (Z, Y, X), as uint8: its labels where all are whole numbers below 256, else 1 where it is above 0."""
     inside = mask[mask > 0]
     if inside.size and inside.max() < 256 and (inside == np.rint(inside)).all():
         return np.where(mask > 0, mask, 0).astype(np.uint8)

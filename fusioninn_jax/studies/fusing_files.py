@@ -83,6 +83,7 @@ def fuse(trained: TrainedModel | None, sources: Sequence[Series], asked: StudyFu
     Raises:
       UserError: another number of series than the model takes, a latent where it has none, a background that cannot
         be told, an archive that does not come back bit for bit.
+      ValueError: an image is asked for without a model.
     """
     backgrounds = study_background.parse_all(asked.background)
     if asked.lossless:

@@ -30,12 +30,12 @@ class Packed(NamedTuple):
 
 
 def to_bytes(values: np.ndarray, span: float, levels: int) -> np.ndarray:
-    """Values from 0 to `span` as uint8 from 0 to `levels`; what lies beyond is cut off."""
+    """`values` from 0 to `span` as uint8 from 0 to `levels`; what lies beyond is cut off."""
     return np.clip(np.rint(np.asarray(values, np.float32) * np.float32(levels / span)), 0, levels).astype(np.uint8)
 
 
 def coarse(images: np.ndarray, shrink: int) -> np.ndarray:
-    """(Z, Y, X, ...) images as means of `shrink` x `shrink` pixels; what is left over at the ends is dropped."""
+    """(Z, Y, X, ...) `images` as means of `shrink` x `shrink` pixels; what is left over at the ends is dropped."""
     if shrink == 1:
         return images
     count, height, width, *rest = images.shape
@@ -57,7 +57,7 @@ def pack(stored: np.ndarray, reference: np.ndarray | None = None, *, smooth: boo
 
 
 def predict(stored: np.ndarray) -> np.ndarray:
-    """The median edge detector of JPEG-LS (Weinberger et al. 2000, eq. 1), for every voxel of a uint8 (Z, Y, X).
+    """The median edge detector of JPEG-LS (Weinberger et al. 2000, eq. 1), at each voxel of `stored`, uint8 (Z, Y, X).
 
     With a left, b above and c left above of the voxel (0 outside): min(a, b) where c >= max(a, b), max(a, b) where
     c <= min(a, b), else a + b - c.

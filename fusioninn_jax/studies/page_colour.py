@@ -29,7 +29,7 @@ class Tint:
 
 
 def of_sources(sources: Sequence[Series], box: tuple[slice, slice, slice]) -> tuple[np.ndarray | None, ...]:
-    """For each source (Z, Y, X, 2) Cb and Cr in a box, in its units; None of a grey one."""
+    """For each of `sources` (Z, Y, X, 2) Cb and Cr in a `box` of z, y and x, in its units; None of a grey one."""
     return tuple(None if source.chroma is None else source.chroma.values[box] for source in sources)
 
 
@@ -49,7 +49,7 @@ def of_fused(sources: Sequence[Series], fused: np.ndarray, box: tuple[slice, sli
 
 
 def tint(chroma: np.ndarray) -> Tint:
-    """Bytes for (Z, Y, X, 2) chroma."""
+    """Bytes for `chroma`, (Z, Y, X, 2), in any unit."""
     span = float(np.abs(chroma).max(initial=0)) or 1.0
     levels = np.rint(chroma * (MIDDLE / span)) + MIDDLE
     blue, red = np.moveaxis(levels.astype(np.uint8), -1, 0)
@@ -71,7 +71,7 @@ def tints(
 
 
 def packed(tints: dict[str, Tint]) -> dict[str, str]:
-    """The texts of a page's tints, by the names under which the page's code finds them."""
+    """The texts of a page's `tints`, by the names under which the page's code finds them."""
     return {
         f"{name}-{key}": packed_volume.pack(stored, smooth=False).text
         for key, of in tints.items()

@@ -84,7 +84,13 @@ def spread(length: int, count: int | None) -> np.ndarray:
 
 
 def panels(study: Examination, kept: np.ndarray, shrink: int = 1) -> list[Panel]:
-    """Sources, fused image, decomposed images, their errors and what these were expected to be."""
+    """Sources, fused image, decomposed images, their errors and what these were expected to be.
+
+    Args:
+      study: examined.
+      kept: numbers of the slices on the page, from 0.
+      shrink: pixels of a slice, along either side, that become one on the page.
+    """
 
     def levels(images: np.ndarray, span: float, count: int) -> np.ndarray:
         return packed_volume.to_bytes(packed_volume.coarse(images[kept], shrink), span, count)

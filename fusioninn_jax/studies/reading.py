@@ -17,7 +17,7 @@ MOST_SEEDS, MOST_SAMPLES = 2**63, 10_000
 
 
 def seed(text: str) -> int:
-    """The argument of --seed.
+    """The argument of --seed, given as `text`.
 
     Raises:
       ArgumentTypeError: no whole number from 0 to 2^63 - 1.
@@ -28,7 +28,7 @@ def seed(text: str) -> int:
 
 
 def samples(text: str) -> int:
-    """The argument of --samples.
+    """The argument of --samples, given as `text`.
 
     Raises:
       ArgumentTypeError: no whole number from 1 to 10 000.
@@ -39,7 +39,7 @@ def samples(text: str) -> int:
 
 
 def add_series_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of every command that reads the series of a study."""
+    """Gives a `parser` the arguments of every command that reads the series of a study."""
     parser.add_argument(
         "sources",
         nargs="*",

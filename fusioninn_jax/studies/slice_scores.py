@@ -17,7 +17,10 @@ WORSE = "SSIM, the worse of the sources and fused"
 
 
 def titles(labels: Sequence[str]) -> list[str]:
-    """The names of the scores of a study, in the order of the page: fusion metrics where there are two sources."""
+    """The names of the scores of a study whose sources have these `labels`, in the order of the page.
+
+    Fusion metrics are among them where there are two sources.
+    """
     return (
         ([TITLES[name] for name in TABLE1] if len(labels) == 2 else [])
         + [f"SSIM, {label} and {what}" for what in ("fused", "decomposed") for label in labels]
@@ -26,7 +29,7 @@ def titles(labels: Sequence[str]) -> list[str]:
 
 
 def make_score(labels: Sequence[str]) -> jax.stages.Wrapped:
-    """A jitted `(sources, fused, decomposed, brain) -> {title: (B,)}`.
+    """A jitted `(sources, fused, decomposed, brain) -> {title: (B,)}` for sources of these `labels`.
 
     Its arguments: sources and decomposed (m, B, H, W, 1) in [0, 1], fused (B, H, W, 1), brain (B, H, W, 1) bool.
     """
@@ -46,10 +49,10 @@ def make_score(labels: Sequence[str]) -> jax.stages.Wrapped:
 
 
 def is_scored(brain: np.ndarray) -> np.ndarray:
-    """(Z,) bool: the slices of a (Z, H, W) brain mask with at least 5 % brain."""
+    """(Z,) bool: the slices of a `brain` mask, (Z, H, W), with at least 5 % brain."""
     return brain.mean((1, 2)) >= MIN_BRAIN
 
 
 def means(scores: dict[str, np.ndarray]) -> dict[str, float]:
-    """The mean of each score over the slices that have one; {} where none has."""
+    """The mean of each of the `scores`, (Z,), over the slices that have one; {} where none has."""
     return {name: float(np.nanmean(values)) for name, values in scores.items() if np.isfinite(values).any()}

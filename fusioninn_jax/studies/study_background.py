@@ -17,7 +17,7 @@ KEY = "background"  # of a source in the record
 
 
 def parse_all(text: str) -> list[str | float]:
-    """One background for all series, or one for each with commas between.
+    """One background for all series, or one for each with commas between, from the `text` that the option gives.
 
     Raises:
       UserError: see `background.parse`.
@@ -27,6 +27,11 @@ def parse_all(text: str) -> list[str | float]:
 
 def find_all(sources: Sequence[Series], asked: Sequence[str | float], names: Sequence[str]) -> list[Background | None]:
     """The background of each series where parts of the brain lie below it, which is told; None for the others.
+
+    Args:
+      sources: of a study.
+      asked: one for all or one for each, see `formats.background.find`.
+      names: of the series, for messages.
 
     Raises:
       UserError: another number of them than series, or one that cannot be told.
@@ -76,14 +81,14 @@ def _find(source: Series, asked: str | float, name: str) -> Background | None:
 
 
 def note(record: Provenance, found: Sequence[Background | None]) -> None:
-    """Writes the backgrounds that were moved into a record."""
+    """Writes the backgrounds `found` that were moved, one a source, into a `record`."""
     for source, of_source in zip(record["sources"], found, strict=True):
         if of_source:
             source[KEY] = list(of_source)
 
 
 def restored(record: Provenance, values: np.ndarray) -> list[np.ndarray]:
-    """Decomposed series (m, Z, H, W) with their backgrounds as they were.
+    """Decomposed series, `values` (m, Z, H, W), with their backgrounds as the `record` says that they were.
 
     Raises:
       UserError: a record whose backgrounds are none.

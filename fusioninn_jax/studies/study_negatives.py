@@ -18,7 +18,7 @@ KEY = "negative"  # of a source in the record
 
 
 def numbers(text: str) -> tuple[int, ...]:
-    """The argument of --invert: "2" or "1,3", counted from 1.
+    """The argument of --invert, given as `text`: "2" or "1,3", counted from 1.
 
     Raises:
       ArgumentTypeError: anything else.
@@ -30,7 +30,7 @@ def numbers(text: str) -> tuple[int, ...]:
 
 
 def add_argument(parser: argparse.ArgumentParser) -> None:
-    """The option that asks for negatives."""
+    """Gives a `parser` the option that asks for negatives."""
     parser.add_argument(
         negative.OPTION,
         type=numbers,
@@ -42,7 +42,7 @@ def add_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def check(asked: Sequence[int], count: int) -> None:
-    """Raises UserError where a number is asked for that none of `count` series has."""
+    """Raises UserError where a number is `asked` for, from 1, that none of `count` series has."""
     if asked and max(asked) > count:
         raise UserError(f"{negative.OPTION} {max(asked)}: there are {count} series; give 1 to {count}")
 
@@ -94,7 +94,7 @@ def _as_negative(source: Series, name: str) -> Series:
 
 
 def note(record: Provenance, found: Mapping[int, Negative]) -> None:
-    """Writes how the negatives were made into a record."""
+    """Writes into a `record` how the negatives `found`, by place, were made."""
     for i, of_source in found.items():
         record["sources"][i][KEY] = negative.note(of_source)
 

@@ -61,7 +61,7 @@ class StudyPage:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `report study`."""
+    """Gives a `parser` the arguments of `report study`."""
     reading.add_series_arguments(parser)
     study_negatives.add_argument(parser)
     parser.add_argument("-o", "--output", required=True, type=pathlib.Path, help="the page, .html")
@@ -106,6 +106,9 @@ def _wishes(args: argparse.Namespace) -> StudyPage:
 def write(wishes: StudyPage) -> pathlib.Path:
     """Fuses, decomposes and scores a study, and writes the page and the figure; returns the path of the page.
 
+    Args:
+      wishes: what is asked for.
+
     Raises:
       UserError: series or mask that cannot be read or lie on other grids, a model that cannot decompose, an output
         that cannot be written.
@@ -148,7 +151,7 @@ def _tumour(wishes: StudyPage, first: Series) -> np.ndarray:
 
 
 def figure_slices(study: Examination) -> np.ndarray:
-    """Three slices spread evenly over those with a tumour, with brain, or over all, whichever there are."""
+    """Three slices of a `study`, spread evenly over those with a tumour, else those with brain, else over all."""
     for content in (study.tumour > 0, study.brain, np.ones_like(study.brain)):
         z = np.flatnonzero(content.any((1, 2)))
         if len(z):
@@ -174,7 +177,7 @@ def _columns(study: Examination) -> list[tuple[str, np.ndarray, float]]:
 
 
 def figure(study: Examination) -> Figure:
-    """A row a slice, a column a panel, the tumour outlined: the paper's Fig. 5 for this study."""
+    """A row a slice, a column a panel, the tumour outlined: the paper's Fig. 5 for this `study`."""
     slices, columns = figure_slices(study), _columns(study)
     result = Figure(figsize=(1.7 * len(columns), 1.8 * len(slices)))
     axes = result.subplots(len(slices), len(columns), squeeze=False)

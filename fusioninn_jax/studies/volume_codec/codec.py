@@ -81,6 +81,12 @@ def encode(plane: Plane, given: Given, progress: Progress = lambda: None) -> byt
 def decode(data: bytes, shape: tuple[int, int, int], given: Given, progress: Progress = lambda: None) -> Plane:
     """Undoes `encode`.
 
+    Args:
+      data: what it gave.
+      shape: (Z, H, W) of the plane.
+      given: what it was given.
+      progress: called as each slab is done.
+
     Raises:
       ValueError: data that no encoder wrote.
     """
@@ -128,7 +134,7 @@ def _parse(
 
 
 def table_bytes(data: bytes) -> int:
-    """Bytes of what travels beside the streams of `encode`: its own table, coefficients, decorrelation."""
+    """Bytes of `data` beside the streams of `encode`: its own table, coefficients, decorrelation."""
     count = HEAD.unpack_from(data)[2]
     return len(data) - sum(ENTRY.unpack_from(data, HEAD.size + i * ENTRY.size)[2] for i in range(count))
 
@@ -151,12 +157,12 @@ def _sums(differences: np.ndarray) -> np.ndarray:
 
 
 def slab_count(plane: Plane) -> int:
-    """How often `encode` calls its `progress`."""
+    """How often `encode` calls its `progress` for a `plane`."""
     return len(_borders(plane.content[_box(plane.content)])) - 1
 
 
 def slab_number(data: bytes) -> int:
-    """How often `decode` calls its `progress`."""
+    """How often `decode` calls its `progress` for such `data`."""
     return data[8] if len(data) > 8 else 0
 
 

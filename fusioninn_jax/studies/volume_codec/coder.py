@@ -72,7 +72,7 @@ class Mixer(NamedTuple):
 
 
 def new_coder(data: np.ndarray, size: int, decoding: bool) -> Coder:
-    """A coder that writes to `data`, or reads `size` bytes of it."""
+    """A coder that writes to `data`, uint8; where it is `decoding`, one that reads `size` bytes of it."""
     state = np.zeros(6, np.int64)
     state[[HIGH, SIZE, DECODING]] = 0xFFFFFFFF, size, decoding
     if decoding:
@@ -83,7 +83,13 @@ def new_coder(data: np.ndarray, size: int, decoding: bool) -> Coder:
 
 
 def new_mixer(counters: int, sets: int, kinds: int) -> Mixer:
-    """A mixer that knows nothing: every input counts alike."""
+    """A mixer that knows nothing: every input counts alike.
+
+    Args:
+      counters: of all contexts together.
+      sets: of weights.
+      kinds: of decisions, a correcting curve each.
+    """
     points = np.clip(np.arange(CURVE) * 128 - 1, 0, 2 * TOP)
     return Mixer(
         np.full(counters, FRESH, np.uint32),
@@ -96,7 +102,10 @@ def new_mixer(counters: int, sets: int, kinds: int) -> Mixer:
 
 @compiled()
 def code_bit(bit, p, coder):  # type: ignore[no-untyped-def]
-    """Codes a decision of probability p (of 65536, for a 1): `bit` when encoding, else what the data says."""
+    """Codes a decision of probability `p` (of 65536, for a 1) with a `coder`.
+
+    Returns `bit` when encoding, else what the data says.
+    """
     state = coder.state
     low, high = state[LOW], state[HIGH]
     width = high - low
@@ -123,7 +132,7 @@ def code_bit(bit, p, coder):  # type: ignore[no-untyped-def]
 
 @compiled()
 def finish(coder):  # type: ignore[no-untyped-def]
-    """Writes out the interval; returns how many bytes there are."""
+    """Writes out the interval of a `coder`; returns how many bytes there are."""
     for i in range(4):
         coder.data[coder.state[PLACE]] = (coder.state[LOW] >> (24 - 8 * i)) & 255
         coder.state[PLACE] += 1
@@ -132,7 +141,7 @@ def finish(coder):  # type: ignore[no-untyped-def]
 
 @compiled(forceinline=True)
 def learn(counters, i, bit, limit):  # type: ignore[no-untyped-def]
-    """Moves a counter towards what happened."""
+    """Moves the counter `i` of `counters` towards `bit`, which happened; its uses count up to `limit`."""
     counter = np.int64(counters[i])
     uses, p = counter & COUNT, counter >> 10
     target = 4194303 if bit else 0
@@ -142,7 +151,7 @@ def learn(counters, i, bit, limit):  # type: ignore[no-untyped-def]
 
 @compiled()
 def code_learned(bit, counters, i, limit, coder):  # type: ignore[no-untyped-def]
-    """Codes a decision under one counter."""
+    """Codes a decision, `bit`, with a `coder` under the counter `i` of `counters`, which learns up to `limit`."""
     bit = code_bit(bit, min(65535, max(1, np.int64(counters[i]) >> 16)), coder)
     learn(counters, i, bit, limit)
     return bit
@@ -150,7 +159,16 @@ def code_learned(bit, counters, i, limit, coder):  # type: ignore[no-untyped-def
 
 @compiled(forceinline=True)
 def code_mixed(bit, mixer, weight_set, kind, limit, coder):  # type: ignore[no-untyped-def]
-    """Codes a decision under the counters named by `mixer.chosen`."""
+    """Codes a decision, `bit`, with a `coder` under the counters named by `mixer.chosen`; they and the mixer learn.
+
+    Args:
+      bit: 0 or 1; of no meaning in decoding.
+      mixer: what mixed decisions have learned.
+      weight_set: which of its weights serve.
+      kind: which of its curves.
+      limit: up to which a counter's uses count.
+      coder: writes or reads.
+    """
     stretched, weights, curve = mixer.stretched, mixer.weights[weight_set], mixer.curves[kind]
     total = 0
     for k in range(INPUTS):

@@ -19,7 +19,7 @@ CLASSES, LEAST = 20, 0.3  # of local contrast; part of the usual error below whi
 
 
 def groups(slices: int) -> np.ndarray:
-    """The group of each slice of a slab, margins included."""
+    """The group of each slice of a slab of so many `slices`, margins included."""
     group = np.zeros(slices, np.int64)
     group[BEFORE + 1 :] = 1
     group[BEFORE + 2 :] = 2 + np.arange(max(0, slices - BEFORE - 2)) // GROUP
@@ -149,6 +149,10 @@ def decorrelation(products: np.ndarray, weight_sum: float) -> np.ndarray:
     """(adapted, adapted) lower triangle, in 16 bits after the point, SIGNIFICANT ones of each number.
 
     It makes the differences uncorrelated, of mean square 256².
+
+    Args:
+      products: of the slabs' differences, weighted and summed, see `fit`.
+      weight_sum: of their weights.
     """
     mean = products / max(weight_sum, 1e-300)
     mean[np.diag_indices(len(mean))] += 1e-4 * np.diag(mean).mean() + 1e-3

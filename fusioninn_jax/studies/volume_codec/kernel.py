@@ -67,7 +67,15 @@ class Slab(NamedTuple):
 
 @compiled()
 def code_content(slab: Slab, place, row, area, learned: Learned, coder: Coder):  # type: ignore[no-untyped-def]
-    """Codes whether a voxel is content."""
+    """Codes whether the voxel `place` is content; returns it.
+
+    Args:
+      slab: what is coded.
+      place: flat index of the voxel in it.
+      row, area: voxels of a row and of a slice.
+      learned: so far; it learns.
+      coder: writes or reads.
+    """
     m, size = slab.content, len(slab.own)
     context = (
         m[place - 1]
@@ -91,7 +99,7 @@ def code_content(slab: Slab, place, row, area, learned: Learned, coder: Coder): 
 
 @compiled()
 def possible(slab: Slab, place):  # type: ignore[no-untyped-def]
-    """The lowest and highest level that the picture allows at a voxel."""
+    """The lowest and highest level that the picture of a `slab` allows at the voxel `place`."""
     lowest, highest, coefficient, shift = np.int64(0), slab.bounds[0], slab.bounds[2], slab.bounds[3]
     if coefficient > 0:
         grey, partial = np.int64(slab.picture[place]), slab.partial[place]
@@ -106,7 +114,16 @@ def possible(slab: Slab, place):  # type: ignore[no-untyped-def]
 
 @compiled(forceinline=True)
 def predict(slab: Slab, fit: Fit, coefficients, a: Adaptive, place, x, here, below, row):  # type: ignore[no-untyped-def]
-    """Fills `a.guesses`; returns the first blend, the last one, and the squares of both adapted stages' inputs."""
+    """Fills `a.guesses`; returns the first blend, the last one, and the squares of both adapted stages' inputs.
+
+    Args:
+      slab, fit: what is coded, what travels.
+      coefficients: of the voxel's slice.
+      a: what predictions have learned.
+      place, x: flat index of the voxel in the slab, and its number in the row prepared.
+      here, below: its place, and that of the voxel in the slice before, among what is kept of two slices.
+      row: voxels of a row.
+    """
     top = slab.bounds[0] << SUB
     base = from_top(prediction.from_coefficients(slab.own, place, x, coefficients, a), top)
     squares = prediction.decorrelate(slab.own, place, x, base, fit.beside, a)
@@ -123,13 +140,23 @@ def predict(slab: Slab, fit: Fit, coefficients, a: Adaptive, place, x, here, bel
 
 @compiled(forceinline=True)
 def from_top(value, top):  # type: ignore[no-untyped-def]
-    """A prediction brought into 0 ... top."""
+    """A prediction, `value`, brought into 0 ... `top`."""
     return min(top, max(0, value))
 
 
 @compiled(forceinline=True)
 def learn_from(level, a: Adaptive, first, last, squares, error_squares, scale, here, adapts):  # type: ignore[no-untyped-def]
-    """Moves weights towards what would have been right; notes the errors."""
+    """Moves weights towards what would have been right; notes the errors.
+
+    Args:
+      level: of the voxel.
+      a: what predictions have learned.
+      first, last: both blends, in 1/64.
+      squares, error_squares: of both adapted stages' inputs.
+      scale: of errors beside the voxel, in 1/16.
+      here: its place among what is kept of two slices.
+      adapts: whether weights of differences learn; in a slab's first slice they do not.
+    """
     exact, most = level << SUB, scale * 16
     for k in range(EXPERTS):
         a.misses[here, k] = min(ERROR_TOP, abs(exact - a.guesses[k]) >> 2)
@@ -156,7 +183,15 @@ def code_content_level(
     row,
     area,
 ):  # type: ignore[no-untyped-def]
-    """Codes the level of a voxel that is content."""
+    """Codes the level of a voxel that is content.
+
+    Args:
+      slab, fit, coefficients: what is coded, what travels, and of that what is of this slice.
+      a, learned, coder: learn; the coder writes or reads.
+      place, x, here, below: where the voxel is, see `predict`.
+      adapts: whether weights of differences learn.
+      row, area: voxels of a row and of a slice.
+    """
     first, last, squares, error_squares = predict(slab, fit, coefficients, a, place, x, here, below, row)
     contexts = learned.contexts
     scale, scale_here, scale_before = weigh_errors(a.errors, slab.content, place, here, below, row, area)
@@ -193,7 +228,14 @@ def code_content_level(
 
 @compiled()
 def code_mask(slab: Slab, start, size, row, area, learned: Learned, coder: Coder):  # type: ignore[no-untyped-def]
-    """Codes which voxels of a row are content; returns the first of them and the end, both 0 where there are none."""
+    """Codes which voxels of a row are content; returns the first of them and the end, both 0 where there are none.
+
+    Args:
+      slab: what is coded.
+      start, size: the first voxel of the row, and how many.
+      row, area: voxels of a row with its margins, and of a slice.
+      learned, coder: the one learns, the other writes or reads.
+    """
     first, last = 0, 0
     for x in range(size):
         content = 1
@@ -208,7 +250,14 @@ def code_mask(slab: Slab, start, size, row, area, learned: Learned, coder: Coder
 
 @compiled()
 def code_row(slab: Slab, fit: Fit, near: Neighbours, a: Adaptive, learned: Learned, coder: Coder, z, start, size):  # type: ignore[no-untyped-def]
-    """Codes a row of `size` voxels."""
+    """Codes the row of `size` voxels from `start` in the slice `z`.
+
+    Args:
+      slab, fit, near: what is coded, what travels, where neighbours lie.
+      a, learned: so far; both learn.
+      coder: writes or reads.
+      z, start, size: margins count in z and start, not in size.
+    """
     row, area = slab.shape[2], slab.shape[1] * slab.shape[2]
     first, last = code_mask(slab, start, size, row, area, learned, coder)
     coefficients, inside = fit.coefficients[fit.group[z]], start - z * area
@@ -230,7 +279,15 @@ def code_row(slab: Slab, fit: Fit, near: Neighbours, a: Adaptive, learned: Learn
 
 @compiled()
 def code_slab(slab: Slab, fit: Fit, near: Neighbours, a: Adaptive, learned: Learned, coder: Coder):  # type: ignore[no-untyped-def]
-    """Encodes or decodes a slab; returns the bytes written or read, or FULL."""
+    """Encodes or decodes a slab; returns the bytes written or read, or FULL.
+
+    Args:
+      slab: what is coded; in decoding it is written.
+      fit: what travels.
+      near: where neighbours lie.
+      a, learned: nothing learned yet.
+      coder: writes or reads.
+    """
     depth, height, row = slab.shape[0], slab.shape[1], slab.shape[2]
     for z in range(BEFORE, depth - BEHIND):
         for y in range(MARGIN, height - MARGIN):

@@ -87,17 +87,17 @@ class Neighbours(NamedTuple):
 
 
 def padded(plane: np.ndarray, dtype: type = np.int32) -> np.ndarray:
-    """A plane (Z, H, W) with margins of 0."""
+    """A `plane` (Z, H, W) as `dtype`, with margins of 0."""
     return np.pad(plane.astype(dtype), ((BEFORE, BEHIND), (MARGIN, MARGIN), (MARGIN, MARGIN)))
 
 
 def slab(margined: np.ndarray, first: int, last: int) -> np.ndarray:
-    """Slices first ... last - 1 of a plane with margins, with the margins' worth of slices around them."""
+    """The slices `first` ... `last` - 1 of a plane with margins, `margined`, with the margins' worth around them."""
     return margined[first : last + BEFORE + BEHIND]
 
 
 def neighbours(shape: tuple[int, ...], planes: int) -> Neighbours:
-    """The differences for slabs of a shape, margins included, and so many known planes."""
+    """The differences for slabs of a `shape`, margins included, and so many known `planes`."""
     size, step = int(np.prod(shape)), np.array([shape[1] * shape[2], shape[2], 1])
     own = np.array(OWN) @ step
     inside = np.array(KNOWN) @ step
@@ -114,7 +114,14 @@ def neighbours(shape: tuple[int, ...], planes: int) -> Neighbours:
 
 @compiled()
 def fill_voxel(own, standing, place, row, area):  # type: ignore[no-untyped-def]
-    """Puts the mean of the values beside a background voxel in its place, for what is predicted from it."""
+    """Puts the mean of the values beside a background voxel in its place, for what is predicted from it.
+
+    Args:
+      own: flat levels, changed.
+      standing: flat flags, changed: which of the levels stand.
+      place: of the voxel.
+      row, area: voxels of a row and of a slice.
+    """
     total, count = 0, 0
     for neighbour in (place - 1, place - row, place - row + 1, place - area):
         if standing[neighbour]:
@@ -136,5 +143,5 @@ def _fill(own, standing, depth, height, width):  # type: ignore[no-untyped-def]
 
 
 def fill(own: np.ndarray, content: np.ndarray) -> None:
-    """Fills the background (content 0) of a plane with margins, in place, as decoding does on its way."""
+    """Fills the background (`content` 0) of a plane with margins, `own`, in place, as decoding does on its way."""
     _fill(own.reshape(-1), content.flatten(), *content.shape)

@@ -10,14 +10,14 @@ LARGEST = 2**26  # of a triangle's numbers
 
 
 def pack(values: np.ndarray) -> bytes:
-    """Integers as bytes: sign folded into the lowest bit, then byte planes."""
+    """Integer `values` as bytes: sign folded into the lowest bit, then byte planes."""
     values = np.ascontiguousarray(values, np.int64).ravel()
     folded = (values << 1) ^ (values >> 63)
     return zlib.compress(np.ascontiguousarray(folded.view(np.uint8).reshape(-1, 8).T).tobytes(), 9)
 
 
 def unpack(data: bytes, count: int) -> np.ndarray:
-    """Undoes `pack`: `count` integers.
+    """Undoes `pack`: `count` integers from `data`.
 
     Raises:
       ValueError: another number of them, or no such data.
@@ -28,7 +28,7 @@ def unpack(data: bytes, count: int) -> np.ndarray:
 
 
 def inflate(data: bytes, size: int) -> bytes:
-    """Deflated data of exactly `size` bytes; more is never made.
+    """Deflated `data` of exactly `size` bytes; more is never made.
 
     Raises:
       ValueError: another size, or no such data.
@@ -44,7 +44,7 @@ def inflate(data: bytes, size: int) -> bytes:
 
 
 def pack_triangle(triangle: np.ndarray) -> bytes:
-    """A lower triangle whose numbers have few significant bits: these, and how far they are shifted."""
+    """A lower `triangle` whose numbers have few significant bits: these, and how far they are shifted."""
     values = triangle[np.tril_indices(len(triangle))]
     lowest = values & -values
     shift = np.where(values == 0, 0, np.frexp(lowest.astype(np.float64))[1] - 1).astype(np.int64)
@@ -52,7 +52,7 @@ def pack_triangle(triangle: np.ndarray) -> bytes:
 
 
 def unpack_triangle(data: bytes, size: int) -> np.ndarray:
-    """Undoes `pack_triangle`.
+    """Undoes `pack_triangle`: (`size`, `size`) from `data`.
 
     Raises:
       ValueError: damaged data, or larger numbers than an encoder writes.

@@ -40,7 +40,13 @@ class Fit(NamedTuple):
 
 
 def new_fit(coefficients: np.ndarray, group: np.ndarray, triangle: np.ndarray) -> Fit:
-    """What travels, as the loops take it."""
+    """What travels, as the loops take it.
+
+    Args:
+      coefficients: integers (groups, inputs + 1).
+      group: of each slice of the slab, `fitting.groups`.
+      triangle: integers (adapted, adapted), `fitting.decorrelation`.
+    """
     size = len(triangle)
     decorrelation = np.zeros((size, size + 3))
     decorrelation[:, :size] = triangle
@@ -80,7 +86,12 @@ class Adaptive(NamedTuple):
 
 
 def new_adaptive(area: int, row: int, adapted: int) -> Adaptive:
-    """Nothing learned yet."""
+    """Nothing learned yet.
+
+    Args:
+      area, row: voxels of a slice and of a row, margins included.
+      adapted: how many weights follow the voxels, see `layout.Neighbours`.
+    """
 
     def zeros(*shape: int, dtype: type = np.int64) -> np.ndarray:
         return np.zeros(shape, dtype)
@@ -105,20 +116,20 @@ def new_adaptive(area: int, row: int, adapted: int) -> Adaptive:
 
 @compiled(forceinline=True)
 def clip(value, top):  # type: ignore[no-untyped-def]
-    """A value brought into -top ... top."""
+    """A `value` brought into -`top` ... `top`."""
     return min(top, max(-top, value))
 
 
 @compiled()
 def add_scaled(total, values, factor):  # type: ignore[no-untyped-def]
-    """Adds a row of integers times a factor."""
+    """Adds a row of integers, `values`, times a `factor` to `total`, in place."""
     for x in range(len(total)):
         total[x] += factor * values[x]
 
 
 @compiled()
 def add_four(total, rows, factors, j):  # type: ignore[no-untyped-def]
-    """Adds four rows from the j-th on times their factors."""
+    """Adds to `total`, in place, four of `rows` from the `j`-th on times theirs of `factors`."""
     size, f0, f1, f2, f3 = len(total), factors[j], factors[j + 1], factors[j + 2], factors[j + 3]
     r0, r1, r2, r3 = rows[j, :size], rows[j + 1, :size], rows[j + 2, :size], rows[j + 3, :size]
     for x in range(size):
@@ -131,6 +142,14 @@ def prepare_row(own, known, start, size, near: Neighbours, fit: Fit, coefficient
 
     Whole rows at once, since that is what processors do fast. The products are of integers in float64, and their sums
     stay below 2⁵³ (`fitting.STEEPEST`, `fitting.LARGEST`): exact, in whatever order they are added.
+
+    Args:
+      own, known: flat levels of the slab and of the known planes.
+      start, size: the first voxel of the row, and how many.
+      near: where neighbours lie.
+      fit: what travels.
+      coefficients: of it, those of the slice.
+      a: keeps the result.
     """
     linear, count, adapted = a.linear[:size], len(near.own), len(near.adapted)
     linear[:] = coefficients[-1] * CONSTANT
@@ -159,7 +178,7 @@ def prepare_row(own, known, start, size, near: Neighbours, fit: Fit, coefficient
 
 @compiled(forceinline=True)
 def from_coefficients(own, place, x, coefficients, a: Adaptive):  # type: ignore[no-untyped-def]
-    """The linear prediction of the x-th voxel of the row prepared."""
+    """The linear prediction of `own`[`place`], voxel `x` of the row prepared in `a`; `coefficients` are its slice's."""
     total = a.linear[x]
     for j in range(LEFT):
         total += coefficients[j] * own[place - 1 - j]
@@ -168,7 +187,16 @@ def from_coefficients(own, place, x, coefficients, a: Adaptive):  # type: ignore
 
 @compiled(forceinline=True)
 def decorrelate(own, place, x, base, beside, a: Adaptive):  # type: ignore[no-untyped-def]
-    """Differences of neighbours, decorrelated (256 is their usual size); returns the sum of squares."""
+    """Differences of neighbours, decorrelated (256 is their usual size); returns the sum of squares.
+
+    Args:
+      own: flat levels, the voxel's at `place`.
+      place: see there.
+      x: number of the voxel in the row prepared.
+      base: the linear prediction, in 1/64.
+      beside: of `Fit`.
+      a: holds the row, and keeps the result.
+    """
     count, sums, decorrelated = len(a.sums), a.sums, a.decorrelated
     for k in range(count):
         sums[k] = a.mixed[k, x]
@@ -185,7 +213,7 @@ def decorrelate(own, place, x, base, beside, a: Adaptive):  # type: ignore[no-un
 
 @compiled(forceinline=True)
 def weighted(weights, inputs):  # type: ignore[no-untyped-def]
-    """The sum of products."""
+    """The sum of the products of `weights` and `inputs`."""
     total = np.int64(0)
     for j in range(len(inputs)):
         total += weights[j] * inputs[j]
@@ -197,6 +225,11 @@ def weigh(a: Adaptive, here, below, row):  # type: ignore[no-untyped-def]
     """The weight of each prediction, one over the square of its errors beside the voxel; 2⁴⁰ is one.
 
     A division in float64 is the same everywhere, and cut off to an integer it is exact here.
+
+    Args:
+      a: holds the errors, and keeps the result.
+      here, below: places of the voxel, and of the one in the slice before, among the errors of two slices.
+      row: voxels of a row.
     """
     m, trust = a.misses, a.trust
     for k in range(ROOM):
@@ -208,7 +241,7 @@ def weigh(a: Adaptive, here, below, row):  # type: ignore[no-untyped-def]
 
 @compiled(forceinline=True)
 def blend(a: Adaptive, first, last, center):  # type: ignore[no-untyped-def]
-    """The weighted mean of some predictions."""
+    """The weighted mean of the guesses `first` ... `last` - 1 of `a`, summed up about `center`."""
     total, weight_sum = np.int64(0), np.int64(0)
     for k in range(first, last):
         total += a.trust[k] * (a.guesses[k] - center)
@@ -218,7 +251,14 @@ def blend(a: Adaptive, first, last, center):  # type: ignore[no-untyped-def]
 
 @compiled(forceinline=True)
 def gather_errors(raw, here, below, row, beside):  # type: ignore[no-untyped-def]
-    """The errors beside a voxel; returns the sum of squares."""
+    """The errors beside a voxel; returns the sum of squares.
+
+    Args:
+      raw: errors of two slices.
+      here, below: places in it of the voxel, and of the one in the slice before.
+      row: voxels of a row.
+      beside: keeps the result.
+    """
     beside[0], beside[1], beside[2] = raw[here - 1], raw[here - row], raw[here - row - 1]
     beside[3], beside[4], beside[5] = raw[here - row + 1], raw[here - 2], raw[here - 2 * row]
     beside[6], beside[7], beside[8] = raw[below], raw[below + 1], raw[below + row]
@@ -231,7 +271,7 @@ def gather_errors(raw, here, below, row, beside):  # type: ignore[no-untyped-def
 
 @compiled(forceinline=True)
 def follow(weights, inputs, error, squares, shift):  # type: ignore[no-untyped-def]
-    """A step of normalised LMS."""
+    """A step of normalised LMS: `weights` move along their `inputs` by `error` / `squares` · 2^(20 - `shift`)."""
     step, half = (error << 20) // squares, 1 << (shift - 1)
     for j in range(len(weights)):
         weights[j] = clip(weights[j] + ((step * inputs[j] + half) >> shift), WEIGHT_TOP)
@@ -239,14 +279,14 @@ def follow(weights, inputs, error, squares, shift):  # type: ignore[no-untyped-d
 
 @compiled(forceinline=True)
 def bias(biases, which, context):  # type: ignore[no-untyped-def]
-    """The mean error in a context."""
+    """The mean error in a `context` of the `which`-th of `biases`."""
     count = biases[which, context, 1]
     return biases[which, context, 0] // count if count > 0 else np.int64(0)
 
 
 @compiled(forceinline=True)
 def learn_bias(biases, which, context, error):  # type: ignore[no-untyped-def]
-    """Adds an error to a context, older ones fading."""
+    """Adds an `error` to a `context` of the `which`-th of `biases`, older ones fading."""
     biases[which, context, 0] += error
     biases[which, context, 1] += 1
     if biases[which, context, 1] >= BIAS_USES:

@@ -76,7 +76,7 @@ def new_learned() -> Learned:
 
 @compiled(forceinline=True)
 def logarithm(value):  # type: ignore[no-untyped-def]
-    """floor(4 · log2) nearly, of an integer; 0 for 0."""
+    """floor(4 · log2) nearly, of an integer `value`; 0 for 0."""
     octaves = 0
     while value > 4096:
         value >>= 1
@@ -86,13 +86,21 @@ def logarithm(value):  # type: ignore[no-untyped-def]
 
 @compiled()
 def room(distance, scale):  # type: ignore[no-untyped-def]
-    """How far a bound lies, in logarithmic steps 0 to 7."""
+    """How far a bound lies, in logarithmic steps 0 to 7: its `distance` in 1/64, beside a `scale` of errors in 1/16."""
     return min(7, logarithm(max(0, distance) * 16 // (scale + 1) + 1) // 4)
 
 
 @compiled(forceinline=True)
 def choose(mixer: Mixer, contexts, node, near, far, level):  # type: ignore[no-untyped-def]
-    """Names the counters of a decision."""
+    """Names the counters of a decision.
+
+    Args:
+      mixer: whose counters; it keeps their names.
+      contexts: of the voxel, one for each counter but the last.
+      node: which decision of the voxel.
+      near, far: how far the bounds lie ahead and behind, 0 to 7.
+      level: of the usual error, among SCALES.
+    """
     for k in range(INPUTS - 1):
         mixer.chosen[k] = STARTS[k] + contexts[k] * NODES + node
     mixer.chosen[INPUTS - 1] = STARTS[INPUTS - 1] + ((near * 8 + far) * COARSE + (level >> 2)) * NODES + node
@@ -100,7 +108,15 @@ def choose(mixer: Mixer, contexts, node, near, far, level):  # type: ignore[no-u
 
 @compiled()
 def code_level(value, s: Surroundings, contexts, learned: Learned, coder: Coder):  # type: ignore[no-untyped-def]
-    """Codes a level between the bounds; returns it."""
+    """Codes a level between the bounds; returns it.
+
+    Args:
+      value: the level; of no meaning in decoding.
+      s: what its decisions depend on.
+      contexts: of the voxel, see `choose`.
+      learned: so far; it learns.
+      coder: writes or reads.
+    """
     floor, width = s.prediction >> SUB, max(0, (s.level >> 2) - 5)
     weights, kind = min(SETS - 1, width >> 1) * NODES, min(KINDS - 1, s.level >> 3)
     if floor >= s.highest:
@@ -122,7 +138,18 @@ def code_level(value, s: Surroundings, contexts, learned: Learned, coder: Coder)
 
 @compiled()
 def code_steps(steps, most, behind, level, weights, kind, contexts, learned: Learned, coder: Coder):  # type: ignore[no-untyped-def]
-    """Codes how many whole steps the voxel lies off, at most `most`."""
+    """Codes how many whole steps the voxel lies off; returns it.
+
+    Args:
+      steps: how many; of no meaning in decoding.
+      most: how many there can be.
+      behind: how far the bound on the other side lies, 0 to 7.
+      level: of the usual error, among SCALES.
+      weights, kind: places in the mixer's weights and curves.
+      contexts: of the voxel, see `choose`.
+      learned: so far; it learns.
+      coder: writes or reads.
+    """
     i = 0
     while i < min(most, STEPS):
         node = min(i + 1, NODES - 1)
@@ -135,7 +162,7 @@ def code_steps(steps, most, behind, level, weights, kind, contexts, learned: Lea
 
 @compiled()
 def code_number(number, counters, coder: Coder):  # type: ignore[no-untyped-def]
-    """Codes an integer from 0: its length, then its bits (Elias gamma)."""
+    """Codes an integer `number` from 0 with a `coder`: its length, under `counters`, then its bits (Elias gamma)."""
     length, bits = 0, 0
     while (number + 1) >> (length + 1) > 0:
         length += 1
@@ -149,7 +176,17 @@ def code_number(number, counters, coder: Coder):  # type: ignore[no-untyped-def]
 
 @compiled()
 def code_within(distance, steps, furthest, width, level, learned: Learned, coder: Coder):  # type: ignore[no-untyped-def]
-    """Codes the bits below a step; the two highest under counters. Returns the whole distance."""
+    """Codes the bits below a step; the two highest under counters. Returns the whole distance.
+
+    Args:
+      distance: from the prediction; of no meaning in decoding.
+      steps: the whole ones of it, coded before.
+      furthest: the largest distance that is possible.
+      width: bits of a step.
+      level: of the usual error, among SCALES.
+      learned: so far; it learns.
+      coder: writes or reads.
+    """
     result = steps
     for j in range(width - 1, -1, -1):
         bit, depth = (distance >> j) & 1, width - 1 - j
@@ -166,5 +203,5 @@ def code_within(distance, steps, furthest, width, level, learned: Learned, coder
 
 @compiled()
 def signed_part(value, scale, most):  # type: ignore[no-untyped-def]
-    """A difference in 1/64 against half a scale in 1/16, cut to -most ... most."""
+    """A difference, `value`, in 1/64 against half a `scale` in 1/16, cut to -`most` ... `most`."""
     return clip(value * 2 // (scale + 1), most)

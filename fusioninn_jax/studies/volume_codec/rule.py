@@ -38,7 +38,10 @@ def mean_rule(levels: Sequence[np.ndarray], content: Sequence[np.ndarray], most:
 
 
 def weigh(rule: Rule, levels: Sequence[np.ndarray]) -> np.ndarray:
-    """Sum of coefficient · level over the first sources given, and a half: int64."""
+    """Sum of coefficient · level over the first sources of a `rule`, and a half: int64.
+
+    `levels`: of those sources, integers of one shape.
+    """
     total = np.full(levels[0].shape, 1 << (SHIFT - 1), np.int64)
     for coefficient, values in zip(rule.coefficients, levels, strict=False):
         total += coefficient * values.astype(np.int64)
@@ -46,6 +49,12 @@ def weigh(rule: Rule, levels: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def picture(rule: Rule, levels: Sequence[np.ndarray], content: Sequence[np.ndarray]) -> np.ndarray:
-    """The picture, uint8."""
+    """The picture, uint8, that a `rule` makes of all sources.
+
+    Args:
+      rule: its coefficients, one a source.
+      levels: of each source, integers of one shape.
+      content: flags of each source, of that shape.
+    """
     grey = np.clip(weigh(rule, levels) >> SHIFT, 1, rule.most).astype(np.uint8)
     return np.where(np.logical_or.reduce([flags > 0 for flags in content]), grey, np.uint8(0))

@@ -10,7 +10,14 @@ from fusioninn_jax.studies.volume_codec.residual import COARSE, logarithm
 
 @compiled()
 def weigh_errors(errors, content, place, here, below, row, area):  # type: ignore[no-untyped-def]
-    """The usual error in 1/16: around the voxel, in its slice alone, in the slice before alone."""
+    """The usual error in 1/16: around the voxel, in its slice alone, in the slice before alone.
+
+    Args:
+      errors: of two slices, in 1/8; the voxel's own at `here`, that of the slice before at `below`.
+      content: flags of the slab; the voxel's own at `place`.
+      place, here, below: see there.
+      row, area: voxels of a row and of a slice.
+    """
     own = (
         3 * abs(errors[here - 1])
         + 3 * abs(errors[here - row])
@@ -43,7 +50,10 @@ def weigh_errors(errors, content, place, here, below, row, area):  # type: ignor
 
 @compiled()
 def activity(own, known, place, row):  # type: ignore[no-untyped-def]
-    """How busy the known planes are at a voxel, or without any the voxels before it; 0 to 19."""
+    """How busy the planes `known` are at the voxel `place`, or without any the voxels of `own` before it; 0 to 19.
+
+    `row`: voxels of a row.
+    """
     size, busiest = len(own), np.int64(0)
     for k in range(len(known) // size):
         i = k * size + place
@@ -61,7 +71,10 @@ def activity(own, known, place, row):  # type: ignore[no-untyped-def]
 
 @compiled()
 def texture(own, place, row, area, level):  # type: ignore[no-untyped-def]
-    """Which neighbours lie above a level, as 8 bits."""
+    """Which neighbours in `own` of the voxel `place` lie above a `level`, as 8 bits.
+
+    `row`, `area`: voxels of a row and of a slice.
+    """
     left, up = own[place - 1], own[place - row]
     return (
         (left > level)

@@ -33,7 +33,7 @@ class Coded(NamedTuple):
 
 
 def to_plane(stored: np.ndarray) -> Coded:
-    """(Z, H, W) voxels as levels from 0."""
+    """Voxels `stored`, (Z, H, W) of any integer or float type, as levels from 0."""
     ordered = _ordered(stored)
     low, high, background = int(ordered.min()), int(ordered.max()), _background(ordered)
     content = np.ones(ordered.shape, np.uint8) if background is None else (ordered != background).astype(np.uint8)
@@ -56,6 +56,10 @@ def to_plane(stored: np.ndarray) -> Coded:
 
 def from_plane(plane: Plane, facts: dict[str, Any], beside: bytes, dtype: np.dtype) -> np.ndarray:
     """Undoes `to_plane`.
+
+    Args:
+      plane, facts, beside: what it gave.
+      dtype: of the voxels.
 
     Raises:
       ValueError, KeyError, TypeError, OverflowError: facts or bytes that do not fit the plane.
