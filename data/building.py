@@ -86,7 +86,7 @@ def _beam_options(text: str | None) -> Any:
 
 
 def make_canonical(folder: epath.Path) -> None:
-    """Gives every record its one canonical form: protobuf writes the features of an example in a random order."""
+    """Gives every record in a `folder` its canonical form: protobuf writes the features of an example in any order."""
     import tensorflow as tf
 
     for path in sorted(folder.glob("*.tfrecord-*")):

@@ -19,7 +19,7 @@ EXAMPLES["all"] = "\n".join(EXAMPLES.values())
 
 
 def names(text: str) -> tuple[str, ...]:
-    """`a, b` -> ("a", "b")."""
+    """The `text` "a, b" as ("a", "b")."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
@@ -28,7 +28,7 @@ def _labels(text: str) -> tuple[int, ...]:
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """The command line of `python -m data.prepare`, a subcommand for each dataset."""
+    """The command line of `python -m data.prepare`, with its `description`; a subcommand for each dataset."""
     result = errors.Parser(prog="python -m data.prepare", description=description, examples=EXAMPLES["all"])
     commands = result.add_subparsers(dest="dataset", required=True, metavar="{brats,image_pairs,brain_phantom}")
 

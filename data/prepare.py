@@ -27,7 +27,7 @@ TRAIN_CONFIG = {"brats": "brats", "image_pairs": "default", "brain_phantom": "ph
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parses the command line, prepares, prints a summary; returns the exit code."""
+    """Parses the command line, `argv` or the process's, prepares, prints a summary; returns the exit code."""
     args = options.parser(__doc__).parse_args(argv)
     builder_cls = _builder_class(args.dataset)
     config, manual_dir, settings = _request(args, builder_cls)

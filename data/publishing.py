@@ -30,7 +30,7 @@ def is_local(path: epath.Path) -> bool:
 
 
 def is_there(path: epath.Path) -> bool:
-    """Whether something stands under a name.
+    """Whether something stands under the name `path`.
 
     Raises:
       UserError: the store cannot be asked.
@@ -111,7 +111,7 @@ def _runs(process: int) -> bool:
 
 
 def check_replaceable(final: epath.Path, inputs: Sequence[str] = ()) -> None:
-    """Raises UserError where `--overwrite` would remove more than a prepared dataset, or what is read."""
+    """Raises UserError where overwriting `final` would remove more than a prepared dataset, or one of `inputs`."""
     if not is_local(final) or not os.path.lexists(final):
         return
     real = pathlib.Path(os.path.realpath(final))
@@ -131,7 +131,7 @@ def check_replaceable(final: epath.Path, inputs: Sequence[str] = ()) -> None:
 
 
 def publish(built: epath.Path, final: epath.Path, *, overwrite: bool) -> None:
-    """Gives a whole dataset its name, and replaces what is there if asked to.
+    """Gives the whole dataset in the folder `built` its name, `final`, and replaces what is there if asked to.
 
     Raises:
       UserError: another run has put one there meanwhile, without `overwrite`.

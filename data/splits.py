@@ -49,7 +49,14 @@ def assign(
 
 
 def joined(digests: Mapping[str, Collection[str]]) -> tuple[dict[str, str], list[str]]:
-    """Names that share a digest become one unit: (name -> the first name of its unit, a line for each such group)."""
+    """Names that share a digest become one unit.
+
+    Args:
+      digests: name -> those of its images.
+
+    Returns:
+      name -> the first name of its unit, and a line for each such group.
+    """
     unit_of = {name: name for name in digests}
     holders: dict[str, list[str]] = {}
     for name in sorted(digests):
@@ -63,7 +70,7 @@ def joined(digests: Mapping[str, Collection[str]]) -> tuple[dict[str, str], list
 
 
 def check_named(option: str, wanted: Sequence[str], known: Collection[str]) -> None:
-    """Raises `UserError` if a name in `wanted` is not known or stands twice."""
+    """Raises `UserError` if a name in `wanted` is not `known` or stands twice; the message names the `option`."""
     for name in wanted:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
@@ -76,6 +83,6 @@ def check_named(option: str, wanted: Sequence[str], known: Collection[str]) -> N
 
 
 def preview(names: Collection[str], most: int = 8) -> str:
-    """The first few names, for a one-line message."""
+    """The first few of `names`, `most` at most, for a one-line message."""
     shown = sorted(names)
     return ", ".join(shown[:most]) + (f", ... ({len(shown) - most} more)" if len(shown) > most else "")

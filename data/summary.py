@@ -9,7 +9,7 @@ SHOWN = 10  # names in a line
 
 
 def lines(metadata: Mapping[str, Any]) -> Iterator[str]:
-    """One line for each kind of thing that a user may not expect."""
+    """One line for each kind of thing in a dataset's `metadata` that a user may not expect."""
     counts = metadata.get("counts", {})
     passed_over = metadata.get("passed_over", {})
     if passed_over:
@@ -53,7 +53,7 @@ def lines(metadata: Mapping[str, Any]) -> Iterator[str]:
 
 
 def listed(entries: list[str]) -> Iterator[str]:
-    """Entries one a line, the first few."""
+    """`entries` one a line, the first few."""
     for entry in entries[:SHOWN]:
         yield f"  {entry}"
     if len(entries) > SHOWN:
@@ -61,5 +61,5 @@ def listed(entries: list[str]) -> Iterator[str]:
 
 
 def inline(entries: list[str]) -> str:
-    """Entries in one line, the first few."""
+    """`entries` in one line, the first few."""
     return ", ".join(entries[:SHOWN]) + (", ..." if len(entries) > SHOWN else "")

@@ -57,7 +57,7 @@ class BratsConfig(tfds.core.BuilderConfig):
     patient_pattern: str = ""
 
     def settings(self, source: str) -> dict[str, Any]:
-        """All settings in JSON's types, and where the data came from: equal settings, equal dataset."""
+        """All settings in JSON's types, and `source`, where the data came from: equal settings, equal dataset."""
         base = {field.name for field in dataclasses.fields(tfds.core.BuilderConfig)}
         own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in base}
         own["modalities"] = layouts.parse_modalities(self.modalities)

@@ -214,7 +214,7 @@ def _check(root: pathlib.Path, subjects: Sequence[Subject]) -> None:
 
 
 def check_msd_json(path: pathlib.Path) -> None:
-    """Checks that MSD's dataset.json, when present, has the channels and the labels that are read here.
+    """Checks that MSD's dataset.json at `path`, when present, has the channels and the labels that are read here.
 
     Raises:
       UserError: names what was found instead; swapped modalities would otherwise go unseen.

@@ -128,12 +128,12 @@ class Subject(NamedTuple):
 
 
 def spelling(word: str) -> str:
-    """One spelling of a modality: small letters, without separators."""
+    """One spelling of a modality, `word`: small letters, without separators."""
     return re.sub(r"[-_. ]", "", word.lower())
 
 
 def stem(path: pathlib.Path) -> str | None:
-    """The name of a NIfTI file, or of a folder named like one, without its ending; None where it is none."""
+    """The name of a NIfTI file, or of a folder named like one, without its ending; None where `path` is none."""
     match = _NIFTI.fullmatch(path.name)
     return match["stem"] if match else None
 
@@ -201,5 +201,5 @@ def _generation(kind: str, separator: str) -> str:
 
 
 def looks_like_a_mask(path: pathlib.Path) -> bool:
-    """Whether a file's name, of no known naming, speaks of a mask."""
+    """Whether the name of the file `path`, of no known naming, speaks of a mask."""
     return bool(_MASK_LIKE.search(stem(path) or ""))

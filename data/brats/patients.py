@@ -148,7 +148,7 @@ def _grouped(keys: Mapping[str, Collection[str]]) -> list[list[str]]:
 
 
 def read_mapping(path: pathlib.Path) -> list[list[str]]:
-    """The rows of a name mapping, as BraTS 2019 and 2020 (CSV) and 2021 and 2023 (Excel) bring one.
+    """The rows of the name mapping at `path`, as BraTS 2019 and 2020 (CSV) and 2021 and 2023 (Excel) bring one.
 
     Raises:
       UserError: the file cannot be read.
@@ -169,5 +169,5 @@ def read_mapping(path: pathlib.Path) -> list[list[str]]:
 
 
 def is_mapping(path: pathlib.Path) -> bool:
-    """Whether a file is a data set's table of names, told from its name."""
+    """Whether the file `path` is a data set's table of names, told from its name."""
     return path.suffix.lower() in (".csv", ".xlsx") and "mapping" in path.name.lower()

@@ -65,7 +65,7 @@ class _Scan(NamedTuple):
 
 
 def make_plan(root: pathlib.Path, settings: Settings) -> Plan:
-    """Reads every subject of a folder once, one at a time.
+    """Reads every subject of the folder `root` once, one at a time, as `settings` say.
 
     Raises:
       UserError: see `layouts.find_subjects`, `reading.read_slices` and `splits.assign`; also settings out of range,

@@ -128,9 +128,9 @@ def _digest(volume: volume_io.Volume) -> str:
 
 
 def keep(slices: Slices, *, annotated: bool, required_labels: Sequence[int], min_brain_fraction: float) -> np.ndarray:
-    """Which slices become examples: (N,) bool.
+    """Which `slices` become examples: (N,) bool.
 
-    An annotated slice must hold every required label; without annotation, or with no label required, at least
+    An `annotated` slice must hold all `required_labels`; without annotation, or with no label required, at least
     `min_brain_fraction` of its pixels must be brain (any source > 0). A slice without brain is never kept.
     """
     brain = inside(slices.sources).mean(axis=(1, 2, 3))

@@ -56,7 +56,7 @@ def find_sets(folders: Sequence[pathlib.Path]) -> dict[str, tuple[pathlib.Path, 
 
 
 def read_set(paths: Sequence[pathlib.Path]) -> ImageSet:
-    """Reads the images of one scene; colour is split by ITU-R BT.601.
+    """Reads the images of one scene, one of `paths` for each source; colour is split by ITU-R BT.601.
 
     Raises:
       UserError: an unreadable image, different sizes, negative pixels.
@@ -110,7 +110,7 @@ def passed_over(folders: Sequence[pathlib.Path]) -> dict[str, str]:
 
 
 def digests(images: ImageSet) -> set[str]:
-    """One of each source that is not constant; copies of an image have the same."""
+    """A digest of each source of `images` that is not constant; copies of an image have the same."""
     planes = np.moveaxis(images.sources, -1, 0)
     return {
         hashlib.blake2b(
