@@ -135,6 +135,7 @@ PUBLIC = (
     ".formats.files",
     ".formats.grid",
     ".formats.nifti",
+    ".formats.nifti_headers",
     ".formats.series",
     ".objective.fusion_targets",
     ".interop.export",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import pathlib
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from fusioninn_jax.formats import provenance, volume_io
 from fusioninn_jax.formats.grid import from_slices, to_slices
+from fusioninn_jax.formats.nifti_headers import CODED_FIELDS, Header, from_text, to_text, without_phi
 from fusioninn_jax.formats.provenance import START, Provenance
 from fusioninn_jax.formats.series import Series, uniform
 from fusioninn_jax.runtime import guarded
@@ -18,33 +18,6 @@ from fusioninn_jax.runtime.errors import UserError
 
 KIND = "nifti"
 COMMENT, PRIVATE = 6, 0  # codes of header extensions: text; unknown to all but its writer
-KEPT_FIELDS = (
-    "sizeof_hdr",
-    "dim_info",
-    "dim",
-    "intent_code",
-    "datatype",
-    "bitpix",
-    "pixdim",
-    "vox_offset",
-    "scl_slope",
-    "scl_inter",
-    "cal_max",
-    "cal_min",
-    "xyzt_units",
-    "qform_code",
-    "sform_code",
-    "magic",
-)
-CODED_FIELDS = {
-    "qform_code": ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
-    "sform_code": ("srow_x", "srow_y", "srow_z"),
-}
-KNOWN_CODES = {  # other numbers in these fields may be letters
-    "dim_info": range(64),  # three axes of two bits each
-    "intent_code": nib.nifti1.intent_codes.value_set(),
-    "xyzt_units": range(64),  # of space in three bits, of time in three
-}
 OF_VALUES = ("bits", "window")  # what the origin of a DICOM series says of its own values
 SHEAR_TOLERANCE = 1e-4  # cosine between two axes
 ALIGNMENT = 16  # of a header extension, bytes
@@ -74,7 +47,7 @@ def read(path: pathlib.Path, *, keep_phi: bool = False) -> Series:
     return series._replace(record=find_record(path, _extensions(image)))
 
 
-def of_voxels(stored: np.ndarray, header: Any, slope: float, intercept: float, is_flat: bool = False) -> Series:
+def of_voxels(stored: np.ndarray, header: Header, slope: float, intercept: float, is_flat: bool = False) -> Series:
     """A series that is written with a header.
 
     Args:
@@ -86,11 +59,11 @@ def of_voxels(stored: np.ndarray, header: Any, slope: float, intercept: float, i
     affine = np.asarray(header.get_best_affine(), np.float64)
     voxels, slices_affine = to_slices(stored, affine)
     header["scl_slope"], header["scl_inter"] = slope, intercept  # nibabel blanks them on reading
-    origin = {"kind": KIND, "header": _kept(header), "flat": is_flat}
+    origin = {"kind": KIND, "header": to_text(header), "flat": is_flat}
     return uniform(np.ascontiguousarray(voxels.transpose(2, 1, 0)), slices_affine, origin, slope, intercept)
 
 
-def read_channels(path: pathlib.Path) -> tuple[np.ndarray, dict[str, Any] | None]:
+def read_channels(path: pathlib.Path) -> tuple[np.ndarray, Provenance | None]:
     """(Z, Y, X, C) float32 voxels of a 4-D file in axial slices, and the record in its header.
 
     Args:
@@ -113,7 +86,7 @@ def extensions(path: pathlib.Path) -> list[Extension]:
     return _extensions(volume_io.open_nifti(path)[0])
 
 
-def _extensions(image: Any) -> list[Extension]:
+def _extensions(image: nib.Nifti1Image) -> list[Extension]:
     return [(extension.get_code(), extension.content) for extension in image.header.extensions]
 
 
@@ -133,39 +106,6 @@ def find_record(path: pathlib.Path, found: list[Extension]) -> Provenance | None
     return None
 
 
-def without_phi(header: Any) -> Any:
-    """A copy of a header with nothing but geometry, type, scale, display range and their codes: an allow-list.
-
-    Free text, fields that no reader looks at, and fields that their code says are unused may hold anything.
-
-    Args:
-      header: a nibabel NIfTI-1 or NIfTI-2 header.
-    """
-    clean = type(header)(endianness=header.endianness)
-    for field in KEPT_FIELDS:
-        clean[field] = header[field]
-    for field, known in KNOWN_CODES.items():
-        if int(clean[field]) not in known:
-            clean[field] = 0
-    for code, fields in CODED_FIELDS.items():
-        if header[code] > 0:
-            for field in fields:
-                clean[field] = header[field]
-    unused = np.arange(8) > max(3, int(header["dim"][0]))
-    clean["pixdim"][unused & ~np.isin(header["pixdim"], (0, 1))] = 0
-    clean["dim"][unused] = 1
-    return clean
-
-
-def _kept(header: Any) -> str:
-    return base64.b64encode(header.binaryblock).decode()
-
-
-def _header(kept: str) -> Any:
-    content = base64.b64decode(kept)
-    return (nib.Nifti1Header if len(content) == 348 else nib.Nifti2Header)(content)
-
-
 def check_origin(path: pathlib.Path, origin: dict[str, Any], dtype: np.dtype) -> None:
     """Raises UserError where the header in a record is none that a series of `dtype` can be written with.
 
@@ -175,7 +115,7 @@ def check_origin(path: pathlib.Path, origin: dict[str, Any], dtype: np.dtype) ->
       dtype: of its voxels.
     """
     with guarded.reading(path, "the record of the fusion in it is damaged", "fuse anew"):
-        header = _header(origin["header"])
+        header = from_text(origin["header"])
         affine = np.asarray(header.get_best_affine(), np.float64)
         if not volume_io.is_invertible(affine):
             raise guarded.Damaged("the affine of a source cannot be inverted")
@@ -196,14 +136,14 @@ def adopt(origin: dict[str, Any], dtype: np.dtype, slope: float = 1, intercept: 
     """
     if origin["kind"] != KIND:
         return {key: value for key, value in origin.items() if key not in OF_VALUES}
-    header = without_phi(_header(origin["header"]))
+    header = without_phi(from_text(origin["header"]))
     header.set_data_dtype(dtype)
     header["scl_slope"], header["scl_inter"] = slope, intercept
     header["cal_min"] = header["cal_max"] = 0
-    return {"kind": KIND, "header": _kept(header), "flat": origin.get("flat", False)}
+    return {"kind": KIND, "header": to_text(header), "flat": origin.get("flat", False)}
 
 
-def header_like(series: Series, dtype: np.dtype, slope: float = 1, intercept: float = 0) -> Any:
+def header_like(series: Series, dtype: np.dtype, slope: float = 1, intercept: float = 0) -> Header:
     """A header of the given type and scale on the grid of a series, without free text.
 
     A series that came from NIfTI lends its geometry: voxel order, both affines and their codes, units.
@@ -215,7 +155,7 @@ def header_like(series: Series, dtype: np.dtype, slope: float = 1, intercept: fl
       intercept: see there.
     """
     if series.origin["kind"] == KIND:
-        return _header(adopt(series.origin, dtype, slope, intercept)["header"])
+        return from_text(adopt(series.origin, dtype, slope, intercept)["header"])
     header = nib.Nifti1Header(endianness="<")
     header.set_data_shape(series.stored.shape[::-1])
     header.set_data_dtype(dtype)
@@ -262,13 +202,13 @@ def series_bytes(path: pathlib.Path, series: Series, found: list[Extension]) -> 
             "DICOM: give a folder"
         )
     if series.origin["kind"] == KIND:
-        header, is_flat = _header(series.origin["header"]), series.origin.get("flat", False)
+        header, is_flat = from_text(series.origin["header"]), series.origin.get("flat", False)
     else:
         header, is_flat = header_like(series, series.stored.dtype, series.slope[0], series.intercept[0]), False
     return _bytes(path, header, series.stored, found, is_flat)
 
 
-def write(path: pathlib.Path, header: Any, voxels: np.ndarray, found: list[Extension]) -> None:
+def write(path: pathlib.Path, header: Header, voxels: np.ndarray, found: list[Extension]) -> None:
     """Writes (Z, Y, X[, C]) axial slices in the voxel order and byte order of a header, as they are.
 
     Args:
@@ -280,7 +220,9 @@ def write(path: pathlib.Path, header: Any, voxels: np.ndarray, found: list[Exten
     _write_bytes(path, _bytes(path, header, voxels, found))
 
 
-def _bytes(path: pathlib.Path, header: Any, voxels: np.ndarray, found: list[Extension], is_flat: bool = False) -> bytes:
+def _bytes(
+    path: pathlib.Path, header: Header, voxels: np.ndarray, found: list[Extension], is_flat: bool = False
+) -> bytes:
     """A file; a 2-D one where `is_flat`, unless there are several slices."""
     turned = from_slices(np.swapaxes(voxels, 0, 2), header.get_best_affine())
     scale = float(header["scl_slope"]), float(header["scl_inter"])

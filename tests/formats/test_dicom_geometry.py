@@ -5,7 +5,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from fusioninn_jax.formats import dicom_writer, files, nifti
+from fusioninn_jax.formats import dicom_writer, files, nifti, nifti_headers
 from tests.formats.dicom_cases import VOXELS, along, move, refused, series
 
 DUST = 1e-6  # mm
@@ -126,7 +126,7 @@ def test_gantry_tilt_is_in_the_sform_and_in_no_qform(tmp_path, degrees):
     image = nib.load(tmp_path / "t.nii")
     assert image.header["qform_code"] == 0 and image.header["sform_code"] == 1
     np.testing.assert_allclose(image.affine @ [0, 0, 6, 1], got.affine @ [0, 0, 6, 1], atol=1e-4)
-    assert not any(image.header[field] for field in nifti.CODED_FIELDS["qform_code"])
+    assert not any(image.header[field] for field in nifti_headers.CODED_FIELDS["qform_code"])
     dicom_writer.write(tmp_path / "back", tmp_path / "back", got)
     np.testing.assert_allclose(files.read(tmp_path / "back").affine, got.affine, atol=1e-5)
     first = pydicom.dcmread(tmp_path / "back" / "0001.dcm")
