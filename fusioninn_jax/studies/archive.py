@@ -26,7 +26,7 @@ from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.studies import archive_format, archive_v1, fusing, integer_codec
 from fusioninn_jax.studies.archive_format import Contents, checksum
 from fusioninn_jax.studies.volume_codec import codec, values
-from fusioninn_jax.studies.volume_codec.codec import Given, Plane
+from fusioninn_jax.studies.volume_codec.planes import Given, Plane
 from fusioninn_jax.studies.volume_codec.rule import Rule, mean_rule, picture
 from fusioninn_jax.trained_model import TrainedModel
 

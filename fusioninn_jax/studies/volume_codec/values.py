@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fusioninn_jax.studies.volume_codec import numbers
-from fusioninn_jax.studies.volume_codec.codec import Plane
+from fusioninn_jax.studies.volume_codec.planes import Plane
 from fusioninn_jax.studies.volume_codec.prediction import WIDEST
 
 RANKS = 1 << 16  # values that are worth a table

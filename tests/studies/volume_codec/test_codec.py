@@ -7,7 +7,7 @@ import pytest
 
 from fusioninn_jax.runtime import cores
 from fusioninn_jax.studies.volume_codec import codec, numbers, rule, values
-from fusioninn_jax.studies.volume_codec.codec import Given, Plane
+from fusioninn_jax.studies.volume_codec.planes import Given, Plane
 
 
 def plane(levels, background=0):
