@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from fusioninn_jax import pretrained, volumes
@@ -18,15 +15,10 @@ from fusioninn_jax.formats import background, colour, images, nifti, provenance
 from fusioninn_jax.formats.files import Storage
 from fusioninn_jax.formats.provenance import Provenance
 from fusioninn_jax.formats.series import Series, to_type
-from fusioninn_jax.models import FusionModel
-from fusioninn_jax.runtime import cores, progress
 from fusioninn_jax.runtime.errors import UserError
-from fusioninn_jax.studies import study_background, study_negatives
+from fusioninn_jax.studies import parts, study_background, study_negatives
 from fusioninn_jax.trained_model import TrainedModel, calibration
-from fusioninn_jax.training import parallel
 from fusioninn_jax.volumes import FusedVolume
-
-PART = 16  # slices a device takes at a time: enough to keep it busy, few enough to tell how it goes
 
 
 class Fusion(NamedTuple):
@@ -108,13 +100,17 @@ def fuse(
     grounds = study_background.find_all(sources, asked, names)
     values = [background.darkened(source.values, found) for source, found in zip(sources, grounds, strict=True)]
     negatives = study_negatives.find_all(values, inverted, names)
-    volume = _on_devices(
-        _fuse(trained.model), trained.variables, *study_negatives.negated(values, negatives), what="fusing", done=done
+    volume = parts.run(
+        parts.fuse(trained.model),
+        trained.variables,
+        *study_negatives.negated(values, negatives),
+        what="fusing",
+        done=done,
     )
     check_finite(np.asarray(volume.fused), "the fused image")
     image = _as_image(np.asarray(volume.fused), sources, storage)
     name = pretrained.fingerprint(trained.variables, trained.config)
-    record = provenance.make(image, list(sources), volume.ranges, name, trained.prior)
+    record = provenance.make(image, list(sources), np.asarray(volume.ranges), name, trained.prior)
     study_background.note(record, grounds)
     study_negatives.note(record, negatives)
     return Fusion(image, record, volume)
@@ -166,8 +162,8 @@ def latent_channels(fusion: Fusion) -> tuple[np.ndarray, bool]:
     """
     assert fusion.volume.latent is not None
     remainder = np.asarray(fusion.volume.whole - _padded(fusion.image, fusion.volume.whole.shape))[..., None]
-    parts = [fusion.volume.latent] + ([remainder] if remainder.any() else [])
-    return np.concatenate(parts, -1), len(parts) > 1
+    channels = [fusion.volume.latent] + ([remainder] if remainder.any() else [])
+    return np.concatenate(channels, -1), len(channels) > 1
 
 
 def _padded(image: Series, shape: tuple[int, ...]) -> np.ndarray:
@@ -203,8 +199,8 @@ def decompose(trained: TrainedModel, volume: FusedVolume, seed: int) -> np.ndarr
       seed: of a fresh latent.
     """
     numbers, key = np.arange(len(volume.whole)), jax.random.key(seed)
-    result = _on_devices(
-        _decompose(trained.model, trained.prior), (trained.variables, key), volume, numbers, what="decomposing"
+    result = parts.run(
+        parts.decompose(trained.model, trained.prior), (trained.variables, key), volume, numbers, what="decomposing"
     )
     check_finite(np.moveaxis(result, 1, 0), "the decomposition")
     return np.moveaxis(result, 1, 0)
@@ -225,8 +221,8 @@ def decompose_samples(
       samples: how many.
     """
     numbers, key = np.arange(len(volume.whole)), jax.random.key(seed)
-    mean, deviation = _on_devices(
-        _samples(trained.model, trained.prior, samples),
+    mean, deviation = parts.run(
+        parts.sample(trained.model, trained.prior, samples),
         (trained.variables, key),
         dataclasses.replace(volume, latent=None),
         numbers,
@@ -238,68 +234,3 @@ def decompose_samples(
     error = calibration.expected_error(trained.calibration, np.moveaxis(deviation / width, 1, -1), samples)
     deviation = np.moveaxis(error, -1, 1) * width
     return np.moveaxis(mean, 1, 0), np.moveaxis(deviation, 1, 0)
-
-
-@functools.lru_cache(maxsize=8)
-def _fuse(model: FusionModel) -> Any:
-    return parallel.make_map(
-        lambda variables, *sources: volumes.fuse_volume(model, variables, *sources), jax.local_devices()
-    )
-
-
-@functools.lru_cache(maxsize=8)
-def _decompose(model: FusionModel, prior: str) -> Any:
-    def decompose(constant: Any, volume: FusedVolume, numbers: jax.Array) -> jax.Array:
-        variables, key = constant
-        return jnp.moveaxis(
-            volumes.decompose_volume(model, variables, volume, key=key, prior=prior, numbers=numbers), 0, 1
-        )
-
-    return parallel.make_map(decompose, jax.local_devices())
-
-
-@functools.lru_cache(maxsize=8)
-def _samples(model: FusionModel, prior: str, samples: int) -> Any:
-    def decompose(constant: Any, volume: FusedVolume, numbers: jax.Array) -> Any:
-        variables, key = constant
-        moments = volumes.decompose_samples(
-            model, variables, volume, key=key, samples=samples, prior=prior, numbers=numbers
-        )
-        return jax.tree.map(lambda moment: jnp.moveaxis(moment, 0, 1), moments)
-
-    return parallel.make_map(decompose, jax.local_devices())
-
-
-def _parts_at_once() -> int:
-    """On a CPU one part a core, since a slice's operations are too small to share; elsewhere one."""
-    return cores.usable() if jax.default_backend() == "cpu" and len(jax.local_devices()) == 1 else 1
-
-
-def _on_devices(
-    function: Any, constant: Any, *batches: Any, what: str, done: Callable[[int], object] | None = None
-) -> Any:
-    """A mapped function over (Z, ...) arrays, some slices at a time; the last one fills up what the devices take.
-
-    Args:
-      function: of `parallel.make_map`.
-      constant: its first argument.
-      batches: the others.
-      what: is done, for the bar.
-      done: told the number of slices of each part that is done, instead of a bar.
-    """
-    devices, count = len(jax.local_devices()), len(jax.tree.leaves(batches)[0])
-    size = devices * min(PART, -(-count // devices))  # one shape, one compilation
-
-    def run(start: int) -> Any:
-        places = np.minimum(np.arange(start, start + size), count - 1)
-        split = [
-            parallel.split_batch(jax.tree.map(lambda x: np.asarray(x)[places], batch), devices) for batch in batches
-        ]
-        part = jax.tree.map(lambda x: x[: count - start], parallel.merge_batch(function(constant, *split)))
-        tell(min(size, count - start))
-        return part
-
-    with progress.bar(count, what, "slices", brief=True) as bar, ThreadPoolExecutor(_parts_at_once()) as pool:
-        tell = done or bar.update
-        parts = list(pool.map(run, range(0, count, size)))
-    return jax.tree.map(lambda *of: np.concatenate(of), *parts)

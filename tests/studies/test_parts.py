@@ -8,7 +8,7 @@ import numpy as np
 from fusioninn_jax.formats import files
 from fusioninn_jax.formats.grid import PIXELS
 from fusioninn_jax.formats.series import uniform
-from fusioninn_jax.studies import fusing
+from fusioninn_jax.studies import fusing, parts
 from tests import tolerances
 from tests.studies import cases
 
@@ -20,7 +20,7 @@ def test_parts_are_the_whole(model_folder, monkeypatch):
     ]
     found, told = [], []
     for part in (100, 1):  # for each device
-        monkeypatch.setattr(fusing, "PART", part)
+        monkeypatch.setattr(parts, "PART", part)
         told.clear()
         fused = fusing.fuse(trained, sources, files.FLOAT, done=told.append)
         alone = fusing.as_volume(trained, fused.image, fused.record)
@@ -28,13 +28,13 @@ def test_parts_are_the_whole(model_folder, monkeypatch):
         mean, spread = fusing.decompose_samples(trained, alone, 0, 3)
         found.append([fused.image.stored, np.asarray(fused.volume.latent), back, mean, spread])
     assert sum(told) == 13 and len(told) > 1 and found[0][2].shape == (2, 13, 10, 12)
-    for whole, parts in zip(*found, strict=True):
-        np.testing.assert_allclose(parts, whole, atol=tolerances.ROUND_TRIP_F32 * np.abs(whole).max())
+    for whole, pieces in zip(*found, strict=True):
+        np.testing.assert_allclose(pieces, whole, atol=tolerances.ROUND_TRIP_F32 * np.abs(whole).max())
 
 
 def test_parts_are_worked_on_at_once_and_stay_in_order(monkeypatch):
-    monkeypatch.setattr(fusing, "PART", 2)  # for each device
-    monkeypatch.setattr(fusing, "_parts_at_once", lambda: 2)
+    monkeypatch.setattr(parts, "PART", 2)  # for each device
+    monkeypatch.setattr(parts, "_parts_at_once", lambda: 2)
     both = threading.Barrier(2, timeout=60)  # broken unless two parts are under way
     size = 2 * len(jax.local_devices())
 
@@ -43,5 +43,5 @@ def test_parts_are_worked_on_at_once_and_stay_in_order(monkeypatch):
             both.wait()
         return part + constant
 
-    found = fusing._on_devices(function, 10, np.arange(3 * size - 1), what="adding", done=lambda count: None)
+    found = parts.run(function, 10, np.arange(3 * size - 1), what="adding", done=lambda count: None)
     assert found.tolist() == list(range(10, 3 * size + 9))
