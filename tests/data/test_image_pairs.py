@@ -9,6 +9,7 @@ from PIL import Image
 from data import prepare
 from fusioninn_jax.formats import image_io
 from fusioninn_jax.runtime.errors import UserError
+from tests import tolerances
 
 COUNT = 8
 
@@ -158,7 +159,7 @@ def test_two_coloured_sources_share_their_chroma(tmp_path):
         one, other = (image_io.luma_chroma(_noise(seed, 3))[1] for seed in (i, 10 + i))
         weights = abs(one) + abs(other)
         expected = (one * abs(one) + other * abs(other)) / np.where(weights > 0, weights, 1)
-        np.testing.assert_allclose(example["chroma"], expected, atol=1e-3)
+        np.testing.assert_allclose(example["chroma"], expected, atol=tolerances.COARSE)
 
 
 def test_what_is_not_read_is_listed(folders, tmp_path, capsys):

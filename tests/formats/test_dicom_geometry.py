@@ -5,10 +5,9 @@ import numpy as np
 import pydicom
 import pytest
 
-from fusioninn_jax.formats import dicom_writer, files, nifti, nifti_headers
+from fusioninn_jax.formats import dicom_geometry, dicom_writer, files, nifti, nifti_headers
+from tests import tolerances
 from tests.formats.dicom_cases import VOXELS, along, move, refused, series
-
-DUST = 1e-6  # mm
 
 
 @pytest.mark.parametrize("lost", [(2,), (0,), (6,), (0, 3, 4)])
@@ -18,7 +17,7 @@ def test_slices_without_a_position_go_where_their_number_says(tmp_path, lost, ca
     folder = series(tmp_path / "s", lambda image, z: z in lost and delattr(image, "ImagePositionPatient"))
     got = files.read(folder)
     np.testing.assert_array_equal(got.stored, VOXELS)
-    np.testing.assert_allclose(got.affine, whole.affine, atol=DUST)
+    np.testing.assert_allclose(got.affine, whole.affine, atol=tolerances.ROUNDING_F32)
     assert "has no position; placed by its number" in capsys.readouterr().err
 
 
@@ -55,7 +54,7 @@ def test_without_any_position_the_numbers_tell_the_order_or_nothing_does(tmp_pat
 
     got = files.read(series(tmp_path / "numbered", numbered))
     np.testing.assert_array_equal(got.stored, VOXELS)
-    np.testing.assert_allclose(np.linalg.norm(got.affine[:3, :3], axis=0), (0.9, 1.1, 2.5), atol=DUST)
+    np.testing.assert_allclose(got.grid.spacing, (0.9, 1.1, 2.5), atol=tolerances.ROUNDING_F32)
     assert "no positions; they are ordered by their numbers" in capsys.readouterr().err
     refused(series(tmp_path / "gap", gap), "slices are missing: their numbers run 1 to 8")
     for name, change in (("none", unnumbered), ("twice", twice)):
@@ -73,7 +72,7 @@ def test_pixel_spacing_by_its_other_names(tmp_path, capsys):
     whole = files.read(series(tmp_path / "whole"))
     for keyword, said in (("NominalScannedPixelSpacing", ""), ("ImagerPixelSpacing", "that of the detector")):
         got = files.read(series(tmp_path / keyword, rename(keyword)))
-        np.testing.assert_allclose(got.affine, whole.affine, atol=DUST)
+        np.testing.assert_allclose(got.affine, whole.affine, atol=tolerances.ROUNDING_F32)
         assert said in capsys.readouterr().err
     files.read(series(tmp_path / "none", lambda image, z: delattr(image, "PixelSpacing")))
     assert "its pixel spacing is unknown; 1 mm is taken" in capsys.readouterr().err
@@ -88,7 +87,7 @@ def test_pixel_spacing_by_its_other_names(tmp_path, capsys):
 def test_rounded_positions_lie_on_the_even_grid_that_fits_them(tmp_path, step, decimals):
     got = files.read(series(tmp_path / "s", along(lambda z: round(z * step, decimals))))
     np.testing.assert_array_equal(got.stored, VOXELS)
-    assert got.affine[2, 2] == pytest.approx(step, rel=0.05)
+    assert got.affine[2, 2] == pytest.approx(step, rel=dicom_geometry.GRID_TOLERANCE / 2)
 
 
 @pytest.mark.parametrize(
@@ -120,15 +119,16 @@ def test_gantry_tilt_is_in_the_sform_and_in_no_qform(tmp_path, degrees):
 
     got = files.read(series(tmp_path / "s", change))
     for z, place in enumerate(places):
-        np.testing.assert_allclose(got.affine @ [0, 0, z, 1], [-place[0], -place[1], place[2], 1], atol=DUST)
+        expected = [-place[0], -place[1], place[2], 1]
+        np.testing.assert_allclose(got.affine @ [0, 0, z, 1], expected, atol=tolerances.ROUNDING_F32)
     written = got._replace(origin={"kind": "picture", "flat": False})
     nifti.write_series(tmp_path / "t.nii", written)
     image = nib.load(tmp_path / "t.nii")
     assert image.header["qform_code"] == 0 and image.header["sform_code"] == 1
-    np.testing.assert_allclose(image.affine @ [0, 0, 6, 1], got.affine @ [0, 0, 6, 1], atol=1e-4)
+    np.testing.assert_allclose(image.affine @ [0, 0, 6, 1], got.affine @ [0, 0, 6, 1], atol=tolerances.PLACE_MM)
     assert not any(image.header[field] for field in nifti_headers.CODED_FIELDS["qform_code"])
     dicom_writer.write(tmp_path / "back", tmp_path / "back", got)
-    np.testing.assert_allclose(files.read(tmp_path / "back").affine, got.affine, atol=1e-5)
+    np.testing.assert_allclose(files.read(tmp_path / "back").affine, got.affine, atol=tolerances.PLACE_MM)
     first = pydicom.dcmread(tmp_path / "back" / "0001.dcm")
     assert float(first.SpacingBetweenSlices) == pytest.approx(2.5)
     straight = files.read(series(tmp_path / "straight"))._replace(origin=written.origin)

@@ -15,10 +15,8 @@ from PIL import Image
 from fusioninn_jax.formats import hdf5, image_io, volume_io
 from fusioninn_jax.formats.grid import check_same
 from fusioninn_jax.runtime.errors import UserError
+from tests import tolerances
 
-EXACT_MM = 1e-5
-COLOUR_LEVELS = 1.0  # Pillow rounds its YCbCr to whole levels
-COLOUR_ROUND_TRIP = 1e-3  # of 65535 levels, float32
 ORIENTATIONS = ("LPS", "RAS", "LAS", "SPR", "ILA", "PSR", "AIL")
 
 
@@ -45,7 +43,7 @@ def test_every_orientation_becomes_lps_voxel_for_voxel(tmp_path, codes):
     volume = volume_io.read_nifti(path)
     assert volume.voxels.shape == (7, 9, 5)
     assert volume.grid.spacing == pytest.approx((1.0, 2.0, 3.0))
-    np.testing.assert_allclose(volume.voxels, _world_code(volume.affine, (7, 9, 5)), atol=EXACT_MM)
+    np.testing.assert_allclose(volume.voxels, _world_code(volume.affine, (7, 9, 5)), atol=tolerances.PLACE_MM)
     image = volume_io.slices_first(volume)[0] + 60000  # world: x grows to the right, y to the front
     assert image.shape == (9, 7)
     assert image[0, 0] > image[0, -1], "column 0 must be the patient's right"
@@ -59,7 +57,7 @@ def test_writing_restores_the_order_and_affine_of_the_file(tmp_path, codes):
     volume_io.write_nifti(tmp_path / "w.nii.gz", volume_io.read_nifti(path))
     before, after = nib.load(path), nib.load(tmp_path / "w.nii.gz")
     np.testing.assert_array_equal(before.get_fdata(), after.get_fdata())
-    np.testing.assert_allclose(before.affine, after.affine, atol=EXACT_MM)
+    np.testing.assert_allclose(before.affine, after.affine, atol=tolerances.PLACE_MM)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["v.nii.gz", "w.nii.gz"]
 
 
@@ -207,8 +205,8 @@ def test_bad_images_are_one_line(tmp_path):
 def test_luma_and_chroma_are_those_of_jpeg():
     luma, chroma = image_io.luma_chroma(COLOUR)
     expected = np.asarray(Image.fromarray(COLOUR).convert("YCbCr"), np.float32)
-    np.testing.assert_allclose(luma, expected[..., 0], atol=COLOUR_LEVELS)
-    np.testing.assert_allclose(np.clip(chroma + 128, 0, 255), expected[..., 1:], atol=COLOUR_LEVELS)
+    np.testing.assert_allclose(luma, expected[..., 0], atol=tolerances.COLOUR_LEVELS)
+    np.testing.assert_allclose(np.clip(chroma + 128, 0, 255), expected[..., 1:], atol=tolerances.COLOUR_LEVELS)
     assert chroma.shape == (11, 7, 2)
 
 
@@ -255,9 +253,9 @@ def test_hdf5_whose_values_lie_elsewhere_is_refused_at_once(tmp_path, where):
 
 def test_colour_comes_back_and_grey_has_no_chroma():
     luma, chroma = image_io.luma_chroma(COLOUR16)
-    np.testing.assert_allclose(image_io.colour(luma, chroma), COLOUR16, atol=65535 * COLOUR_ROUND_TRIP / 100)
+    np.testing.assert_allclose(image_io.colour(luma, chroma), COLOUR16, atol=65535 * tolerances.SUM_F32)
     _, none = image_io.luma_chroma(np.repeat(GREY[..., None], 3, axis=-1))
-    np.testing.assert_allclose(none, 0, atol=COLOUR_ROUND_TRIP)
+    np.testing.assert_allclose(none, 0, atol=tolerances.COARSE)
 
 
 def test_hdf5(tmp_path):

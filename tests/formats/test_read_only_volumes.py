@@ -10,6 +10,7 @@ import tifffile
 
 from fusioninn_jax.formats import files, image_io
 from fusioninn_jax.runtime.errors import UserError
+from tests import tolerances
 from tests.studies import cases
 
 CORONAL = np.array([[-1.1, 0, 0, 20], [0, 0, 1.5, -30], [0, -0.9, 0, 11], [0, 0, 0, 1]])  # as FreeSurfer stores
@@ -37,7 +38,7 @@ def test_read_as_the_same_volume_in_nifti(tmp_path, name, save, dtype):
     nib.save(nib.Nifti1Image(data, CORONAL), tmp_path / "same.nii")
     read, same = files.read(tmp_path / name), files.read(tmp_path / "same.nii")
     np.testing.assert_array_equal(read.values, same.values)
-    np.testing.assert_allclose(read.affine, same.affine, atol=1e-5)
+    np.testing.assert_allclose(read.affine, same.affine, atol=tolerances.PLACE_MM)
     assert read.stored.dtype == same.stored.dtype == np.dtype(dtype)
 
 

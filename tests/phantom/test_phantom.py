@@ -13,8 +13,6 @@ from tests import tolerances
 
 TINY = {"size": 96, "spacing": 2.5, "lesion_slices": 3, "other_slices": 1}
 PURE = 0.95  # share of a pixel from which it counts as one tissue
-NOISE_RTOL = 0.02  # statistics of 10^5 draws
-FLOAT32_MM = 1e-4  # rounding of positions up to 240 mm
 
 WHITE, GREY, FLUID, CORE, OEDEMA, ENHANCING, VESSEL = range(7)
 T1GD, FLAIR = range(2)
@@ -53,7 +51,7 @@ def test_intensities_are_integers_and_background_is_exactly_zero(subjects):
 def test_tissue_fractions_sum_to_one_in_the_brain(subjects):
     for subject in subjects:
         total = subject.tissues.sum(-1)
-        assert subject.tissues.min() >= -1e-6
+        assert subject.tissues.min() >= -tolerances.ROUNDING_F32
         np.testing.assert_allclose(total[total > 0.5], 1, atol=tolerances.SUM_F32)
         np.testing.assert_array_equal(total[total <= 0.5], 0)
 
@@ -170,7 +168,7 @@ def test_spline_field_reproduces_a_constant_and_a_line():
     )
     ramp = np.broadcast_to((np.arange(shape[1], dtype=np.float32) - 1)[None, :, None] * 10, shape)
     line = fields.spline_field(ramp, grid, 10.0)
-    np.testing.assert_allclose(line[0, :, 5], grid.y, atol=FLOAT32_MM)
+    np.testing.assert_allclose(line[0, :, 5], grid.y, atol=tolerances.LONG_F32)
 
 
 def test_random_field_has_unit_variance():
@@ -184,12 +182,12 @@ def test_rician_noise_statistics():
     rng = np.random.default_rng(0)
     sigma = 3.0
     air = contrast.rician(rng, np.zeros(100_000, np.float32), sigma)
-    np.testing.assert_allclose(air.mean(), sigma * np.sqrt(np.pi / 2), rtol=NOISE_RTOL)
-    np.testing.assert_allclose(air.std(), sigma * np.sqrt(2 - np.pi / 2), rtol=NOISE_RTOL)
+    np.testing.assert_allclose(air.mean(), sigma * np.sqrt(np.pi / 2), rtol=tolerances.DRAWS)
+    np.testing.assert_allclose(air.std(), sigma * np.sqrt(2 - np.pi / 2), rtol=tolerances.DRAWS)
     for signal in (5.0, 100.0):
         noisy = contrast.rician(rng, np.full(100_000, signal, np.float32), sigma)
-        np.testing.assert_allclose((noisy**2).mean(), signal**2 + 2 * sigma**2, rtol=NOISE_RTOL)
-    np.testing.assert_allclose(noisy.std(), sigma, rtol=NOISE_RTOL)
+        np.testing.assert_allclose((noisy**2).mean(), signal**2 + 2 * sigma**2, rtol=tolerances.DRAWS)
+    np.testing.assert_allclose(noisy.std(), sigma, rtol=tolerances.DRAWS)
 
 
 def _scanner(**changes) -> contrast.Scanner:
@@ -200,7 +198,7 @@ def test_flair_nulls_fluid():
     for seed in range(5):
         scanner = contrast.random_scanner(np.random.default_rng(seed))
         fluid_t1 = 3200.0 if scanner.field == 1.5 else 4000.0
-        assert abs(contrast.flair_signal(fluid_t1, 1200.0, 1.0, scanner)) < 1e-6
+        assert abs(contrast.flair_signal(fluid_t1, 1200.0, 1.0, scanner)) < tolerances.ROUNDING_F32
         assert contrast.flair_signal(800.0, 80.0, 0.77, scanner) > 0.1
 
 

@@ -15,7 +15,8 @@ import SimpleITK
 from fusioninn_jax import decompose, fuse
 from fusioninn_jax.formats import files, nifti
 from fusioninn_jax.runtime.errors import UserError
-from fusioninn_jax.studies import archive_format, integer_codec
+from fusioninn_jax.studies import archive, archive_format, integer_codec
+from tests import tolerances
 from tests.studies import cases, dicom_series
 
 VERSION_1 = pathlib.Path(__file__).parents[1] / "golden" / "archive_version_1.nii.gz"
@@ -65,7 +66,7 @@ def test_any_viewer_opens_an_archive(tmp_path, pair):
     assert image.get_data_dtype() == np.uint8 and image.shape == (9, 7, 5)
     assert 1 < image.dataobj.get_unscaled().max() <= 63 and image.get_fdata().max() <= 1.001
     other = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
-    np.testing.assert_allclose(other.transpose(2, 1, 0), image.get_fdata(), atol=1e-6)
+    np.testing.assert_allclose(other.transpose(2, 1, 0), image.get_fdata(), atol=tolerances.ROUNDING_F32)
     assert b"DOE" not in gzip.decompress(path.read_bytes())
 
 
@@ -92,7 +93,7 @@ def test_the_picture_is_in_proportion_to_values_of_any_scale(tmp_path):
         np.testing.assert_array_equal(cases.stored(unpacked(path, 2)[1]), cases.stored(source))
         pictures.append(nib.load(path).get_fdata())
     for other in pictures[1:]:
-        np.testing.assert_allclose(other, pictures[0], atol=2 / 127)
+        np.testing.assert_allclose(other, pictures[0], atol=2 / archive.GREY_LEVELS)
 
 
 def test_version_1_is_still_read(tmp_path):
@@ -217,7 +218,7 @@ def test_dicom_series_come_back_as_dicom(tmp_path):
         before, after = files.read(source), files.read(copy)
         np.testing.assert_array_equal(after.stored, before.stored)
         np.testing.assert_allclose(after.slope, before.slope)
-        np.testing.assert_allclose(after.affine, before.affine, atol=1e-4)
+        np.testing.assert_allclose(after.affine, before.affine, atol=tolerances.PLACE_MM)
 
 
 def test_an_archive_is_smaller_than_its_sources(tmp_path):

@@ -13,6 +13,7 @@ from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.studies import examination, fusing, page_content
 from fusioninn_jax.trained_model import calibration
 from fusioninn_jax.trained_model.calibration import Calibration
+from tests import tolerances
 from tests.studies import cases
 
 SAMPLES = 3
@@ -43,7 +44,7 @@ def test_samples_give_the_calibrated_error(folder, model_folder):
     np.testing.assert_array_equal(mean, raw_mean)
     expected = spread * SCALES[:, None, None, None] * math.sqrt(SAMPLES / (SAMPLES - 1))
     assert spread.max() > 1 and (spread[:, 4] == 0).all()  # of some hundred grey levels; of the all-zero slice
-    np.testing.assert_allclose(error, expected, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(error, expected, rtol=tolerances.LONG_F32, atol=tolerances.COARSE)
 
 
 def test_the_page_shows_the_calibrated_error_and_says_so(folder, model_folder):
@@ -56,7 +57,7 @@ def test_the_page_shows_the_calibrated_error_and_says_so(folder, model_folder):
     assert with_it.calibrated and not without.calibrated
     expected = without.error * SCALES[:, None, None, None] * math.sqrt(SAMPLES / (SAMPLES - 1))
     assert without.error.max() > 1e-3
-    np.testing.assert_allclose(with_it.error, expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(with_it.error, expected, rtol=tolerances.LONG_F32, atol=tolerances.ROUNDING_F32)
     meanings = [page_content.panels(study, np.arange(1))[-1].meaning for study in (with_it, without)]
     assert "expected to have" in meanings[0] and "over the 3 draws" in meanings[1]
 

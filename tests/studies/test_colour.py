@@ -6,6 +6,7 @@ import tifffile
 from PIL import Image
 
 from fusioninn_jax.formats import colour, files, image_io
+from tests import tolerances
 from tests.studies.test_nifti_round_trip import run_decompose, run_fuse
 
 SIZE = (18, 14)
@@ -48,10 +49,14 @@ def test_one_coloured_source(tmp_path, model_folder, ending, dtype):
     assert image_io.read_image(fused).dtype == np.uint16 and image_io.read_image(fused).shape == (*SIZE, 3)
     of_fused, of_pet = chroma_of(fused), chroma_of(sources[0])
     share = (of_fused * of_pet).sum(-1, keepdims=True) / (of_pet**2).sum(-1, keepdims=True)
-    np.testing.assert_allclose(of_fused, share * of_pet, atol=1e-4)  # the hue of the source everywhere
+    np.testing.assert_allclose(of_fused, share * of_pet, atol=tolerances.LONG_F32)  # the hue of the source everywhere
     rgb = image_io.read_image(fused)
     at_limit = (rgb.min(-1) <= 1) | (rgb.max(-1) >= WHITE - 1)
-    assert (np.abs(share[..., 0] - 1) < 1e-3)[~at_limit].all() and share.max() < 1.001 and (~at_limit).any()
+    assert (
+        (np.abs(share[..., 0] - 1) < tolerances.COARSE)[~at_limit].all()
+        and share.max() < 1 + tolerances.COARSE
+        and (~at_limit).any()
+    )
     with_latent, alone = ([tmp_path / f"{name}{i}{ending}" for i in (1, 2)] for name in ("with", "alone"))
     run_decompose(model_folder, fused, "--latent", latent, "-o", *with_latent)
     np.testing.assert_array_equal(image_io.read_image(with_latent[0]), pet)
@@ -59,7 +64,7 @@ def test_one_coloured_source(tmp_path, model_folder, ending, dtype):
     run_decompose(model_folder, fused, "-o", *alone)
     assert image_io.read_image(alone[0]).dtype == pet.dtype and image_io.read_image(alone[1]).ndim == 2
     inside = (image_io.read_image(alone[0]) > 0).all(-1) & (image_io.read_image(alone[0]) < np.iinfo(dtype).max).all(-1)
-    np.testing.assert_allclose(chroma_of(alone[0])[inside], chroma_of(sources[0])[inside], atol=0.005)
+    np.testing.assert_allclose(chroma_of(alone[0])[inside], chroma_of(sources[0])[inside], atol=tolerances.HUE_8BIT)
 
 
 def test_the_luma_of_a_painted_image_is_that_of_the_fused_one():
@@ -76,9 +81,11 @@ def test_two_coloured_sources_share_by_the_weighted_rule(tmp_path, model_folder)
     lumas = [grey(1).astype("f4")] * 2
     a, b = one.values / 255, other.values / 255
     np.testing.assert_allclose(
-        colour.of_fused([one, other], lumas), (a * abs(a) + b * abs(b)) / np.maximum(abs(a) + abs(b), 1e-9), atol=1e-6
+        colour.of_fused([one, other], lumas),
+        (a * abs(a) + b * abs(b)) / np.maximum(abs(a) + abs(b), 1e-9),
+        atol=tolerances.ROUNDING_F32,
     )
-    np.testing.assert_allclose(colour.of_fused([one, none], lumas), a, atol=1e-6)
+    np.testing.assert_allclose(colour.of_fused([one, none], lumas), a, atol=tolerances.ROUNDING_F32)
     np.testing.assert_array_equal(colour.of_fused([none, none], lumas), 0)
     assert colour.of_fused([None, None], lumas) is None
     sources = [save(tmp_path / "a.png", coloured(1)), save(tmp_path / "b.jpg", coloured(2)[..., ::-1])]
@@ -104,7 +111,7 @@ def test_grey_that_is_stored_as_colour_is_grey(tmp_path, way):
         image.convert(way.partition(".")[0]).save(path, **({"quality": 100} if path.suffix == ".jpg" else {}))
     read = image_io.read_image(path)
     assert read.ndim == 2
-    np.testing.assert_allclose(read.astype(int), pixels, atol=2 if path.suffix == ".jpg" else 0)
+    np.testing.assert_allclose(read.astype(int), pixels, atol=tolerances.JPEG_LEVELS if path.suffix == ".jpg" else 0)
     assert files.read(path).chroma is None
 
 

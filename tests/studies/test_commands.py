@@ -17,7 +17,7 @@ from fusioninn_jax.runtime import outputs
 from fusioninn_jax.runtime.errors import UserError
 from tests.studies import cases
 from tests.studies.test_nifti_round_trip import RANGE, run_decompose, run_fuse
-from tests.tolerances import ROUND_TRIP_F32
+from tests.tolerances import PLACE_MM, ROUND_TRIP_F32
 
 
 def flat(seed, dtype):
@@ -51,7 +51,7 @@ def test_resample_brings_the_second_to_the_first(tmp_path, model_folder):
         model_folder, tmp_path / "f.nii", "--latent", tmp_path / "z.nii", "-o", tmp_path / "c.nii", tmp_path / "d.nii"
     )
     result = nib.load(tmp_path / "d.nii")
-    np.testing.assert_allclose(result.affine, nib.load(first).affine, atol=1e-5)
+    np.testing.assert_allclose(result.affine, nib.load(first).affine, atol=PLACE_MM)
     assert result.get_data_dtype() == np.uint16
     assert (cases.stored(tmp_path / "d.nii")[1:-1, 1:-1, 1:-1] == 40).all()
 

@@ -12,6 +12,7 @@ import SimpleITK
 
 from fusioninn_jax.formats import dicom, files, grid
 from fusioninn_jax.runtime.errors import UserError
+from tests import tolerances
 from tests.studies import cases, dicom_series
 from tests.studies.test_nifti_round_trip import run_decompose, run_fuse
 
@@ -38,7 +39,7 @@ def test_series_to_series_and_back(tmp_path, model_folder, study):
     for i in range(2):
         copy = files.read(tmp_path / f"b{i}")
         np.testing.assert_array_equal(copy.stored, slices(i))
-        np.testing.assert_allclose(copy.affine, files.read(study[i]).affine, atol=1e-6)
+        np.testing.assert_allclose(copy.affine, files.read(study[i]).affine, atol=tolerances.ROUNDING_F32)
     source, derived = every_file(study[0]), every_file(tmp_path / "fused")
     assert len({image.SOPInstanceUID for image in source + derived}) == 10
     assert derived[0].SeriesInstanceUID != source[0].SeriesInstanceUID
@@ -70,7 +71,7 @@ def test_other_readers_agree(tmp_path, model_folder, study):
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(tmp_path / "fused")))
     image, nifti = reader.Execute(), SimpleITK.ReadImage(str(tmp_path / "fused.nii"))
     for get in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
-        np.testing.assert_allclose(getattr(image, get)(), getattr(nifti, get)(), atol=1e-5, err_msg=get)
+        np.testing.assert_allclose(getattr(image, get)(), getattr(nifti, get)(), atol=tolerances.PLACE_MM, err_msg=get)
     if shutil.which("dciodvfy"):
         for path in (tmp_path / "fused").iterdir():
             said = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True, check=False).stderr
@@ -84,7 +85,7 @@ def test_slices_of_different_slope_and_a_multiframe_file(tmp_path, model_folder)
     series = files.read(first)
     np.testing.assert_array_equal(series.values, slices(0) * slopes[:, None, None])
     np.testing.assert_array_equal(files.read(second).values, slices(1) * 2.0 - 1)
-    np.testing.assert_allclose(series.affine, files.read(second).affine, atol=1e-6)
+    np.testing.assert_allclose(series.affine, files.read(second).affine, atol=tolerances.ROUNDING_F32)
     run_fuse(model_folder, first, second, "-o", tmp_path / "f.nii", "--latent", tmp_path / "z.nii")
     run_decompose(
         model_folder, tmp_path / "f.nii", "--latent", tmp_path / "z.nii", "-o", tmp_path / "b0", tmp_path / "b1.nii"

@@ -12,7 +12,7 @@ from fusioninn_jax import decompose, fuse, settings
 from fusioninn_jax.formats import provenance
 from fusioninn_jax.runtime.errors import UserError
 from tests.studies import cases
-from tests.tolerances import ROUND_TRIP_F32
+from tests.tolerances import ROUND_TRIP_F32, ROUNDING_F32
 
 RANGE = 1000  # of the intensities
 KEPT = ("dim", "datatype", "bitpix", "pixdim", "qform_code", "sform_code", "xyzt_units", "srow_x", "srow_z")
@@ -54,7 +54,7 @@ def test_another_reader_opens_everything(tmp_path, model_folder, pair):
     for path in (fused, *back):
         image = SimpleITK.ReadImage(str(path))
         for get in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
-            np.testing.assert_allclose(getattr(image, get)(), getattr(source, get)(), err_msg=get, rtol=1e-6)
+            np.testing.assert_allclose(getattr(image, get)(), getattr(source, get)(), err_msg=get, rtol=ROUNDING_F32)
     np.testing.assert_array_equal(
         SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(back[0]))), SimpleITK.GetArrayFromImage(source)
     )

@@ -7,6 +7,7 @@ import pytest
 import tifffile
 
 from fusioninn_jax.formats import files, grid
+from tests import tolerances
 from tests.formats.test_read_only_volumes import CORONAL, save_mgh, volume
 from tests.studies import cases, dicom_series
 from tests.studies.test_nifti_round_trip import run_decompose, run_fuse
@@ -21,7 +22,7 @@ def test_mgz_in_nifti_back(tmp_path, model_folder):
     run_decompose(model_folder, fused, "-o", *back, "--latent", latent)
     for seed, path in enumerate(back):
         np.testing.assert_array_equal(cases.stored(path), volume(seed))
-        np.testing.assert_allclose(nib.load(path).affine, CORONAL, atol=1e-5)
+        np.testing.assert_allclose(nib.load(path).affine, CORONAL, atol=tolerances.PLACE_MM)
 
 
 def stack(seed, dtype="u2"):
