@@ -1,4 +1,4 @@
-"""NIfTI volumes <-> NumPy arrays; geometry and intensities are kept as they are.
+"""NIfTI volumes -> NumPy arrays; geometry and intensities are kept as they are.
 
 Volumes are brought to LPS voxel order (`grid`), so no voxel is interpolated. An axial slice is `image[y, x]`: row 0 is
 anterior and column 0 is the patient's right, as radiologists look at it. Intensities stay in the units of the file
@@ -14,9 +14,9 @@ import nibabel as nib
 import numpy as np
 from isal import igzip
 
-from fusioninn_jax.formats.grid import Grid, from_slices, to_slices
+from fusioninn_jax.formats.grid import Grid, to_slices
 from fusioninn_jax.formats.image_io import LARGEST, PathLike
-from fusioninn_jax.runtime import guarded, outputs
+from fusioninn_jax.runtime import guarded
 from fusioninn_jax.runtime.errors import UserError
 
 GZIP_LEVEL = 3  # of 0 to 3
@@ -29,12 +29,10 @@ class Volume(NamedTuple):
     Attributes:
       voxels: (X, Y, Z) or (X, Y, Z, C) in the units of the file.
       affine: (4, 4), voxel indices of `voxels` to millimetres in NIfTI's RAS+ world.
-      file_affine: (4, 4), the affine of the file, for writing a result back in the file's own voxel order.
     """
 
     voxels: np.ndarray
     affine: np.ndarray
-    file_affine: np.ndarray
 
     @property
     def grid(self) -> Grid:
@@ -60,7 +58,7 @@ def read_nifti(path: PathLike, ndim: int = 3) -> Volume:
     image, shape = open_nifti(path, ndim)
     affine = np.asarray(image.affine, np.float64)
     voxels, slices_affine = to_slices(real_voxels(path, image).reshape(shape), affine)
-    return Volume(np.ascontiguousarray(voxels), slices_affine, affine)
+    return Volume(np.ascontiguousarray(voxels), slices_affine)
 
 
 def open_nifti(path: pathlib.Path, ndim: int = 3) -> tuple[nib.Nifti1Image, tuple[int, ...]]:
@@ -101,25 +99,6 @@ def is_invertible(affine: np.ndarray) -> bool:
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < SMALLEST_VOXEL:
         return False
     return bool(np.isfinite(nib.io_orientation(affine)).all())
-
-
-def write_nifti(path: PathLike, volume: Volume) -> None:
-    """Writes a volume in the voxel order and with the affine of the file that it came from (`file_affine`).
-
-    Args:
-      path: a `.nii` or `.nii.gz` file; it appears only once it is whole.
-      volume: voxels of any real type, in LPS order.
-
-    Raises:
-      UserError: another ending.
-    """
-    path = pathlib.Path(path)
-    if not path.name.lower().endswith((".nii", ".nii.gz")):
-        raise UserError(f"{path}: a volume is written as .nii or .nii.gz; give it one of these endings")
-    voxels = from_slices(volume.voxels, volume.file_affine)
-    with outputs.new_files(path) as (temporary,):
-        content = nib.Nifti1Image(voxels, volume.file_affine).to_bytes()
-        temporary.write_bytes(gzipped(content) if path.suffix.lower() == ".gz" else content)
 
 
 def gzipped(content: bytes) -> bytes:

@@ -14,7 +14,7 @@ import tifffile
 
 from fusioninn_jax.formats import files
 from fusioninn_jax.runtime.errors import UserError
-from tests.formats.test_values_and_headers import noise
+from tests.formats.volume_cases import noise
 
 BOMB = 120 << 20
 LIMIT = 40 << 20  # bytes, for files that declare some hundred

@@ -1,4 +1,4 @@
-"""Volumes that are read and never written: FreeSurfer's, pairs of header and image, and stacks of TIFF pages."""
+"""formats.read_only_volumes: FreeSurfer's volumes, and pairs of header and image."""
 
 import gzip
 import os
@@ -6,9 +6,8 @@ import os
 import nibabel as nib
 import numpy as np
 import pytest
-import tifffile
 
-from fusioninn_jax.formats import files, image_io
+from fusioninn_jax.formats import files
 from fusioninn_jax.runtime.errors import UserError
 from tests import tolerances
 from tests.studies import cases
@@ -97,18 +96,6 @@ def test_a_pair_with_header_extensions_is_read_without_them(tmp_path):
     series = files.read(tmp_path / "a.img")
     np.testing.assert_array_equal(series.stored, expected.stored)
     assert series.origin == expected.origin
-
-
-def test_pages_that_are_no_volume(tmp_path):
-    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
-        file.write(np.zeros((8, 8), np.uint8))
-        file.write(np.zeros((9, 8), np.uint8))
-    tifffile.imwrite(tmp_path / "b.tif", np.eye(3, dtype=np.uint8)[np.zeros((2, 8, 8), int)], photometric="rgb")
-    for name, message in (("a.tif", "its pages differ"), ("b.tif", "several pages in colour")):
-        with pytest.raises(UserError, match=message):
-            files.read(tmp_path / name)
-    with pytest.raises(UserError, match="split its pages"):  # one picture is wanted there
-        image_io.read_image(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize(

@@ -2,37 +2,13 @@
 
 import numpy as np
 import pytest
-import tifffile
-from PIL import Image
 
-from fusioninn_jax.formats import colour, files, image_io
+from fusioninn_jax.formats import image_io
 from tests import tolerances
+from tests.formats.picture_cases import SIZE, coloured, grey, save
 from tests.studies.test_nifti_round_trip import run_decompose, run_fuse
 
-SIZE = (18, 14)
 WHITE = 65535
-
-
-def grey(seed, dtype="u1"):
-    x, y = np.meshgrid(np.linspace(0, 1, SIZE[1]), np.linspace(0, 1, SIZE[0]))
-    picture = 0.2 + 0.5 * x * y + 0.2 * np.random.default_rng(seed).random(SIZE)
-    return (picture * np.iinfo(dtype).max).astype(dtype)
-
-
-def coloured(seed, dtype="u1"):
-    """Hot colours, as PET is shown in."""
-    luma = grey(seed, dtype).astype(float)
-    return np.stack([np.minimum(luma * 1.4, np.iinfo(dtype).max), luma, luma * 0.3], -1).astype(dtype)
-
-
-def save(path, pixels):
-    if path.suffix == ".tif":
-        tifffile.imwrite(path, pixels, photometric="rgb" if pixels.ndim == 3 else "minisblack")
-    elif pixels.dtype == np.uint16 and pixels.ndim == 3:
-        path.write_bytes(image_io.encode_deep_png(pixels, {}))
-    else:
-        Image.fromarray(pixels).save(path)
-    return path
 
 
 def chroma_of(path):
@@ -67,27 +43,7 @@ def test_one_coloured_source(tmp_path, model_folder, ending, dtype):
     np.testing.assert_allclose(chroma_of(alone[0])[inside], chroma_of(sources[0])[inside], atol=tolerances.HUE_8BIT)
 
 
-def test_the_luma_of_a_painted_image_is_that_of_the_fused_one():
-    rng = np.random.default_rng(0)
-    luma, chroma = rng.random(SIZE), rng.uniform(-0.5, 0.5, (*SIZE, 2))
-    painted = image_io.luma_chroma(colour.paint(luma, chroma))[0]
-    np.testing.assert_allclose(painted / WHITE, luma, atol=1 / WHITE)
-
-
-def test_two_coloured_sources_share_by_the_weighted_rule(tmp_path, model_folder):
-    one = colour.split(coloured(1))[1]
-    other = colour.Chroma(-0.5 * one.values, one.dtype)
-    none = colour.Chroma(0 * one.values, one.dtype)
-    lumas = [grey(1).astype("f4")] * 2
-    a, b = one.values / 255, other.values / 255
-    np.testing.assert_allclose(
-        colour.of_fused([one, other], lumas),
-        (a * abs(a) + b * abs(b)) / np.maximum(abs(a) + abs(b), 1e-9),
-        atol=tolerances.ROUNDING_F32,
-    )
-    np.testing.assert_allclose(colour.of_fused([one, none], lumas), a, atol=tolerances.ROUNDING_F32)
-    np.testing.assert_array_equal(colour.of_fused([none, none], lumas), 0)
-    assert colour.of_fused([None, None], lumas) is None
+def test_two_coloured_sources_come_back(tmp_path, model_folder):
     sources = [save(tmp_path / "a.png", coloured(1)), save(tmp_path / "b.jpg", coloured(2)[..., ::-1])]
     run_fuse(model_folder, *sources, "-o", tmp_path / "f.png", "--latent", tmp_path / "z.nii")
     run_decompose(
@@ -95,24 +51,6 @@ def test_two_coloured_sources_share_by_the_weighted_rule(tmp_path, model_folder)
     )
     for source, copy in zip(sources, ("c.png", "d.png"), strict=True):
         np.testing.assert_array_equal(image_io.read_image(tmp_path / copy), image_io.read_image(source))
-
-
-@pytest.mark.parametrize("way", ["RGB", "RGBA", "P", "palette", "CMYK.jpg", "RGB.jpg", "tif"])
-def test_grey_that_is_stored_as_colour_is_grey(tmp_path, way):
-    pixels, path = grey(3), tmp_path / f"g.{way.rpartition('.')[2] if '.' in way else 'png'}"
-    image = Image.fromarray(pixels)
-    if way == "tif":
-        path = save(tmp_path / "g.tif", np.repeat(pixels[..., None], 3, -1))
-    elif way == "palette":
-        image = image.convert("P")
-        image.putpalette([level for level in range(256) for _ in range(3)])
-        image.save(path)
-    else:
-        image.convert(way.partition(".")[0]).save(path, **({"quality": 100} if path.suffix == ".jpg" else {}))
-    read = image_io.read_image(path)
-    assert read.ndim == 2
-    np.testing.assert_allclose(read.astype(int), pixels, atol=tolerances.JPEG_LEVELS if path.suffix == ".jpg" else 0)
-    assert files.read(path).chroma is None
 
 
 def test_formats_of_grey_alone_say_so_and_the_record_keeps_the_colours(tmp_path, model_folder, capsys):

@@ -3,10 +3,9 @@
 import nibabel as nib
 import numpy as np
 import pydicom
-import pytest
 import tifffile
 
-from fusioninn_jax.formats import files, grid
+from fusioninn_jax.formats import files
 from tests import tolerances
 from tests.formats.test_read_only_volumes import CORONAL, save_mgh, volume
 from tests.studies import cases, dicom_series
@@ -63,27 +62,6 @@ def test_small_values_that_are_white_are_read_inverted(tmp_path, capsys):
     assert "MONOCHROME1" not in capsys.readouterr().err
     np.testing.assert_array_equal(files.read(folder).values, 4095 - plain)
     assert "read inverted" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("codes", ["RAS", "LPI", "SRA", "AIL", "PSR"])
-@pytest.mark.parametrize("thick, plane", [("S", "axial"), ("A", "coronal"), ("R", "sagittal")])
-def test_a_volume_is_cut_into_the_slices_it_was_acquired_in(tmp_path, codes, thick, plane):
-    world = np.random.default_rng(0).integers(0, 900, (5, 6, 7)).astype(np.int16)  # along R, A and S
-    spacing = np.where(np.array(list("RAS")) == thick, 4.0, 1.0)
-    image = nib.Nifti1Image(world, np.diag([*spacing, 1.0]))
-    order = nib.orientations.ornt_transform(
-        nib.orientations.axcodes2ornt("RAS"), nib.orientations.axcodes2ornt(tuple(codes))
-    )
-    path = tmp_path / f"{codes}.nii"
-    image.as_reoriented(order).to_filename(path)
-    series = files.read(path)
-    seen = {"axial": world[::-1, ::-1].T, "coronal": world[::-1, ::-1, ::-1].transpose(1, 2, 0),
-            "sagittal": world[:, ::-1, ::-1].transpose(0, 2, 1)}[plane]  # fmt: skip
-    np.testing.assert_array_equal(series.stored, seen)
-    assert grid.plane(series.affine) == plane
-    np.testing.assert_allclose(series.grid.spacing, [1, 1, 4])
-    files.write(tmp_path / "again.nii", tmp_path / "again.nii", series)
-    np.testing.assert_array_equal(nib.load(tmp_path / "again.nii").dataobj, nib.load(path).dataobj)
 
 
 def test_a_plane_that_is_not_the_acquisitions_is_told(tmp_path, model_folder, capsys):

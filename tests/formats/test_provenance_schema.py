@@ -1,4 +1,4 @@
-"""Records of a fusion that are not as they were written: one line."""
+"""formats.provenance_schema: records of a fusion that are not as they were written: one line."""
 
 import json
 
@@ -6,21 +6,13 @@ import numpy as np
 import pytest
 
 from fusioninn_jax.formats import files, provenance
-from fusioninn_jax.formats.grid import PIXELS
-from fusioninn_jax.formats.series import uniform
 from fusioninn_jax.runtime.errors import UserError
-from tests.formats.test_values_and_headers import noise
+from tests.formats.volume_cases import noise, record
 
 NIFTI = {"kind": "nifti", "header": "A" * 464}
-
 DICOM = {"kind": "dicom", "study": "1.2", "series": "1.3", "frame": "1.4", "class": "1.5", "modality": "MR"}
 DICOM |= {"instances": ["1.6", "1.7", "1.8"], "bits": 12, "window": [40.0, 80]}
 SOURCE = {"slope": 1.0, "intercept": 0.0}
-
-
-def record():
-    fused = uniform(noise("u2").transpose(2, 0, 1), PIXELS, {"kind": "picture", "flat": False}, 0.5)
-    return provenance.make(fused, [fused, fused], np.stack([np.tile([0.0, 9.0], (3, 1))] * 2, 1), "0" * 16, "normal")
 
 
 def spoiled(keys, value):
@@ -103,11 +95,3 @@ def test_a_record_of_a_dicom_series_tells_bits_and_window_or_is_an_earlier_one(t
     for origin in (DICOM, earlier):
         found = provenance.parse(tmp_path / "f.nii", spoiled(["sources", 0, "origin"], origin))
         assert found["sources"][0]["origin"] == origin
-
-
-def test_a_record_that_is_whole(tmp_path):
-    whole = record()
-    found = provenance.parse(tmp_path / "f.nii", provenance.text(whole))
-    assert {key: value for key, value in found.items() if key != provenance.SEAL} == whole
-    with pytest.raises(UserError, match="tells of 3 slices, there are 2"):
-        provenance.sources(whole, uniform(noise("u2", 2).transpose(2, 0, 1), PIXELS, {"kind": "picture"}))
