@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Sequence
 
 import jax
 import ml_collections
 import nibabel as nib
 import numpy as np
 
-from fusioninn_jax import models, pretrained
+from fusioninn_jax import decompose, fuse, models, pretrained
 
+RANGE = 1000  # of the intensities
 TURN = np.radians(7)
 AFFINE = np.array(
     [[-np.cos(TURN), np.sin(TURN), 0, 20], [np.sin(TURN), np.cos(TURN), 0, -30], [0, 0, 2.5, 7], [0, 0, 0, 1]]
@@ -58,3 +60,29 @@ def save(path: pathlib.Path, data: np.ndarray, affine: np.ndarray = AFFINE, **fi
 def stored(path: pathlib.Path) -> np.ndarray:
     """The voxels of a NIfTI file as they stand in it."""
     return np.asarray(nib.load(path).dataobj.get_unscaled())
+
+
+def run_fuse(model: pathlib.Path, *arguments: object) -> None:
+    """`fuse` with a model, which must succeed."""
+    assert fuse.main([*map(str, arguments), "--checkpoint", str(model)]) == 0
+
+
+def run_decompose(model: pathlib.Path, *arguments: object) -> None:
+    """`decompose` with a model, which must succeed."""
+    assert decompose.main([*map(str, arguments), "--checkpoint", str(model)]) == 0
+
+
+def archive_of(
+    folder: pathlib.Path, sources: Sequence[pathlib.Path], *arguments: object, name: str = "study.nii.gz"
+) -> pathlib.Path:
+    """Writes the archive of some series."""
+    path = folder / name
+    assert fuse.main([*map(str, sources), "-o", str(path), "--lossless", *map(str, arguments)]) == 0
+    return path
+
+
+def unpacked(path: pathlib.Path, count: int) -> list[pathlib.Path]:
+    """Decomposes an archive, which needs nothing but itself."""
+    out = [path.with_name(f"out{i}.nii") for i in range(count)]
+    assert decompose.main([str(path), "-o", *map(str, out), "--overwrite"]) == 0
+    return out

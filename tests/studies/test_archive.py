@@ -1,10 +1,6 @@
 """The lossless archive: every bit comes back; nothing in the file can change unnoticed; version 1 is still read."""
 
-import bz2
 import gzip
-import json
-import pathlib
-import struct
 
 import nibabel as nib
 import numpy as np
@@ -12,27 +8,12 @@ import pytest
 import SimpleITK
 
 from fusioninn_jax import decompose, fuse
-from fusioninn_jax.formats import files, nifti
+from fusioninn_jax.formats import files
 from fusioninn_jax.runtime.errors import UserError
-from fusioninn_jax.studies import archive, archive_format, integer_codec
+from fusioninn_jax.studies import archive
 from tests import tolerances
 from tests.studies import cases, dicom_series
-
-VERSION_1 = pathlib.Path(__file__).parents[1] / "golden" / "archive_version_1.nii.gz"
-
-
-def archive_of(folder, sources, *arguments, name="study.nii.gz"):
-    """Writes the archive of some series."""
-    path = folder / name
-    assert fuse.main([*map(str, sources), "-o", str(path), "--lossless", *map(str, arguments)]) == 0
-    return path
-
-
-def unpacked(path, count):
-    """Decomposes an archive, which needs nothing but itself."""
-    out = [path.with_name(f"out{i}.nii") for i in range(count)]
-    assert decompose.main([str(path), "-o", *map(str, out), "--overwrite"]) == 0
-    return out
+from tests.studies.cases import archive_of, unpacked
 
 
 def test_every_type_comes_back_bit_for_bit(tmp_path):
@@ -95,48 +76,6 @@ def test_the_picture_is_in_proportion_to_values_of_any_scale(tmp_path):
         np.testing.assert_allclose(other, pictures[0], atol=2 / archive.GREY_LEVELS)
 
 
-def test_version_1_is_still_read(tmp_path):
-    path = tmp_path / "old.nii.gz"
-    path.write_bytes(VERSION_1.read_bytes())
-    first, second = unpacked(path, 2)
-    np.testing.assert_array_equal(cases.stored(first), cases.voxels(1))
-    np.testing.assert_array_equal(cases.stored(second), cases.voxels(2).astype("f4") / 7)
-
-
-def test_an_archive_of_version_1_cannot_grow_without_end(tmp_path):
-    """A plane of an array that inflates to a gigabyte is refused before it does."""
-    content = next(content for code, content in nifti.extensions(VERSION_1) if code == nifti.PRIVATE)
-    start = len(integer_codec.MAGIC) + 8
-    length = int.from_bytes(content[start - 8 : start], "little")
-    table = json.loads(content[start : start + length])
-    bomb, entry = bz2.compress(bytes(1 << 26)), table["table"][0]
-    rest = content[start + length + entry["size"] :]
-    for shape in (entry["shape"], [1 << 26]):
-        entry |= {"planes": [len(bomb)], "size": len(bomb), "shape": shape}
-        text = json.dumps(table).encode()
-        with pytest.raises(ValueError, match="an array (larger|of another size)"):
-            integer_codec.unpack(content[: start - 8] + len(text).to_bytes(8, "little") + text + bomb + rest, 10_000)
-
-
-@pytest.mark.parametrize("shape", [(3, 32000, 32000, 32000), (7, *[32000] * 7)])
-def test_a_header_may_declare_more_than_memory_holds(tmp_path, pair, shape):
-    content = bytearray(pair[0].read_bytes())
-    content = bytearray(gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
-    content[40:56] = struct.pack("<8h", *(*shape, 1, 1, 1, 1, 1)[:8])
-    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(content))
-    with pytest.raises(UserError, match="a.nii.gz: truncated"):
-        decompose.main([str(tmp_path / "a.nii.gz"), "-o", str(tmp_path / "1.nii"), str(tmp_path / "2.nii")])
-
-
-def test_a_gzipped_file_is_read_no_further_than_its_header_says(tmp_path, pair):
-    path = archive_of(tmp_path, pair)
-    whole = gzip.decompress(path.read_bytes())
-    path.write_bytes(gzip.compress(whole + bytes(1 << 24)))
-    assert len(archive_format.read(path)) == len(whole) + 1
-    with pytest.raises(UserError, match="damaged"):
-        unpacked(path, 2)
-
-
 @pytest.mark.parametrize("name", ["study.nii", "study.nii.gz"])
 def test_all_damage_is_found_before_anything_is_written(tmp_path, pair, name, capsys):
     path = archive_of(tmp_path, pair, name=name)
@@ -160,26 +99,6 @@ def test_all_damage_is_found_before_anything_is_written(tmp_path, pair, name, ca
         for source, copy in zip(pair, out, strict=True):
             np.testing.assert_array_equal(cases.stored(copy), cases.stored(source))
             copy.unlink()
-
-
-def test_every_part_of_an_archive_is_sealed(tmp_path, pair):
-    """Record, kept headers, affine, picture, coded sources: one bit of each."""
-    path = archive_of(tmp_path, pair, name="study.nii")
-    whole = path.read_bytes()
-    places = {
-        "affine": 284,
-        "slope": 112,
-        "record": whole.index(b'"header"') + 20,
-        "picture": len(whole) - 100,
-        "seal": whole.index(archive_format.MAGIC) + 30,
-        "source": whole.index(archive_format.MAGIC) + 700,
-        "magic": whole.index(archive_format.MAGIC) + 3,
-    }
-    for part, place in places.items():
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-        with pytest.raises(UserError, match="damaged"):
-            unpacked(path, 2)
-        assert not (tmp_path / "out0.nii").exists(), part
 
 
 def test_latents_and_records_are_sealed(tmp_path, model_folder, pair):

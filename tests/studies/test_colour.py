@@ -6,7 +6,7 @@ import pytest
 from fusioninn_jax.formats import image_io
 from tests import tolerances
 from tests.formats.picture_cases import SIZE, coloured, grey, save
-from tests.studies.test_nifti_round_trip import run_decompose, run_fuse
+from tests.studies.cases import run_decompose, run_fuse
 
 WHITE = 65535
 

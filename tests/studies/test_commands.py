@@ -16,7 +16,7 @@ from fusioninn_jax import decompose, fuse
 from fusioninn_jax.runtime import outputs
 from fusioninn_jax.runtime.errors import UserError
 from tests.studies import cases
-from tests.studies.test_nifti_round_trip import RANGE, run_decompose, run_fuse
+from tests.studies.cases import RANGE, run_decompose, run_fuse
 from tests.tolerances import PLACE_MM, ROUND_TRIP_F32
 
 

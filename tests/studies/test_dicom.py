@@ -14,7 +14,7 @@ from fusioninn_jax.formats import dicom, files, grid
 from fusioninn_jax.runtime.errors import UserError
 from tests import tolerances
 from tests.studies import cases, dicom_series
-from tests.studies.test_nifti_round_trip import run_decompose, run_fuse
+from tests.studies.cases import run_decompose, run_fuse
 
 
 def slices(seed):

@@ -6,7 +6,7 @@ import pytest
 
 from fusioninn_jax.formats import dicom, files, provenance
 from tests.studies import cases, dicom_series
-from tests.studies.test_nifti_round_trip import run_decompose, run_fuse
+from tests.studies.cases import run_decompose, run_fuse
 
 WINDOW, DISPLAY = [400.0, 900.0], ("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
 

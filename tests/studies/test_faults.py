@@ -11,7 +11,7 @@ from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.studies import fusing
 from tests import tolerances
 from tests.studies import cases, dicom_series
-from tests.studies.test_nifti_round_trip import RANGE, run_decompose, run_fuse
+from tests.studies.cases import RANGE, run_decompose, run_fuse
 
 
 def names(folder):

@@ -2,28 +2,19 @@
 
 import gzip
 
-import jax
 import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK
 
-from fusioninn_jax import decompose, fuse, settings
+from fusioninn_jax import decompose
 from fusioninn_jax.formats import provenance
 from fusioninn_jax.runtime.errors import UserError
 from tests.studies import cases
+from tests.studies.cases import RANGE, run_decompose, run_fuse
 from tests.tolerances import ROUND_TRIP_F32, ROUNDING_F32
 
-RANGE = 1000  # of the intensities
 KEPT = ("dim", "datatype", "bitpix", "pixdim", "qform_code", "sform_code", "xyzt_units", "srow_x", "srow_z")
-
-
-def run_fuse(model, *arguments):
-    assert fuse.main([*map(str, arguments), "--checkpoint", str(model)]) == 0
-
-
-def run_decompose(model, *arguments):
-    assert decompose.main([*map(str, arguments), "--checkpoint", str(model)]) == 0
 
 
 def round_trip(folder, model, sources):
@@ -148,26 +139,6 @@ def test_without_the_latent_the_seed_decides_and_the_spread_is_kept(tmp_path, mo
     np.testing.assert_array_equal(spread.affine, nib.load(pair[0]).affine)
 
 
-def test_devices_do_not_change_the_draw(model_folder):
-    from fusioninn_jax import volumes
-    from fusioninn_jax.studies import fusing
-
-    system = fusing.load(str(model_folder))
-    stack = [np.asarray(cases.voxels(i).transpose(2, 1, 0), np.float32) for i in (1, 2)]
-    volume = volumes.fuse_volume(system.model, system.variables, *stack)
-    alone = volumes.decompose_volume(system.model, system.variables, volume.replace(latent=None), key=jax.random.key(3))
-    shared = fusing.decompose(system, volume.replace(latent=None), seed=3)
-    np.testing.assert_allclose(shared, alone, atol=RANGE * ROUND_TRIP_F32)
-    key = jax.random.key(3)
-    mean, deviation = volumes.decompose_samples(system.model, system.variables, volume, key=key, samples=3)
-    keys = jax.random.split(key, 3)
-    draws = np.stack(
-        [volumes.decompose_volume(system.model, system.variables, volume.replace(latent=None), key=key) for key in keys]
-    )
-    np.testing.assert_allclose(mean, draws.mean(0), atol=RANGE * ROUND_TRIP_F32)
-    np.testing.assert_allclose(deviation, draws.std(0), atol=RANGE * ROUND_TRIP_F32)
-
-
 def test_nothing_names_the_patient(tmp_path, model_folder, pair, capsys):
     fused, back = round_trip(tmp_path, model_folder, pair)
     for path in (fused, *back, tmp_path / "z.nii.gz"):
@@ -209,22 +180,6 @@ def test_real_series(tmp_path, realdata, model_folder):
         assert np.abs(cases.stored(copy).astype(int) - cases.stored(path)).max() <= 1
         assert nib.load(copy).get_data_dtype() == nib.load(path).get_data_dtype()
         np.testing.assert_array_equal(nib.load(copy).affine, nib.load(path).affine)
-
-
-def test_a_model_of_other_intensities_says_so(monkeypatch, capsys, tmp_path):
-    from fusioninn_jax import pretrained
-    from fusioninn_jax.studies import fusing
-    from fusioninn_jax.trained_model import TrainedModel
-    from fusioninn_jax.training import checkpoint
-
-    model, variables, *_ = pretrained.load()
-    for normalisation, told in (("minmax", False), ("percentile", True)):
-        config = settings.defaults()
-        config.data.normalisation = normalisation
-        trained = TrainedModel(model, variables, config, 1)
-        monkeypatch.setattr(checkpoint, "load", lambda workdir, which, trained=trained: trained)
-        fusing.load(str(tmp_path))
-        assert ("scaled by percentile" in capsys.readouterr().err) == told
 
 
 def test_a_changed_fused_image_is_refused_unless_it_is_accepted(tmp_path, model_folder, pair):

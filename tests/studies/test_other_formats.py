@@ -9,7 +9,7 @@ from fusioninn_jax.formats import files
 from tests import tolerances
 from tests.formats.test_read_only_volumes import CORONAL, save_mgh, volume
 from tests.studies import cases, dicom_series
-from tests.studies.test_nifti_round_trip import run_decompose, run_fuse
+from tests.studies.cases import run_decompose, run_fuse
 
 
 def test_mgz_in_nifti_back(tmp_path, model_folder):

@@ -9,7 +9,7 @@ from fusioninn_jax.formats import files
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.studies import fusing_files
 from tests.studies import cases, dicom_series
-from tests.studies.test_nifti_round_trip import run_decompose, run_fuse
+from tests.studies.cases import run_decompose, run_fuse
 
 
 def test_nifti_studies_come_back_from_a_folder(tmp_path, model_folder, capsys):

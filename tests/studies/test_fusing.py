@@ -1,4 +1,4 @@
-"""What `--samples` gives of a calibrated model: the error that the calibration promises, in the sources' units."""
+"""studies.fusing: which models it loads, and the error that a calibrated one promises, in the sources' units."""
 
 import math
 import shutil
@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from fusioninn_jax import pretrained, volumes
+from fusioninn_jax import pretrained, settings, volumes
 from fusioninn_jax.formats.grid import PIXELS
 from fusioninn_jax.formats.series import uniform
 from fusioninn_jax.runtime.errors import UserError
@@ -74,3 +74,19 @@ def test_a_damaged_calibration_is_named(folder):
     path.write_text(path.read_text()[:-20])
     with pytest.raises(UserError, match=r"calibration\.json: is no calibration"):
         fusing.load(str(folder))
+
+
+def test_a_model_of_other_intensities_says_so(monkeypatch, capsys, tmp_path):
+    from fusioninn_jax import pretrained
+    from fusioninn_jax.studies import fusing
+    from fusioninn_jax.trained_model import TrainedModel
+    from fusioninn_jax.training import checkpoint
+
+    model, variables, *_ = pretrained.load()
+    for normalisation, told in (("minmax", False), ("percentile", True)):
+        config = settings.defaults()
+        config.data.normalisation = normalisation
+        trained = TrainedModel(model, variables, config, 1)
+        monkeypatch.setattr(checkpoint, "load", lambda workdir, which, trained=trained: trained)
+        fusing.load(str(tmp_path))
+        assert ("scaled by percentile" in capsys.readouterr().err) == told

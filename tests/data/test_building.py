@@ -1,16 +1,16 @@
-"""data.prepare by Apache Beam: the same bytes, and a missing library named."""
+"""data.building by Apache Beam: the same bytes, and a missing library named."""
 
 import sys
 
 import pytest
 
 from data import prepare
-from tests.data.test_prepare import fails
+from tests.data.refusals import refused
 
 
 def test_beam_that_is_missing_is_named(source, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "apache_beam.options.pipeline_options", None)
-    fails(
+    refused(
         source,
         tmp_path,
         r"needs Apache Beam; pip install .fusioninn_jax\[beam\]",
