@@ -6,6 +6,8 @@ import zlib
 
 import numpy as np
 
+from fusioninn_jax.runtime import decompression
+
 LARGEST = 2**26  # of a triangle's numbers
 
 
@@ -20,27 +22,11 @@ def unpack(data: bytes, count: int) -> np.ndarray:
     """Undoes `pack`: `count` integers from `data`.
 
     Raises:
-      ValueError: another number of them, or no such data.
+      Damaged: another number of them, or no such data.
     """
-    planes = np.frombuffer(inflate(data, 8 * count), np.uint8).reshape(8, count)
+    planes = np.frombuffer(decompression.decompress(data, 8 * count, "zlib"), np.uint8).reshape(8, count)
     folded = np.ascontiguousarray(planes.T).view(np.uint64).ravel()
     return (folded >> np.uint64(1)).view(np.int64) ^ -(folded & np.uint64(1)).view(np.int64)
-
-
-def inflate(data: bytes, size: int) -> bytes:
-    """Deflated `data` of exactly `size` bytes; more is never made.
-
-    Raises:
-      ValueError: another size, or no such data.
-    """
-    stream = zlib.decompressobj()
-    try:
-        result = stream.decompress(data, size + 1)
-    except zlib.error as error:
-        raise ValueError("its numbers cannot be inflated") from error
-    if len(result) != size:
-        raise ValueError("another count of numbers than expected")
-    return result
 
 
 def pack_triangle(triangle: np.ndarray) -> bytes:
@@ -55,7 +41,7 @@ def unpack_triangle(data: bytes, size: int) -> np.ndarray:
     """Undoes `pack_triangle`: (`size`, `size`) from `data`.
 
     Raises:
-      ValueError: damaged data, or larger numbers than an encoder writes.
+      ValueError: damaged data (`Damaged` is one), or larger numbers than an encoder writes.
     """
     count = size * (size + 1) // 2
     values, shift = unpack(data, 2 * count).reshape(2, count)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fusioninn_jax.runtime import decompression
 from fusioninn_jax.studies.volume_codec import numbers
 from fusioninn_jax.studies.volume_codec.planes import Plane
 from fusioninn_jax.studies.volume_codec.prediction import WIDEST
@@ -103,7 +104,7 @@ def _unpack_low(data: bytes, shift: int, count: int) -> np.ndarray:
     low, place = np.zeros(count, np.int64), 8 * planes
     for i in range(planes):
         size = int.from_bytes(data[8 * i : 8 * i + 8], "little")
-        plane = np.frombuffer(numbers.inflate(data[place : place + size], count), np.uint8)
+        plane = np.frombuffer(decompression.decompress(data[place : place + size], count, "zlib"), np.uint8)
         low |= plane.astype(np.int64) << np.int64(8 * i)
         place += size
     return low
