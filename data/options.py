@@ -78,6 +78,10 @@ def _brats_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split_by", default="patient", help="patient, or slice as in the paper")
     parser.add_argument("--test_subjects", type=names, default="", help="named instead of drawn, comma-separated")
     parser.add_argument("--validation_subjects", type=names, default="", help="likewise")
+    _brats_reading_options(parser)
+
+
+def _brats_reading_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--skip_bad", action="store_true", help="leave bad subjects out instead of failing")
     parser.add_argument("--strict", action="store_true", help="negative voxels are an error")
     parser.add_argument(

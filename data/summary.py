@@ -31,6 +31,13 @@ def lines(metadata: Mapping[str, Any]) -> Iterator[str]:
             "on one side of a split by patient"
         )
     yield from listed(metadata.get("copies", []))
+    yield from _voxels(counts)
+    for subject, reason in counts.get("skipped", {}).items():
+        yield f"skipped {subject}: {reason}"
+
+
+def _voxels(counts: Mapping[str, Any]) -> Iterator[str]:
+    """Of voxels that were changed."""
     negative = counts.get("negative_voxels", {})
     if negative:
         yield (
@@ -48,8 +55,6 @@ def lines(metadata: Mapping[str, Any]) -> Iterator[str]:
                 ]
             )
         )
-    for subject, reason in counts.get("skipped", {}).items():
-        yield f"skipped {subject}: {reason}"
 
 
 def listed(entries: list[str]) -> Iterator[str]:

@@ -121,6 +121,21 @@ def _decomposed(path: pathlib.Path) -> list[np.ndarray]:
             name.unlink(missing_ok=True)
 
 
+FILES = (  # folder and file of what is read as a series
+    ("plain", "plain.nii"),
+    ("gzipped", "gzipped.nii.gz"),
+    ("png", "a.png"),
+    ("colour", "a.png"),
+    ("jpeg", "a.jpg"),
+    ("tiff", "a.tif"),
+    ("float_tiff", "a.tif"),
+    ("npy", "a.npy"),
+    ("fused", "f.nii"),
+    ("record_npy", "f.npy"),
+    ("record_png", "f.png"),
+)
+
+
 def subjects(root: pathlib.Path) -> list[Subject]:
     """One whole file of each kind below `root`."""
 
@@ -145,30 +160,9 @@ def subjects(root: pathlib.Path) -> list[Subject]:
     for name, output in (("fused", "f.nii"), ("archive", "f.nii"), ("latent", "f.nii"), ("record_npy", "f.npy")):
         more = {"archive": ["--lossless"], "latent": ["--latent", str(root / "latent" / "z.nii")]}.get(name, [])
         fuse.main([*map(str, pair), "-o", str(folder(name) / output), *more, "--checkpoint", str(model)])
-    fuse.main(
-        [
-            str(root / "colour" / "a.png"),
-            str(root / "png" / "a.png"),
-            "-o",
-            str(folder("record_png") / "f.png"),
-            "--checkpoint",
-            str(model),
-        ]
-    )
-    plain = [
-        ("plain", "plain.nii"),
-        ("gzipped", "gzipped.nii.gz"),
-        ("png", "a.png"),
-        ("colour", "a.png"),
-        ("jpeg", "a.jpg"),
-        ("tiff", "a.tif"),
-        ("float_tiff", "a.tif"),
-        ("npy", "a.npy"),
-        ("fused", "f.nii"),
-        ("record_npy", "f.npy"),
-        ("record_png", "f.png"),
-    ]
-    found = [Subject(name, root / name, (file,), _series) for name, file in plain]
+    pictures = [str(root / name / "a.png") for name in ("colour", "png")]
+    fuse.main([*pictures, "-o", str(folder("record_png") / "f.png"), "--checkpoint", str(model)])
+    found = [Subject(name, root / name, (file,), _series) for name, file in FILES]
     slices = tuple(sorted(path.name for path in (root / "dicom").iterdir()))
     found.append(Subject("dicom", root / "dicom", slices, lambda path: _series(path.parent)))
     found.append(Subject("archive", root / "archive", ("f.nii",), _archive, sealed=True, rate=4))

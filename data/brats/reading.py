@@ -73,17 +73,7 @@ def read_slices(
         yield from _hdf5_slices(subject, modalities, strict)
         return
     volumes, names = _volumes(subject, modalities)
-    for volume, name in zip(volumes, names, strict=True):
-        if (extreme := flattening(volume.voxels)) is not None:
-            raise UserError(
-                f"{name}: holds {extreme!r}, beside which all else is flat; mend it, or leave this subject out"
-            )
-    for volume, name in zip(volumes[1:], names[1:], strict=True):
-        check_same(volumes[0].grid, volume.grid, names[0], name)
-    counts = [int((volume.voxels < 0).sum()) for volume in volumes]
-    if strict and any(counts):
-        worst = int(np.argmax(counts))
-        raise UserError(f"{names[worst]}: {counts[worst]} negative voxels; clip them, or prepare without --strict")
+    _check(volumes, names, strict)
     asked = backgrounds if len(backgrounds) > 1 else [backgrounds[0]] * len(modalities)
     scaled = [
         _above_background(volume_io.slices_first(volume), *of)
@@ -102,6 +92,21 @@ def read_slices(
         told,
         tuple(map(_digest, volumes)),
     )
+
+
+def _check(volumes: Sequence[volume_io.Volume], names: Sequence[str], strict: bool) -> None:
+    """Raises UserError where the volumes of a subject do not lie on one grid, or hold what cannot be scaled."""
+    for volume, name in zip(volumes, names, strict=True):
+        if (extreme := flattening(volume.voxels)) is not None:
+            raise UserError(
+                f"{name}: holds {extreme!r}, beside which all else is flat; mend it, or leave this subject out"
+            )
+    for volume, name in zip(volumes[1:], names[1:], strict=True):
+        check_same(volumes[0].grid, volume.grid, names[0], name)
+    counts = [int((volume.voxels < 0).sum()) for volume in volumes]
+    if strict and any(counts):
+        worst = int(np.argmax(counts))
+        raise UserError(f"{names[worst]}: {counts[worst]} negative voxels; clip them, or prepare without --strict")
 
 
 def _above_background(image: np.ndarray, asked: str | float, name: str) -> tuple[np.ndarray, int, float | None]:

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -101,47 +102,74 @@ def examine(
     values = np.stack([source.values for source in sources])
     brain = inside(values - floors[:, None, None, None], 0)[0]
     box = brain_box(brain)
-    with bar(len(brain) + len(range(*box[0].indices(len(brain)))), "fusing", "slices") as progress:
-        with ThreadPoolExecutor(1) as pool:  # compiles while the other core fuses
-            work = pool.submit(
-                _compiled, trained, labels, _chunked(brain[box].shape[0], brain.shape), box[1:], samples, seed
-            )
-            volume = fusing.fuse(
-                trained, sources, files.FLOAT, asked=(background.MINIMUM,), done=progress.update
-            ).volume
-            low, high = np.moveaxis(np.asarray(volume.ranges)[box[0]], -1, 0).transpose(0, 2, 1)
-            scale = np.where(high > low, high - low, 1)[..., None, None]
-            unit = (values[:, *box] - low[..., None, None]) / scale
-            fused = np.asarray(volume.fused)[box[0]]  # whole slices: the model sees far beyond the box
-            progress.set_description(f"decomposing {samples} times, scoring")
-            decomposed, deviation, scores = _in_chunks(work, unit, fused, brain[box], progress.update)
-    fused = fused[:, *box[1:]]
-    scored = slice_scores.is_scored(brain)[box[0]]
-    scores = {title: np.where(scored, scores[title], np.nan) for title in slice_scores.titles(labels) if scores}
+    found = _fused_and_scored(trained, _Whole(sources, values, brain, box), labels, samples, seed)
+    error = calibration.expected_error(trained.calibration, np.moveaxis(found.deviation, 0, -1), samples)
+    parts = annotation.tumour_parts(tumour[box], annotation_name)
     return Examination(
-        tuple(labels),
-        unit,
-        fused,
-        decomposed,
-        np.moveaxis(calibration.expected_error(trained.calibration, np.moveaxis(deviation, 0, -1), samples), -1, 0),
-        trained.calibration is not None and samples > 1,
-        low,
-        high,
-        brain[box],
-        labels_of(tumour[box]),
-        scores,
-        (box[0].start, box[1].start, box[2].start),
-        brain.shape,
-        sources[0].affine,
-        sources[0].origin["kind"] in (nifti.KIND, dicom.KIND),
-        samples,
-        seed,
-        annotation.conspicuity(
-            unit, fused, brain[box], annotation.tumour_parts(tumour[box], annotation_name), list(labels)
-        ),
-        page_colour.of_sources(sources, box),
-        page_colour.of_fused(sources, fused, box),
+        labels=tuple(labels),
+        sources=found.unit,
+        fused=found.fused,
+        decomposed=found.decomposed,
+        error=np.moveaxis(error, -1, 0),
+        calibrated=trained.calibration is not None and samples > 1,
+        low=found.low,
+        high=found.high,
+        brain=brain[box],
+        tumour=labels_of(tumour[box]),
+        scores=found.scores,
+        corner=(box[0].start, box[1].start, box[2].start),
+        whole=brain.shape,
+        affine=sources[0].affine,
+        geometry=sources[0].origin["kind"] in (nifti.KIND, dicom.KIND),
+        samples=samples,
+        seed=seed,
+        conspicuity=annotation.conspicuity(found.unit, found.fused, brain[box], parts, list(labels)),
+        chroma=page_colour.of_sources(sources, box),
+        fused_chroma=page_colour.of_fused(sources, found.fused, box),
     )
+
+
+class _Whole(NamedTuple):
+    """A study before it is cut: its series, their values (m, Z, H, W), the mask (Z, H, W) and the box of its brain."""
+
+    sources: Sequence[Series]
+    values: np.ndarray
+    brain: np.ndarray
+    box: tuple[slice, slice, slice]
+
+
+class _Scored(NamedTuple):
+    """A study cut to its box; names as in `Examination`, `unit` its sources, `deviation` that of the samples."""
+
+    unit: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    fused: np.ndarray
+    decomposed: np.ndarray
+    deviation: np.ndarray
+    scores: dict[str, np.ndarray]
+
+
+def _fused_and_scored(trained: TrainedModel, whole: _Whole, labels: Sequence[str], samples: int, seed: int) -> _Scored:
+    """Fuses whole slices, decomposes and scores them within the box, and tells on a bar how it goes."""
+    _, values, brain, box = whole
+    size = _chunked(brain[box].shape[0], brain.shape)
+    with (
+        bar(len(brain) + len(range(*box[0].indices(len(brain)))), "fusing", "slices") as progress,
+        ThreadPoolExecutor(1) as pool,  # compiles while the other core fuses
+    ):
+        work = pool.submit(_compiled, trained, labels, size, box[1:], samples, seed)
+        asked = (background.MINIMUM,)
+        volume = fusing.fuse(trained, whole.sources, files.FLOAT, asked=asked, done=progress.update).volume
+        low, high = np.moveaxis(np.asarray(volume.ranges)[box[0]], -1, 0).transpose(0, 2, 1)
+        scale = np.where(high > low, high - low, 1)[..., None, None]
+        unit = (values[:, *box] - low[..., None, None]) / scale
+        fused = np.asarray(volume.fused)[box[0]]  # whole slices: the model sees far beyond the box
+        progress.set_description(f"decomposing {samples} times, scoring")
+        decomposed, deviation, scores = _in_chunks(work, unit, fused, brain[box], progress.update)
+    scored = slice_scores.is_scored(brain)[box[0]]
+    kept = {title: np.where(scored, scores[title], np.nan) for title in slice_scores.titles(labels) if scores}
+    return _Scored(unit, low, high, fused[:, *box[1:]], decomposed, deviation, kept)
 
 
 def brain_box(brain: np.ndarray) -> tuple[slice, slice, slice]:
