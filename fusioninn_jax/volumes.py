@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.struct
 import jax
@@ -23,6 +23,7 @@ from fusioninn_jax.models import FusionModel, Variables
 from fusioninn_jax.models.padding import pad_slices
 
 Array = jax.Array | np.ndarray
+Moments = tuple[jax.Array, jax.Array]  # mean, and sum of squared deviations
 ACCELERATOR_BATCH = 16  # slices at a time; on a CPU one by one is three times faster, it stays in the cache
 
 
@@ -199,7 +200,7 @@ def _decompose(
 ) -> jax.Array:
     height, width = volume.size
 
-    def decompose_slice(item: Any) -> jax.Array:
+    def decompose_slice(item: tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]) -> jax.Array:
         number, fused, ranges, latent = item
         fused = fused.astype(_dtype(variables))[None, ..., None]
         if latent is None:
@@ -220,7 +221,7 @@ def _decompose(
 def _samples(
     how: _How, variables: Variables, volume: FusedVolume, keys: jax.Array, numbers: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    def add(moments: tuple[jax.Array, jax.Array], item: tuple[jax.Array, jax.Array]) -> tuple[Any, None]:
+    def add(moments: Moments, item: tuple[jax.Array, jax.Array]) -> tuple[Moments, None]:
         (mean, squares), (before, key) = moments, item
         draw = _decompose(how, variables, volume, key, numbers)
         step = draw - mean  # Welford's update: no cancellation in float32

@@ -6,7 +6,7 @@ import contextlib
 import io
 import pathlib
 import sys
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import PIL.Image
@@ -21,6 +21,9 @@ from fusioninn_jax.formats.provenance_schema import MOST_BITS
 from fusioninn_jax.formats.series import Series
 from fusioninn_jax.runtime import guarded
 from fusioninn_jax.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 __all__ = ["CREATOR", "KIND", "MANUFACTURER", "PATIENT", "PRIVATE_GROUP", "RECORD_ELEMENT", "is_own", "pydicom", "read"]
 KIND = "dicom"
@@ -147,7 +150,7 @@ def _pixels(image: Image) -> np.ndarray:
         return _inverted(pixels, dataset) if colour == "MONOCHROME1" else pixels
 
 
-def _check_frames(dataset: Any, count: int) -> None:
+def _check_frames(dataset: Dataset, count: int) -> None:
     """Raises Damaged where a compressed frame is a picture of more pixels than declared; a decoder would make them all.
 
     Looks at JPEG and JPEG 2000: other encodings say nothing of a size of their own.
@@ -162,7 +165,7 @@ def _check_frames(dataset: Any, count: int) -> None:
                 )
 
 
-def _inverted(pixels: np.ndarray, dataset: Any) -> np.ndarray:
+def _inverted(pixels: np.ndarray, dataset: Dataset) -> np.ndarray:
     """Pixels whose smallest value is shown white, as others are: the largest value is white."""
     if pixels.dtype.kind not in "iu":
         raise guarded.Damaged(f"MONOCHROME1 of {pixels.dtype}")
@@ -206,7 +209,7 @@ def _described(image: Image, number: int) -> tuple[Plane, float | None, float | 
     return plane, *scale, _window(groups)
 
 
-def _window(groups: list[Any]) -> list[float] | None:
+def _window(groups: list[Dataset]) -> list[float] | None:
     """Center and width of the first window, None where there is none or it cannot be used."""
     for group in groups:
         holder = group["FrameVOILUTSequence"][0] if group.get("FrameVOILUTSequence") else group
@@ -255,7 +258,7 @@ def _origin(frames: list[Frame], keep_phi: bool) -> dict[str, Any]:
     return origin
 
 
-def _record(path: pathlib.Path, dataset: Any) -> Provenance | None:
+def _record(path: pathlib.Path, dataset: Dataset) -> Provenance | None:
     with guarded.reading(path, "the record of the fusion in it is damaged", "fuse anew"):
         try:
             text = dataset.private_block(PRIVATE_GROUP, CREATOR)[RECORD_ELEMENT].value

@@ -7,12 +7,16 @@ import pathlib
 import re
 import stat
 import sys
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from fusioninn_jax.runtime import decompression, guarded
 from fusioninn_jax.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 DEFLATED = "1.2.840.10008.1.2.1.99"  # a transfer syntax
 BESIDE_PIXELS = 32 << 20  # bytes that a deflated file may hold beside its pixels
@@ -34,10 +38,10 @@ class Image(NamedTuple):
     """A file with pixels; `name` is its path, for messages."""
 
     name: pathlib.Path
-    dataset: Any
+    dataset: Dataset
 
 
-def pydicom() -> Any:
+def pydicom() -> ModuleType:
     """The library, which is an extra.
 
     Raises:
@@ -84,7 +88,7 @@ def find(path: pathlib.Path) -> list[Image]:
     return images
 
 
-def _open(library: Any, file: pathlib.Path) -> Any:
+def _open(library: ModuleType, file: pathlib.Path) -> Dataset | str:
     """A dataset with pixels, or why there is none."""
     try:
         if stat.S_ISDIR(guarded.check_there(file).st_mode):
@@ -112,7 +116,7 @@ def _open(library: Any, file: pathlib.Path) -> Any:
         return f"damaged: {guarded.why(error)}"
 
 
-def _check_deflated(library: Any, content: bytes) -> None:
+def _check_deflated(library: ModuleType, content: bytes) -> None:
     """Raises Damaged where a deflated file would become much more than the pixels that it declares.
 
     Lengths that the file tells of its parts are not believed: the parts are found as the library finds them.
@@ -129,17 +133,17 @@ def _check_deflated(library: Any, content: bytes) -> None:
     decompression.check_expands(squeezed, _pixel_bytes(head) + BESIDE_PIXELS, "deflate")
 
 
-def _pixel_bytes(dataset: Any) -> int:
+def _pixel_bytes(dataset: Dataset) -> int:
     """How many bytes the pixels of a dataset take by its header, uncompressed."""
     return dataset.Rows * dataset.Columns * dataset.BitsAllocated // 8 * int(dataset.get("NumberOfFrames") or 1)
 
 
-def _is_cut(dataset: Any) -> bool:
+def _is_cut(dataset: Dataset) -> bool:
     """Whether there are fewer pixels than declared; of compressed ones only a decoder can tell."""
     return not dataset.file_meta.TransferSyntaxUID.is_encapsulated and len(dataset.PixelData) < _pixel_bytes(dataset)
 
 
-def _with_syntax(library: Any, dataset: Any) -> Any:
+def _with_syntax(library: ModuleType, dataset: Dataset) -> Dataset:
     """The dataset with its transfer syntax, which files without file meta information leave to be seen."""
     if not hasattr(dataset, "file_meta"):
         dataset.file_meta = library.dataset.FileMetaDataset()
@@ -172,7 +176,7 @@ def _tell_missing(path: pathlib.Path, images: list[Image]) -> None:
         )
 
 
-def text(dataset: Any, keyword: str) -> str:
+def text(dataset: Dataset, keyword: str) -> str:
     """The attribute `keyword` of a `dataset` as text, empty where none can be read; never for a message."""
     try:
         with guarded.quiet():
@@ -182,13 +186,13 @@ def text(dataset: Any, keyword: str) -> str:
         return ""
 
 
-def uid(dataset: Any, keyword: str) -> str:
+def uid(dataset: Dataset, keyword: str) -> str:
     """The attribute `keyword` of a `dataset`, a UID; empty where it is anything else, such as a patient's number."""
     value = text(dataset, keyword)
     return value if len(value) <= LONGEST_UID and re.fullmatch(r"[0-2](\.[0-9]+)+", value) else ""
 
 
-def numbers(image: Image, keyword: str, count: int, holder: Any = None) -> np.ndarray | None:
+def numbers(image: Image, keyword: str, count: int, holder: Dataset | None = None) -> np.ndarray | None:
     """An attribute of `count` finite numbers, None where it is absent or empty.
 
     Args:
@@ -213,7 +217,7 @@ def numbers(image: Image, keyword: str, count: int, holder: Any = None) -> np.nd
         return found
 
 
-def first_number(holder: Any, keyword: str) -> float | None:
+def first_number(holder: Dataset, keyword: str) -> float | None:
     """The first value of the attribute `keyword` of the dataset `holder`, None where it is no finite number.
 
     Of what reading can do without: it never raises.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pathlib
-from typing import Any
+from collections.abc import Iterable
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +24,10 @@ from fusioninn_jax.formats.dicom_geometry import PERPENDICULAR_TOLERANCE
 from fusioninn_jax.formats.provenance import Provenance
 from fusioninn_jax.formats.series import Series
 from fusioninn_jax.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+    from pydicom.valuerep import DSfloat
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 HOLDS = ("|u1", "<u2", "<i2")
@@ -71,7 +77,7 @@ def _bits(series: Series) -> int:
     return own or 8 * series.stored.dtype.itemsize
 
 
-def _empty(library: Any) -> Any:
+def _empty(library: ModuleType) -> Dataset:
     meta = library.dataset.FileMetaDataset()
     meta.TransferSyntaxUID = library.uid.ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = SECONDARY_CAPTURE
@@ -83,7 +89,7 @@ def _empty(library: Any) -> Any:
     return dataset
 
 
-def _add_patient_and_study(dataset: Any, series: Series, uids: dict[str, str]) -> None:
+def _add_patient_and_study(dataset: Dataset, series: Series, uids: dict[str, str]) -> None:
     """Type 2 attributes stand empty where the patient is not to be named."""
     patient = series.origin.get("patient", {})
     for keyword in PATIENT:
@@ -94,7 +100,7 @@ def _add_patient_and_study(dataset: Any, series: Series, uids: dict[str, str]) -
     dataset.StudyInstanceUID = series.origin.get("study") or uids["study"]
 
 
-def _add_series(dataset: Any, series: Series, uids: dict[str, str], what: str) -> None:
+def _add_series(dataset: Dataset, series: Series, uids: dict[str, str], what: str) -> None:
     dataset.Modality = series.origin.get("modality", "OT")
     dataset.SeriesInstanceUID, dataset.SeriesNumber = uids["series"], SERIES_NUMBER
     dataset.SeriesDescription = f"{what} by fusioninn_jax"
@@ -104,11 +110,11 @@ def _add_series(dataset: Any, series: Series, uids: dict[str, str], what: str) -
     dataset.DerivationDescription = f"{what} by fusioninn_jax, an invertible network (arXiv 2403.15769)"
 
 
-def _decimals(library: Any, values: Any) -> list[Any]:
+def _decimals(library: ModuleType, values: Iterable[float]) -> list[DSfloat]:
     return [library.valuerep.DS(float(value), auto_format=True) for value in values]
 
 
-def _add_window(library: Any, dataset: Any, series: Series, number: int, span: tuple[int, int]) -> None:
+def _add_window(library: ModuleType, dataset: Dataset, series: Series, number: int, span: tuple[int, int]) -> None:
     """The window of a series that came from DICOM, else one of all stored values, from smallest to largest (`span`)."""
     low, high = (float(end) * series.slope[number] + series.intercept[number] for end in span)
     own = series.origin.get("window") if series.origin["kind"] == KIND else None
@@ -116,7 +122,7 @@ def _add_window(library: Any, dataset: Any, series: Series, number: int, span: t
     dataset.WindowCenter, dataset.WindowWidth = _decimals(library, window)
 
 
-def _add_image(library: Any, dataset: Any, series: Series, number: int, bits: int) -> None:
+def _add_image(library: ModuleType, dataset: Dataset, series: Series, number: int, bits: int) -> None:
     """Geometry, scale and pixels of one slice."""
     lps, spacing = series.grid.lps, series.grid.spacing
     right, down = (lps[:3, :2] / spacing[:2]).T
@@ -143,7 +149,7 @@ def _add_image(library: Any, dataset: Any, series: Series, number: int, bits: in
     dataset["PixelData"].VR = "OW"
 
 
-def _refer(library: Any, dataset: Any, origins: list[dict[str, Any]], number: int, count: int) -> None:
+def _refer(library: ModuleType, dataset: Dataset, origins: list[dict[str, Any]], number: int, count: int) -> None:
     """Names the source images of a slice, and the source series; all the images where they are not one a slice."""
     images, series = [], []
     for origin in origins:
@@ -158,7 +164,7 @@ def _refer(library: Any, dataset: Any, origins: list[dict[str, Any]], number: in
         dataset.SourceImageSequence, dataset.ReferencedSeriesSequence = images, series
 
 
-def _reference(library: Any, sop_class: str, uid: str) -> Any:
+def _reference(library: ModuleType, sop_class: str, uid: str) -> Dataset:
     reference = library.dataset.Dataset()
     reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = sop_class, uid
     return reference

@@ -8,7 +8,7 @@ import pathlib
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import tifffile
@@ -20,8 +20,9 @@ from fusioninn_jax.runtime.errors import UserError
 LARGEST = float(np.finfo(np.float32).max) / 4  # of a value: differences of two stay finite
 MOST_PIXELS = 178_956_970  # of a picture; Pillow's own bound
 ENDINGS = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP"}
-MAGICS: dict[str, Any] = {
-    "PNG": b"\x89PNG\r\n\x1a\n",
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+MAGICS: dict[str, bytes | tuple[bytes, ...]] = {
+    "PNG": PNG_MAGIC,
     "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
     "JPEG": b"\xff\xd8\xff",
     "BMP": b"BM",
@@ -48,7 +49,7 @@ def encode_deep_png(rgb: np.ndarray, texts: dict[str, str]) -> bytes:
     notes = [chunk(b"tEXt", key.encode("latin-1") + b"\0" + text.encode("latin-1")) for key, text in texts.items()]
     return b"".join(
         [
-            MAGICS["PNG"],
+            PNG_MAGIC,
             chunk(b"IHDR", head),
             *notes,
             chunk(b"IDAT", zlib.compress(filtered.tobytes())),
@@ -140,7 +141,7 @@ def read_pages(path: pathlib.Path) -> np.ndarray:
     """
     with _opened_tiff(path) as (handle, file):
         _check_pixels(file.pages.first.imagewidth * len(file.pages), file.pages.first.imagelength)
-        pages = [_grey(path, _read_page(path, handle, page)) for page in file.pages]
+        pages = [_grey(path, _read_page(path, handle, page.aspage())) for page in file.pages]
         if len({(page.shape, page.dtype) for page in pages}) > 1:
             raise UserError(f"{path}: its pages differ in size or type; a volume is of equal slices: split its pages")
         return np.stack(pages)
@@ -168,12 +169,11 @@ def _read_tiff(path: pathlib.Path) -> np.ndarray:
     with _opened_tiff(path) as (handle, file):
         if len(file.pages) != 1:
             raise UserError(f"{path}: {len(file.pages)} pages where one 2-D image is expected; split its pages")
-        return _read_page(path, handle, file.pages.first)
+        return _read_page(path, handle, file.pages.first.aspage())
 
 
-def _read_page(path: pathlib.Path, handle: BinaryIO, page: Any) -> np.ndarray:
+def _read_page(path: pathlib.Path, handle: BinaryIO, page: tifffile.TiffPage) -> np.ndarray:
     """A page of a TIFF; planar colour is brought to channels last, a palette to RGB."""
-    page = page.aspage()
     _check_pixels(page.imagewidth, page.imagelength)
     if page.samplesperpixel > 4 or page.imagedepth > 1:
         raise guarded.Damaged(f"{page.samplesperpixel} samples a pixel, {page.imagedepth} deep")
@@ -190,7 +190,7 @@ def _read_page(path: pathlib.Path, handle: BinaryIO, page: Any) -> np.ndarray:
     return np.moveaxis(image, 0, -1) if planar else image
 
 
-def _check_samples(page: Any) -> None:
+def _check_samples(page: tifffile.TiffPage) -> None:
     """Raises Damaged where a pixel is not grey or RGB, with transparency at most."""
     kind, extra = page.photometric, page.samplesperpixel - 1
     if kind == tifffile.PHOTOMETRIC.RGB or (kind, page.compression) == JPEG_COLOUR:
@@ -206,9 +206,9 @@ def _check_pixels(width: int, height: int) -> None:
         raise guarded.Damaged(f"{width}x{height} pixels; at most {MOST_PIXELS} are read")
 
 
-def _check_segments(handle: BinaryIO, page: Any) -> None:
+def _check_segments(handle: BinaryIO, page: tifffile.TiffPage) -> None:
     """Raises Damaged where a compressed strip or tile becomes larger than it may be."""
-    methods = {
+    methods: dict[int, str] = {
         tifffile.COMPRESSION.ADOBE_DEFLATE: "zlib",
         tifffile.COMPRESSION.DEFLATE: "zlib",
         tifffile.COMPRESSION.LZMA: "lzma",

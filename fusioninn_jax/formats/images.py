@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import pathlib
 import sys
-from typing import Any
 
 import numpy as np
 import tifffile
@@ -145,7 +144,7 @@ def _write_png(path: pathlib.Path, pixels: np.ndarray, texts: dict[str, str]) ->
     if pixels.ndim == 3 and pixels.dtype == np.uint16:
         path.write_bytes(image_io.encode_deep_png(pixels, texts))
         return
-    info: Any = PngImagePlugin.PngInfo()
+    info = PngImagePlugin.PngInfo()
     for key, text in texts.items():
         info.add_text(key, text)
     Image.fromarray(pixels).save(path, format="png", pnginfo=info)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pathlib
-from typing import Any
+from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
+from nibabel.arrayproxy import ArrayProxy
 
 from fusioninn_jax.formats import provenance, volume_io
 from fusioninn_jax.formats.grid import from_slices, to_slices
@@ -39,7 +40,7 @@ def read(path: pathlib.Path, *, keep_phi: bool = False) -> Series:
     """
     image, shape = volume_io.open_nifti(path)
     stored = volume_io.real_voxels(path, image, scaled=False).reshape(shape)
-    data: Any = image.dataobj
+    data = cast(ArrayProxy, image.dataobj)
     header = image.header.copy()
     header.set_data_shape(shape)
     kept, is_flat = header if keep_phi else without_phi(header), len(image.shape) == 2

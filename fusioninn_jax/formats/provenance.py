@@ -172,7 +172,7 @@ def check_affine(record: Provenance, image: Series, path: pathlib.Path) -> None:
 
 
 def _described(source: Series) -> dict[str, Any]:
-    def one_or_all(values: np.ndarray) -> Any:
+    def one_or_all(values: np.ndarray) -> float | list[float]:
         return values.tolist() if np.ptp(values) else float(values[0])
 
     noted = {"chroma": colour.note(source.chroma)} if source.chroma else {}

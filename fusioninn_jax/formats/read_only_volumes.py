@@ -9,10 +9,12 @@ from __future__ import annotations
 import io
 import pathlib
 import sys
-from typing import Any
+from typing import cast
 
 import nibabel as nib
 import numpy as np
+from nibabel.arrayproxy import ArrayProxy
+from nibabel.spatialimages import SpatialImage
 
 from fusioninn_jax.formats import nifti, volume_io
 from fusioninn_jax.formats.series import Series
@@ -43,7 +45,7 @@ def read(path: pathlib.Path) -> Series:
         return _as_series(path, _read_mgh(path) if name.endswith(MGH) else _read_pair(path))
 
 
-def _read_mgh(path: pathlib.Path) -> Any:
+def _read_mgh(path: pathlib.Path) -> SpatialImage:
     def declared(head: bytes) -> int:
         try:
             header = nib.freesurfer.MGHImage.header_class.from_fileobj(io.BytesIO(head), check=False)
@@ -61,10 +63,10 @@ def _bytes(shape: tuple[int, ...], dtype: np.dtype) -> int:
     return int(np.prod(shape, dtype=object)) * dtype.itemsize
 
 
-def _read_pair(path: pathlib.Path) -> Any:
+def _read_pair(path: pathlib.Path) -> SpatialImage:
     head, voxels = _partner(path, ".hdr"), _partner(path, ".img")
     start = guarded.read_declared(head, PAIR_HEAD, lambda content: PAIR_HEAD)
-    kind: Any = next(
+    kind: type[nib.Nifti1Pair] | type[nib.Spm2AnalyzeImage] | None = next(
         (kind for kind in (nib.Nifti1Pair, nib.Nifti2Pair) if kind.header_class.may_contain_header(start)), None
     )
     if kind is None:
@@ -89,13 +91,13 @@ def _partner(path: pathlib.Path, ending: str) -> pathlib.Path:
     raise UserError(f"{path}: its {stem}{ending} is missing; put both files of the pair into one folder")
 
 
-def _as_series(path: pathlib.Path, image: Any) -> Series:
+def _as_series(path: pathlib.Path, image: SpatialImage) -> Series:
     """The same voxels, type, scale and affine as a series of NIfTI.
 
     Raises:
       UserError: not a 3-D volume of real numbers, or an affine that cannot be inverted.
     """
-    data: Any = image.dataobj
+    data = cast(ArrayProxy, image.dataobj)
     shape = image.shape[:3] if image.shape[3:] in ((), (1,)) else image.shape
     if len(shape) != 3 or 0 in shape or data.dtype.kind not in "iuf":
         raise UserError(f"{path}: a {data.dtype.name} file of shape {image.shape} where a 3-D volume is expected")

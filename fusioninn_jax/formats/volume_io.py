@@ -8,11 +8,12 @@ anterior and column 0 is the patient's right, as radiologists look at it. Intens
 from __future__ import annotations
 
 import pathlib
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 import nibabel as nib
 import numpy as np
 from isal import igzip
+from nibabel.arrayproxy import ArrayProxy
 
 from fusioninn_jax.formats.grid import Grid, to_slices
 from fusioninn_jax.formats.image_io import LARGEST, PathLike
@@ -121,7 +122,7 @@ def _declared_size(head: bytes) -> int:
     return max(int(offset), _header_length(head) + 4) + voxels
 
 
-def _header(content: bytes) -> Any:
+def _header(content: bytes) -> nib.Nifti1Header:
     kind = nib.Nifti2Header if _is_nifti2(content) else nib.Nifti1Header
     return kind(content[: _header_length(content)], check=False)
 
@@ -172,7 +173,7 @@ def real_voxels(path: pathlib.Path, image: nib.Nifti1Image, *, scaled: bool = Tr
     """
     if image.get_data_dtype().kind not in "iuf":
         raise UserError(f"{path}: voxels of type {image.get_data_dtype()}; convert it to a scalar image")
-    data: Any = image.dataobj
+    data = cast(ArrayProxy, image.dataobj)
     if not np.isfinite([data.slope, data.inter]).all():
         raise UserError(f"{path}: slope {data.slope} and intercept {data.inter} are no scale; mend its header")
     with guarded.reading(path, "truncated", "fetch the file anew"):

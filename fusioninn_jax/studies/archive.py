@@ -12,7 +12,6 @@ import pathlib
 import struct
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import tqdm
@@ -202,7 +201,7 @@ class _bar:
     def __init__(self, what: str, steps: int) -> None:
         self._bar = tqdm.tqdm(total=steps, desc=what, leave=False, disable=None, file=sys.stderr)
 
-    def __enter__(self) -> Callable[[], Any]:
+    def __enter__(self) -> Callable[[], object]:
         return self._bar.update
 
     def __exit__(self, *_: object) -> None:

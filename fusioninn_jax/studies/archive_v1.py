@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import ml_collections
@@ -66,7 +66,7 @@ def decode(path: pathlib.Path, image: Series, record: Provenance, content: bytes
     return [source._replace(stored=voxels) for source, voxels in zip(sources, stored, strict=True)]
 
 
-def _predictor(config_text: str, weights: bytes) -> Any:
+def _predictor(config_text: str, weights: bytes) -> Callable[[Series, np.ndarray, np.ndarray], np.ndarray]:
     """A function (image, latent, ranges) -> (m, Z, H, W) of the model's inverse, all in float64 on the CPU."""
     config = ml_collections.ConfigDict(json.loads(config_text))
     with config.unlocked():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from fusioninn_jax.formats import nifti
 from fusioninn_jax.formats.grid import Grid
 from fusioninn_jax.formats.series import Series, to_type
 from fusioninn_jax.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    import SimpleITK
 
 
 def resample(moving: Series, fixed: Series) -> Series:
@@ -19,20 +23,20 @@ def resample(moving: Series, fixed: Series) -> Series:
       UserError: SimpleITK is not installed, or the slices of `moving` differ in slope or intercept.
     """
     try:
-        import SimpleITK
+        import SimpleITK as sitk
     except ImportError as error:
         raise UserError("--resample needs SimpleITK; install it: pip install 'fusioninn_jax[resample]'") from error
     if np.ptp(moving.slope) or np.ptp(moving.intercept):
         raise UserError("--resample: the slices of that series differ in rescale slope; convert it to NIfTI first")
     values = moving.stored * moving.slope[0] + moving.intercept[0]
-    moved = SimpleITK.GetArrayFromImage(
-        SimpleITK.Resample(
-            _image(SimpleITK, values, moving.grid),
-            _image(SimpleITK, np.zeros(fixed.stored.shape), fixed.grid),
-            SimpleITK.Transform(),
-            SimpleITK.sitkLinear,
+    moved = sitk.GetArrayFromImage(
+        sitk.Resample(
+            _image(sitk, values, moving.grid),
+            _image(sitk, np.zeros(fixed.stored.shape), fixed.grid),
+            sitk.Transform(),
+            sitk.sitkLinear,
             0.0,
-            SimpleITK.sitkFloat64,
+            sitk.sitkFloat64,
         )
     )
     slope, intercept = moving.slope[0], moving.intercept[0]
@@ -46,7 +50,7 @@ def resample(moving: Series, fixed: Series) -> Series:
     )
 
 
-def _image(sitk: Any, voxels: np.ndarray, grid: Grid) -> Any:
+def _image(sitk: ModuleType, voxels: np.ndarray, grid: Grid) -> SimpleITK.Image:
     """(Z, Y, X) voxels as a SimpleITK image."""
     lps, spacing = grid.lps, grid.spacing
     image = sitk.GetImageFromArray(np.asarray(voxels, np.float64))
