@@ -103,17 +103,17 @@ class _Bound(functools.partial):  # type: ignore[type-arg]
 def bound(
     function: Callable[..., Any], *args: Any, by: Callable[..., Any] | None = None, **settings: Any
 ) -> Callable[..., Any]:
-    """`functools.partial` with a name and docstring, its own or those of `by`; pickles wherever its parts do."""
+    """`functools.partial(function, *args, **settings)` with the name and docstring of `by`; None: of `function`."""
     partial = _Bound(function, *args, **settings)
     partial.__name__, partial.__doc__ = (by or function).__name__, (by or function).__doc__
     return partial
 
 
 def checked_bijections(taker: str, *given: Any) -> None:
-    """That all of `given` are bijections.
+    """Refuses, in the name of `taker`, what is no bijection.
 
     Raises:
-      TypeError: one is something else.
+      TypeError: one of `given` is something else.
     """
     for thing in given:
         if not isinstance(thing, Bijection):
@@ -122,7 +122,7 @@ def checked_bijections(taker: str, *given: Any) -> None:
 
 
 def checked_log_det(who: str, log_det: jax.Array, x: jax.Array) -> jax.Array:
-    """The log-det that `who` gave for `x`.
+    """The `log_det` that `who` gave for `x`, (B, ...).
 
     Raises:
       ValueError: it is not (B,).
@@ -138,17 +138,17 @@ def log_det_dtype(x: jax.Array) -> jnp.dtype:
 
 
 def sum_per_example(x: jax.Array) -> jax.Array:
-    """Sums (B, ...) over all axes but the first: (B,), float32 at least."""
+    """Sums `x`, (B, ...), over all axes but the first: (B,), float32 at least."""
     return x.sum(axis=tuple(range(1, x.ndim)), dtype=log_det_dtype(x))
 
 
 def no_log_det(x: jax.Array) -> jax.Array:
-    """The log-det of a map that keeps volumes: zeros (B,)."""
+    """The log-det at `x`, (B, ...), of a map that keeps volumes: zeros (B,)."""
     return each(jnp.zeros((), log_det_dtype(x)), x)
 
 
 def each(log_det: jax.Array, x: jax.Array) -> jax.Array:
-    """A log-det that is the same for all examples, or (B,) already, as (B,): one for each example of `x`."""
+    """`log_det`, the same for all examples or (B,) already, as (B,): one for each example of `x`."""
     kind = jax.typeof(x).sharding  # over axes that are explicit the result's must be said
     explicit = AxisType.Explicit in kind.mesh.axis_types
     batch = NamedSharding(kind.mesh, PartitionSpec(kind.spec[0])) if explicit else None
@@ -156,7 +156,7 @@ def each(log_det: jax.Array, x: jax.Array) -> jax.Array:
 
 
 def varying_as(tree: Tree, *like: Any) -> Tree:
-    """Arrays, within `shard_map` marked to vary between the devices as any of `like` does; elsewhere as they are.
+    """`tree`, within `shard_map` with its arrays marked to vary between the devices as any of `like` does.
 
     Loops and custom derivatives want alike marks on what they combine; gradients of what was marked are summed.
     """
@@ -171,23 +171,23 @@ def varying_as(tree: Tree, *like: Any) -> Tree:
 
 
 def of_dtype(params: Params, x: jax.Array) -> Params:
-    """The params in the precision of `x`."""
+    """`params` in the precision of `x`."""
     return jax.tree.map(lambda leaf: jnp.asarray(leaf).astype(x.dtype), params)
 
 
 def along_channels(values: jax.Array, x: jax.Array) -> jax.Array:
-    """(C,) values with the axes of `x`, (B, ..., C), so that they broadcast without a change of rank."""
+    """`values`, (C,), with the axes of `x`, (B, ..., C), so that they broadcast without a change of rank."""
     return values.reshape((1,) * (x.ndim - 1) + values.shape)
 
 
 def no_params(key: jax.Array, x: jax.Array, condition: Condition = None) -> Params:
-    """The `init` of a map without parameters: an empty dict."""
+    """The `init` of a map without parameters: an empty dict, whatever `key`, `x` and `condition` are."""
     del key, x, condition
     return {}
 
 
 def parameterless(forward: Map, inverse: Map) -> Bijection:
-    """The Bijection of two functions of the array alone."""
+    """The Bijection of two functions of the array alone, `forward` and `inverse`."""
     return Bijection(no_params, *(bound(_without_params, function, by=function) for function in (forward, inverse)))
 
 
@@ -197,7 +197,7 @@ def _without_params(function: Map, params: Params, x: jax.Array, condition: Cond
 
 
 def called(function: Callable[..., Any], *arguments: Any, condition: Condition) -> Any:
-    """`function` of the arguments, and of the condition where there is one: a user's member need not know of any."""
+    """`function` of `arguments`, and of `condition` where there is one: a user's member need not know of any."""
     return function(*arguments) if condition is None else function(*arguments, condition)
 
 
@@ -205,6 +205,11 @@ def pulled_back(
     bijection: Bijection, params: Params, y: jax.Array, condition: Condition, cotangents: Result
 ) -> tuple[jax.Array, Params, jax.Array, Condition]:
     """The backward pass of `bijection.forward` from its output: its own, or by way of `inverse`.
+
+    Args:
+      bijection, params, condition: what `y` came from.
+      y: the output.
+      cotangents: of `y` and of the log-det.
 
     Returns:
       x, and the cotangents of params, x and condition.
@@ -256,7 +261,7 @@ def _run_rebuilding(
 
 
 def no_cotangent(condition: Condition) -> Condition:
-    """Zeros as a condition's cotangent; that of integers among it is empty."""
+    """Zeros as the cotangent of `condition`; that of integers among it is empty."""
 
     def zeros(leaf: jax.Array) -> Any:
         if jnp.issubdtype(leaf.dtype, jnp.inexact):
@@ -267,5 +272,5 @@ def no_cotangent(condition: Condition) -> Condition:
 
 
 def added(a: Condition, b: Condition) -> Condition:
-    """The sum of two cotangents of a condition."""
+    """`a` + `b`, two cotangents of a condition."""
     return jax.tree.map(lambda u, v: u if u.dtype == jax.dtypes.float0 else u + v, a, b)

@@ -120,7 +120,9 @@ def _pullback(
 def of_steps(
     steps: Steps, init: Init, inverse_init: Init | None, backward: str, forward: Map, inverse: Map
 ) -> Bijection:
-    """Steps as a Bijection; `forward` and `inverse` give its directions their names and docstrings."""
+    """`steps` as a Bijection with these `init` and `inverse_init` and with gradients as `backward` says, see `chain`;
+    `forward` and `inverse` give its directions their names and docstrings.
+    """
     back = steps.inverted()
     there_back, back_back = bound(_pullback, steps), bound(_pullback, back)
     return Bijection(

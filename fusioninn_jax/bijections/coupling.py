@@ -39,7 +39,7 @@ ConditionerInit = Callable[..., Params]
 
 
 def no_conditioner_params(key: jax.Array, u: jax.Array, channels: int, condition: Condition = None) -> Params:
-    """For a conditioner without parameters."""
+    """The init of a conditioner without parameters: an empty dict, whatever `key`, `u`, `channels`, `condition` are."""
     del key, u, channels, condition
     return {}
 

@@ -29,7 +29,7 @@ def _channels(taker: str, matrix: jax.Array, x: jax.Array) -> jax.Array:
 
 
 def mixed(matrix: jax.Array, x: jax.Array) -> jax.Array:
-    """`matrix`, (C, C), applied to the channels of (B, ..., C)."""
+    """`matrix`, (C, C), applied to the channels of `x`, (B, ..., C)."""
     return jnp.einsum("...i,ji->...j", x, matrix.astype(x.dtype), precision="highest")
 
 

@@ -30,18 +30,18 @@ class Channels(NamedTuple):
         return Channels(np.roll(self.order, -self.number), len(self.order) - self.number)
 
     def separated(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """What moves and what is seen of (B, ..., C)."""
+        """What moves and what is seen of `x`, (B, ..., C)."""
         ordered, _ = permutation_forward(self.order, x)
         return ordered[..., : self.number], ordered[..., self.number :]
 
     def joined(self, moving: jax.Array, seen: jax.Array) -> jax.Array:
-        """Undoes `separated`."""
+        """The array of which `separated` gives `moving` and `seen`."""
         if (np.diff(np.roll(self.order, -self.number)) == 1).all():  # the moving part is the end
             return jnp.concatenate([seen, moving], -1)
         return permutation_inverse(self.order, jnp.concatenate([moving, seen], -1))[0]
 
     def only_moving(self, values: jax.Array) -> jax.Array:
-        """Values of the moving part, where they are anything else zeros."""
+        """`values` as they are: they belong to moving channels alone."""
         return values
 
 
@@ -55,20 +55,20 @@ class Mask(NamedTuple):
         return Mask(~self.mask)
 
     def separated(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """What moves and what is seen of (B, ..., C), zeros elsewhere."""
+        """What moves and what is seen of `x`, (B, ..., C), zeros elsewhere."""
         return jnp.where(self.mask[None], x, 0), jnp.where(self.mask[None], 0, x)
 
     def joined(self, moving: jax.Array, seen: jax.Array) -> jax.Array:
-        """Undoes `separated`."""
+        """The array of which `separated` gives `moving` and `seen`."""
         return jnp.where(self.mask[None], moving, seen)
 
     def only_moving(self, values: jax.Array) -> jax.Array:
-        """Values where the mask is true, zeros elsewhere."""
+        """`values` where the mask is true, zeros elsewhere."""
         return jnp.where(self.mask[None], values, 0)
 
 
 def parts_of(split: Split, shape: tuple[int, ...]) -> Channels | Mask:
-    """The parts of (B, ..., C) arrays of this shape, the first one moving.
+    """The parts that `split` makes of arrays of this `shape`, (B, ..., C), the first one moving.
 
     Raises:
       ValueError: fewer than two channels, or a split that does not fit or leaves a part empty.

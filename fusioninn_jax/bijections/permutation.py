@@ -22,10 +22,10 @@ Order = Sequence[int] | np.ndarray
 
 
 def checked_order(order: Order, channels: int) -> np.ndarray:
-    """The order as an array of integers.
+    """`order` as an array of integers.
 
     Raises:
-      ValueError: not a permutation of the channels.
+      ValueError: not a permutation of 0 ... `channels` - 1.
     """
     result = np.asarray(order)
     if sorted(result.tolist()) != list(range(channels)):

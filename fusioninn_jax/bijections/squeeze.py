@@ -13,7 +13,7 @@ from fusioninn_jax.bijections.base import Bijection, checked, no_log_det, parame
 
 
 def checked_cells(taker: str, y: jax.Array) -> jax.Array:
-    """(B, h, w, 4C), or an error that names `taker`."""
+    """`y` where it is (B, h, w, 4C), floats; otherwise an error that names `taker`, see `checked`."""
     return checked(taker, y, "(B, h, w, 4C)", lambda shape: len(shape) == 4 and shape[-1] % 4 == 0)
 
 

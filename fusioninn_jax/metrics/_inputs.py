@@ -52,13 +52,13 @@ def prepare(
 
 
 def check_variant(variant: str, known: Collection[str]) -> None:
-    """Raises ValueError, naming the `known` variants, for any other."""
+    """Raises ValueError, naming the `known` variants, where `variant` is none of them."""
     if variant not in known:
         raise ValueError(f"unknown variant {variant!r}; choose one of {', '.join(known)}")
 
 
 def to_8bit(image: jax.Array, *, quantize: bool = True) -> jax.Array:
-    """[0, 1] -> 0..255, floating: floor(255 x + 0.5) cut to 0..255, or plain 255 x (differentiable)."""
+    """`image` times 255, floating: by `quantize` rounded, halves up, and cut to 0..255; else differentiable."""
     scaled = 255 * image
     return jnp.clip(jnp.floor(scaled + 0.5), 0, 255) if quantize else scaled
 

@@ -17,7 +17,7 @@ _TAPS = [float(tap) for tap in GAUSSIAN / GAUSSIAN.sum()]
 
 
 def add_all(terms: Iterable[jax.Array]) -> jax.Array:
-    """Their sum, term by term: an unrolled sum that XLA fuses, and, unlike `sum`, one that starts from no 0."""
+    """The sum of `terms`, one by one: an unrolled sum that XLA fuses, and, unlike `sum`, one that starts from no 0."""
     return functools.reduce(operator.add, terms)
 
 
@@ -87,7 +87,7 @@ def _variance_along(x: jax.Array, mean: jax.Array, axis: int) -> jax.Array:
 
 
 def local_mean_variance(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Gaussian mean and variance at every valid position of (B, H, W, 1), each (B, H - 10, W - 10, 1).
+    """Gaussian mean and variance at every valid position of `x`, (B, H, W, 1), each (B, H - 10, W - 10, 1).
 
     By the law of total variance over the separable window: the mean over rows of the variance along a row, plus the
     variance over rows of the row means. Both are sums of squares about a mean, so nothing cancels as it does in

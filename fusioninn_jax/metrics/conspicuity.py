@@ -181,7 +181,14 @@ def contrast_to_noise(image: ArrayLike, region: ArrayLike, reference: ArrayLike)
 
 @jax.jit
 def contrast_to_noise_of_levels(region: jax.Array, reference: jax.Array) -> jax.Array:
-    """`contrast_to_noise` of pixels counted by `grey_levels`; arguments and result as `auc_of_levels`."""
+    """`contrast_to_noise` of pixels counted by `grey_levels`.
+
+    Args:
+      region, reference: as for `auc_of_levels`.
+
+    Returns:
+      (...); NaN where either is empty.
+    """
     region, reference = (_shares(counts) for counts in (region, reference))
     levels = jnp.arange(LEVELS, dtype=region.dtype) / (LEVELS - 1)
     level = (reference * levels).sum(-1)

@@ -21,7 +21,7 @@ PSNR_LIMIT = 100.0
 
 
 def decibels(mean_square: jax.Array) -> jax.Array:
-    """Peak signal-to-noise ratio of a mean squared error at peak 1, cut to PSNR_LIMIT."""
+    """Peak signal-to-noise ratio of the error `mean_square` at peak 1, at most PSNR_LIMIT."""
     return -10 * jnp.log10(jnp.maximum(mean_square, 10 ** (-PSNR_LIMIT / 10)))
 
 

@@ -15,7 +15,7 @@ Variables = Mapping[str, Any]  # "params", and "batch_stats" where a system keep
 
 
 def on_one_device(x: jax.Array) -> jax.Array:
-    """The `gather` of a batch that one device holds as a whole."""
+    """The `gather` of a batch `x` that one device holds as a whole: `x` itself."""
     return x
 
 

@@ -1,8 +1,8 @@
 """Fusion without training: averages, multi-scale transforms, the guided filter, and the limit of the SSIM score.
 
-Every function is `f(*sources, options) -> fused`: two or more images, each (B, H, W, C) float in [0, 1] of any size,
-to one (B, H, W, C) image clipped to [0, 1]. Fusing an image with itself gives the image back, and the order of two
-sources does not matter: where they tie, they share.
+Every fusion is `f(*sources, options) -> fused`: two or more images, each (B, H, W, C) float in [0, 1] of any size, to
+one (B, H, W, C) image clipped to [0, 1]; a single source, or different shapes, raise ValueError. Fusing an image with
+itself gives the image back, and the order of two sources does not matter: where they tie, they share.
 
 Filters act as products with small constant matrices, one for rows and one for columns, as in `fusioninn_jax.ssim`:
 borders are then exact, odd sizes need no special case, and the inverse wavelet transform is a transposition.
@@ -36,6 +36,9 @@ def stack_sources(sources: tuple[jax.Array, ...]) -> jax.Array:
 
     Args:
       sources: m images (B, H, W, C).
+
+    Raises:
+      ValueError: fewer than two, other axes than four, or different shapes.
     """
     if len(sources) < 2:
         raise ValueError(f"fusion takes two or more sources, not {len(sources)}")
@@ -54,13 +57,13 @@ def _strongest(coefficients: jax.Array) -> jax.Array:
 
 @jax.jit
 def mean(*sources: jax.Array) -> jax.Array:
-    """Pixel-wise mean of m (B, H, W, C) sources: the baseline every learned system should beat."""
+    """Pixel-wise mean of the `sources`: the baseline every learned system should beat."""
     return jnp.clip(stack_sources(sources).mean(0), 0, 1)
 
 
 @jax.jit
 def maximum(*sources: jax.Array) -> jax.Array:
-    """Pixel-wise maximum of m (B, H, W, C) sources."""
+    """Pixel-wise maximum of the `sources`."""
     return jnp.clip(stack_sources(sources).max(0), 0, 1)
 
 
@@ -120,9 +123,10 @@ def _fuse_pyramid(image: jax.Array, levels: int) -> jax.Array:
 # nor put under vmap. An orthogonal periodic transform is one constant matrix per axis, whose transpose inverts it.
 @functools.cache
 def dwt_matrix(size: int, name: str) -> np.ndarray:
-    """One level of the periodic discrete wavelet transform as an orthogonal (size, size) matrix, size even.
+    """One level of the periodic discrete wavelet transform as an orthogonal (size, size) matrix.
 
     The first half of the rows gives the approximation, the second half the detail; PyWavelets' mode 'periodization'.
+    `size`: even, in pixels; `name`: a key of DAUBECHIES.
     """
     low = DAUBECHIES[name]
     taps, half = np.arange(len(low)), np.arange(size // 2)[:, None]

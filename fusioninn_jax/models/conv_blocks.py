@@ -26,6 +26,13 @@ def conv(x: jax.Array, features: int, size: int = 3, *, groups: int = 1, name: s
     """A square convolution with zero padding to the same size; for use inside a compact module.
 
     Kernel and bias start at U(±1/√fan_in), PyTorch's default.
+
+    Args:
+      x: (B, H, W, C).
+      features: channels of the result, (B, H, W, features).
+      size: the kernel's side in pixels.
+      groups: of channels, each convolved by itself; divides C and `features`.
+      name: of the layer among the params; None: Flax numbers it.
     """
     start = functools.partial(uniform_fan_in, fan_in=size**2 * x.shape[-1] // groups)
     return nn.Conv(features, (size, size), feature_group_count=groups, kernel_init=start, bias_init=start, name=name)(x)
@@ -118,7 +125,7 @@ class DoubleConv(nn.Module):
 
 
 def max_pool(x: jax.Array, factor: int = 2) -> jax.Array:
-    """Maximum over factor x factor cells: (B, H, W, C) -> (B, H / factor, W / factor, C)."""
+    """Maximum over `factor` x `factor` cells of `x`: (B, H, W, C) -> (B, H / factor, W / factor, C)."""
     return nn.max_pool(x, (factor, factor), (factor, factor))
 
 

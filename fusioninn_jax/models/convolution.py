@@ -38,7 +38,7 @@ class ConvPair(NamedTuple):
 
 
 def conv_relu_conv(weights: ConvPair, x: jax.Array) -> jax.Array:
-    """conv3x3, ReLU, conv3x3 with zero padding: (B, H, W, c) -> (B, H, W, o)."""
+    """`x` through conv3x3, ReLU, conv3x3 of these `weights`, with zero padding: (B, H, W, c) -> (B, H, W, o)."""
     if 0 in x.shape:
         return jnp.zeros((*x.shape[:3], weights.bias2.size), x.dtype)
     weights, x = varying_as((weights, x), weights, x)

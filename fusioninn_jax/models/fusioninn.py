@@ -59,7 +59,8 @@ SQUEEZES = {"haar": (haar, unhaar), "pixel": (squeeze, unsqueeze)}
 
 
 def make_permutations(config: ml_collections.ConfigDict) -> tuple[tuple[int, ...], ...]:
-    """The permutation after each block but the last: given, drawn from the seed, swaps of the halves, or rotations.
+    """The permutation after each block but the last, as `config` says: given, drawn from the seed, swaps of the halves,
+    or rotations.
 
     A permutation of two channels is the swap whichever way it is made, since the identity would leave them apart.
 
@@ -90,7 +91,7 @@ def make_permutations(config: ml_collections.ConfigDict) -> tuple[tuple[int, ...
 
 
 def clamp_of(config: ml_collections.ConfigDict) -> float:
-    """The bound of |s| in each block.
+    """The bound of |s| in each block of `config`.
 
     A channel that every block shrinks by exp(-clamp) keeps exp(-clamp · k) of its digits, and float32 cannot give the
     sources back. Deeper flows therefore share the bound of three blocks, `official` ones that of four, the deepest
@@ -101,23 +102,23 @@ def clamp_of(config: ml_collections.ConfigDict) -> float:
 
 
 def setting(config: ml_collections.ConfigDict, name: str) -> Any:
-    """A setting of the architecture: as given, or else the formulation's own."""
+    """The setting `name` of the architecture: as `config` has it, or else the formulation's own."""
     return config[name] or ARCHITECTURE[config.formulation][name]
 
 
 def block_count(config: ml_collections.ConfigDict) -> int:
-    """k, the coupling blocks of the flow."""
+    """k, the number of coupling blocks in the flow of `config`."""
     return int(setting(config, "blocks"))
 
 
 def block_levels(config: ml_collections.ConfigDict) -> tuple[int, ...]:
-    """How often the image is squeezed in each of the k blocks."""
+    """How often the image is squeezed in each of the k blocks of `config`."""
     levels = setting(config, "levels")
     return tuple(levels[block % len(levels)] for block in range(block_count(config)))
 
 
 def settled(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-    """A copy that says what empty settings stand for, so that later defaults change nothing about the model."""
+    """A copy of `config` that says what empty settings stand for, so that later defaults change no old model."""
     result = ml_collections.ConfigDict(config.to_dict())
     result.update({name: setting(config, name) for name in ARCHITECTURE[config.formulation]})
     result.permutations = make_permutations(config)
@@ -131,7 +132,7 @@ def _change_level(start: int, end: int, kind: str) -> list[Bijection]:
 
 
 def make_flow(config: ml_collections.ConfigDict) -> Bijection:
-    """The flow on (B, H, W, m): ActNorm, then k coupling blocks with a permutation after every block but the last.
+    """The flow of `config` on (B, H, W, m): ActNorm, then k coupling blocks with permutations between them.
 
     Each block works at its own level, its permutation too. Height and width must be multiples of 2^(highest level).
     """
@@ -154,7 +155,7 @@ def make_flow(config: ml_collections.ConfigDict) -> Bijection:
 
 
 def make_link(config: ml_collections.ConfigDict) -> Bijection | None:
-    """What brings intensities to the flow and back; None for `official`, whose way there and back differ."""
+    """What brings intensities to the flow of `config` and back; None for `official`, where the two ways differ."""
     if config.formulation == "official":
         return None
     return logit(shrinkage=config.shrinkage) if config.formulation == "logit" else rescale(INTENSITY_SCALE, 0.5)
@@ -266,7 +267,7 @@ def _decompose_unclipped(
 
 @jax.custom_vjp
 def clip_inward(x: jax.Array) -> jax.Array:
-    """x clipped to [0, 1], with a gradient outside wherever following it leads back in.
+    """`x` clipped to [0, 1], with a gradient outside wherever following it leads back in.
 
     It is no derivative of anything; `decompose_unclipped` has a true one. With the gradient of a plain clip a flow
     whose first steps throw a source out of the range never gets it back: every gradient is 0 then.

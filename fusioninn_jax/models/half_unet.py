@@ -89,7 +89,7 @@ class HalfUNet(nn.Module):
 
 
 def half_unet(config: ml_collections.ConfigDict) -> FusionModel:
-    """Half-UNet as a FusionModel.
+    """Half-UNet as a FusionModel; `config`: `settings.MODELS["half_unet"]`.
 
     Raises:
       ValueError: an unknown form, or an odd width.

@@ -10,7 +10,7 @@ import numpy as np
 
 
 def apply_separably(rows: np.ndarray, x: jax.Array, columns: np.ndarray) -> jax.Array:
-    """rows @ image @ columns.T for every image of (..., H, W, C)."""
+    """`rows` @ image @ `columns`.T for every image of `x`, (..., H, W, C): rows (h, H), columns (w, W)."""
     half = jnp.einsum("hH,...HWc->...hWc", jnp.asarray(rows, x.dtype), x, precision="highest")
     return jnp.einsum("...hWc,wW->...hwc", half, jnp.asarray(columns, x.dtype), precision="highest")
 
@@ -34,6 +34,9 @@ def bilinear_matrix(size: int, factor: int, align_corners: bool) -> np.ndarray:
 
 
 def upsample(x: jax.Array, factor: int = 2, *, align_corners: bool) -> jax.Array:
-    """Bilinear enlargement: (B, H, W, C) -> (B, factor * H, factor * W, C). See `bilinear_matrix`."""
+    """Bilinear enlargement of `x`: (B, H, W, C) -> (B, factor * H, factor * W, C).
+
+    `factor` and `align_corners`: see `bilinear_matrix`.
+    """
     rows, columns = (bilinear_matrix(size, factor, align_corners) for size in x.shape[1:3])
     return apply_separably(rows, x, columns)

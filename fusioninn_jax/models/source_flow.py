@@ -50,7 +50,13 @@ def _inverse(flow: Bijection, link: Bijection, params: Params, y: jax.Array, con
 
 
 def log_det(flow: Bijection, variables: Variables, *sources: jax.Array) -> jax.Array:
-    """log |det ∂(fused, latent)/∂sources| per image, (B,). Sources are (B, H, W, 1) in [0, 1]."""
+    """log |det ∂(fused, latent)/∂sources| per image, (B,).
+
+    Args:
+      flow: from the sources to the fused image and the latent.
+      variables: a model's, with `params` of the flow.
+      sources: (B, H, W, 1) each, in [0, 1].
+    """
     return flow.forward(variables["params"], jnp.concatenate(sources, -1))[1]
 
 
@@ -60,11 +66,14 @@ def log_prob(flow: Bijection, variables: Variables, *sources: jax.Array) -> jax.
     Add log p(fused), where you have one: `flow.forward` gives the fused image. The density is of intensities. It counts
     every pixel; the latent losses look at those of the brain, so the latent of the background is whatever training left
     there, and of two patients' densities the one with more background is not comparable with the other.
+
+    Args:
+      flow, variables, sources: see `log_det`.
     """
     y, of_flow = flow.forward(variables["params"], jnp.concatenate(sources, -1))
     return normal().log_prob(y[..., 1:]) + of_flow
 
 
 def density_fields(flow: Bijection) -> dict[str, Any]:
-    """The fields of a FusionModel that come of its flow."""
+    """The fields of a FusionModel that come of its `flow`."""
     return {"flow": flow, "log_det": functools.partial(log_det, flow), "log_prob": functools.partial(log_prob, flow)}

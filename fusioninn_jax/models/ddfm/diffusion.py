@@ -24,12 +24,12 @@ Correction = Callable[[jax.Array, Any], tuple[jax.Array, Any]]  # (x_0 estimate,
 
 
 def linear_betas(steps: int = 1000) -> np.ndarray:
-    """(steps,) float64: β from 1e-4 to 0.02, stretched where there are not 1000 of them (DDPM section 4)."""
+    """β of so many `steps`, (steps,) float64: 1e-4 to 0.02, stretched where there are not 1000 (DDPM section 4)."""
     return np.linspace(1e-4, 0.02, steps) * (1000 / steps)
 
 
 def signal_share(betas: np.ndarray) -> np.ndarray:
-    """ᾱ_t = Π (1 - β), (T,) float64."""
+    """ᾱ_t = Π (1 - β) of `betas`, (T,) float64 both."""
     return np.cumprod(1 - betas)
 
 
@@ -63,7 +63,12 @@ class Step(NamedTuple):
 
 
 def sampling_steps(betas: np.ndarray, kept: int) -> Step:
-    """The steps of a respaced sampling from last to first; the last of them leads to the clean image, ᾱ = 1."""
+    """The steps of a sampling, from last to first; the last of them leads to the clean image, ᾱ = 1.
+
+    Args:
+      betas: (T,), β of the whole diffusion.
+      kept: how many of its steps are taken, see `respaced`.
+    """
     times = respaced(len(betas), kept)[::-1]
     shares = signal_share(betas)[times]
     following = np.append(shares[1:], 1.0)
@@ -91,7 +96,7 @@ def ddim_step(x: jax.Array, noise: jax.Array, step: Step, correct: Correction, s
 
 
 def uncorrected(start: jax.Array, state: Any) -> tuple[jax.Array, Any]:
-    """The correction that changes nothing: plain DDIM."""
+    """The correction that changes neither `start` nor `state`: plain DDIM."""
     return start, state
 
 

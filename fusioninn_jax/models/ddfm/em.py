@@ -51,7 +51,7 @@ class EMState(NamedTuple):
 
 
 def initial_state(like: jax.Array) -> EMState:
-    """The state before the first step, for images shaped as `like` (B, H, W, 1): scales 1, splitting variables 0."""
+    """The state before the first step, for images shaped as `like`, (B, H, W, 1): scales 1, splitting variables 0."""
     ones, zeros = jnp.ones(len(like), like.dtype), jnp.zeros_like(like)
     return EMState(ones, ones, zeros, zeros)
 
@@ -90,7 +90,7 @@ def update_scale(weight: jax.Array, tau: jax.Array) -> jax.Array:
 
 
 def difference_transfer(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Transfer functions of the differences k1 along columns and k2 along rows, laid out as `rfft2` lays out.
+    """Transfer functions of the differences k1 along columns and k2 along rows, laid out as `rfft2` does.
 
     Of [1, -1] and its transpose centred as MATLAB's psf2otf does: (k * h)[n] = h[n + 1] - h[n], periodic.
 
@@ -127,9 +127,9 @@ def tv_prox(residual: jax.Array, f1: jax.Array, f2: jax.Array) -> jax.Array:
 
 
 def tv_split(h: jax.Array, *, lam: float, rho: float) -> tuple[jax.Array, jax.Array]:
-    """The splitting variables that go with h: ρ / (2λ + ρ) times its differences along columns and along rows.
+    """The splitting variables that go with `h`: ρ / (2λ + ρ) times its differences along columns and along rows.
 
-    A difference is this pixel minus the next one, 0 beyond the last. Takes and gives (B, H, W, 1).
+    A difference is this pixel minus the next one, 0 beyond the last. Takes and gives (B, H, W, 1); `lam` is λ, `rho` ρ.
     """
     share = rho / (2 * lam + rho)
     next_column = jnp.pad(h[:, :, 1:], ((0, 0), (0, 0), (0, 1), (0, 0)))
@@ -138,7 +138,9 @@ def tv_split(h: jax.Array, *, lam: float, rho: float) -> tuple[jax.Array, jax.Ar
 
 
 def m_step(y: jax.Array, h: jax.Array, c: jax.Array, d: jax.Array, *, rho: float) -> jax.Array:
-    """x that minimises C (y - x)² + D x² + ρ/2 (y - x - h)², pixel by pixel; all (B, H, W, 1).
+    """x that minimises C (y - x)² + D x² + ρ/2 (y - x - h)², pixel by pixel.
+
+    `y`, `h`, `c` (C) and `d` (D) are (B, H, W, 1) like the result, `rho` is ρ.
 
     That is (2C y + ρ (y - h)) / (2C + 2D + ρ), divided through by C, so that an infinite C gives y.
     """

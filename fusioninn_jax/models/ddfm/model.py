@@ -36,7 +36,7 @@ HOW_TO_GET = (
 
 
 def luma(image: jax.Array) -> jax.Array:
-    """What the EM works on: (B, H, W, 3) to the studio-swing luma over 255, (B, H, W, 1) as it is.
+    """What the EM works on: `image`, (B, H, W, 3), to its studio-swing luma over 255; (B, H, W, 1) as it is.
 
     (16 + 65.481 R + 128.553 G + 24.966 B) / 255, as scikit-image has it for [0, 1], on values in [-1, 1]: so black,
     -1, comes out as -0.796. The authors' code does so.
@@ -48,7 +48,7 @@ def luma(image: jax.Array) -> jax.Array:
 
 
 def with_luma(image: jax.Array, new: jax.Array) -> jax.Array:
-    """`image` with the luma `new` (B, H, W, 1) and its own chroma.
+    """`image`, (B, H, W, C), with the luma `new`, (B, H, W, 1), and its own chroma.
 
     Equal luma of equal chroma means equal differences between R, G and B, so all three move alike.
     """
@@ -86,7 +86,7 @@ def sample_fused(
 
 
 def to_levels(image: jax.Array) -> jax.Array:
-    """(B, H, W, C) to its full-range luma, stretched to the 256 grey levels of [0, 1], each image by itself."""
+    """The full-range luma of `image`, (B, H, W, C), each stretched by itself to the 256 grey levels of [0, 1]."""
     if image.shape[-1] == 3:
         image = (image * jnp.asarray(FULL_LUMA, image.dtype)).sum(-1, keepdims=True)
     low, high = image.min((1, 2, 3), keepdims=True), image.max((1, 2, 3), keepdims=True)
@@ -95,7 +95,7 @@ def to_levels(image: jax.Array) -> jax.Array:
 
 
 def padding(size: int, multiple: int) -> tuple[int, int]:
-    """Pixels to add before and after `size` for the next multiple, the image in the middle: 240 -> 256 by (8, 8)."""
+    """Pixels to add before and after `size` for the next `multiple`, the image in the middle: 240 -> 256 by (8, 8)."""
     lack = -size % multiple
     return lack // 2, lack - lack // 2
 

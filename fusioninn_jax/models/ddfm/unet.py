@@ -20,7 +20,7 @@ LONGEST_PERIOD = 10_000  # of the time embedding
 
 
 def time_embedding(times: jax.Array, channels: int) -> jax.Array:
-    """Cosines, then sines, of a time step at geometrically spaced frequencies: (B,) -> (B, channels), channels even.
+    """Cosines, then sines, of `times`, (B,), at geometrically spaced frequencies: (B, channels), `channels` even.
 
     Source: Vaswani et al. 2017, section 3.5, with the cosines first.
     """
@@ -153,7 +153,7 @@ class UNet(nn.Module):
 
 
 def make_unet(config: ml_collections.ConfigDict) -> UNet:
-    """The UNet of a DDFM configuration.
+    """The UNet of `config`, a DDFM's.
 
     Raises:
       ValueError: channels that the groups or heads don't divide, or a level that attends but isn't there.
@@ -184,5 +184,5 @@ def make_unet(config: ml_collections.ConfigDict) -> UNet:
 
 
 def unet_multiple(config: ml_collections.ConfigDict) -> int:
-    """What height and width must be divisible by."""
+    """What height and width must be divisible by for the UNet of `config`."""
     return 2 ** (len(config.multipliers) - 1)
