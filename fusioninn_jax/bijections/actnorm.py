@@ -79,7 +79,7 @@ def actnorm_forward(params: Params, x: jax.Array, condition: Condition = None) -
     Args:
       params: `scale` and `bias`, (C,) each, from `actnorm_init`.
       x: (B, ..., C), floats.
-      condition: taken like that of any bijection, and ignored.
+      condition: is not used.
 
     Raises:
       TypeError: `x` holds integers.
@@ -94,9 +94,8 @@ def actnorm_inverse(params: Params, y: jax.Array, condition: Condition = None) -
     """x = (y - bias) · exp(-scale) on (B, ..., C); returns (x, log_det (B,)). Raises as `actnorm_forward`.
 
     Args:
-      params: see `actnorm_forward`.
+      params, condition: see `actnorm_forward`.
       y: (B, ..., C), floats, as the forward map gives them.
-      condition: taken like that of any bijection, and ignored.
     """
     del condition
     y, scale, bias, log_det = _checked(params, y)

@@ -60,14 +60,8 @@ class Bijection(NamedTuple):
 
     def inverted(self) -> Bijection:
         """The same map with its directions exchanged."""
-        return Bijection(
-            self.inverse_init or self.init,
-            self.inverse,
-            self.forward,
-            self.inverse_pullback,
-            self.forward_pullback,
-            self.init,
-        )
+        pullbacks = self.inverse_pullback, self.forward_pullback
+        return Bijection(self.inverse_init or self.init, self.inverse, self.forward, *pullbacks, self.init)
 
 
 def checked(taker: str, x: jax.Array, expected: str, fits: Callable[[tuple[int, ...]], bool]) -> jax.Array:
@@ -160,8 +154,7 @@ def varying_as(tree: Tree, *like: Any) -> Tree:
 
     Loops and custom derivatives want alike marks on what they combine; gradients of what was marked are summed.
     """
-    wanted: set[Any] = set()
-    wanted.update(*(jax.typeof(leaf).manual_axis_type.varying for leaf in jax.tree.leaves(like)))
+    wanted: set[Any] = set().union(*(jax.typeof(leaf).manual_axis_type.varying for leaf in jax.tree.leaves(like)))
 
     def marked(leaf: jax.Array) -> jax.Array:
         lacking = wanted - jax.typeof(leaf).manual_axis_type.varying

@@ -65,15 +65,11 @@ def chain_forward(
 def chain_inverse(
     bijections: Sequence[Bijection], params: Sequence[Params], y: jax.Array, condition: Condition = None
 ) -> tuple[jax.Array, jax.Array]:
-    """Applies each inverse with its own params, last bijection first; returns (x, log_det (B,)).
-
-    Arguments and errors are those of `chain_forward`.
+    """The inverse of `chain_forward`, last bijection first; returns (x, log_det of ∂x/∂y). Raises as that.
 
     Args:
-      bijections: the members, in the order of the forward map.
-      params: one for each member, in that order.
-      y: (B, ...).
-      condition: None, or arrays of the same batch.
+      bijections, params, condition: see `chain_forward`; in its order.
+      y: (B, ...), what the last member gives.
     """
     back = Steps(tuple(bijections), ()).inverted()
     return chain_forward(back.members, params[::-1], y, condition)

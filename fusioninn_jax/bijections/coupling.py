@@ -151,7 +151,7 @@ def half_coupling_inverse(
     swap: bool = False,
     **settings: Unpack[Settings],
 ) -> tuple[jax.Array, jax.Array]:
-    """The exact inverse of `half_coupling_forward`, same arguments; returns (x, log_det of ∂x/∂y).
+    """The exact inverse of `half_coupling_forward`; returns (x, log_det of ∂x/∂y).
 
     Args:
       y: (B, ..., C), floats.
@@ -230,7 +230,7 @@ def coupling_forward(
 def coupling_inverse(
     params: Params, y: jax.Array, conditioner: Conditioner, *, condition: Condition = None, **settings: Unpack[Settings]
 ) -> tuple[jax.Array, jax.Array]:
-    """The exact inverse of `coupling_forward`, same arguments; returns (x, log_det of ∂x/∂y).
+    """The exact inverse of `coupling_forward`; returns (x, log_det of ∂x/∂y).
 
     Args:
       y: (B, ..., C), floats.

@@ -103,7 +103,7 @@ def sample(
     base: Base | None = None,
     dtype: Any = jnp.float32,
 ) -> jax.Array:
-    """Draws from a flow. Arguments as for `sample_and_log_prob`.
+    """Draws from a flow.
 
     Args:
       flow, params, shape, condition, key, base, dtype: see `sample_and_log_prob`.

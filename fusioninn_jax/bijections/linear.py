@@ -52,7 +52,7 @@ def mean_difference_forward(x: jax.Array, *, position: int = 0) -> tuple[jax.Arr
 
 
 def mean_difference_inverse(y: jax.Array, *, position: int = 0) -> tuple[jax.Array, jax.Array]:
-    """The inverse of `mean_difference_forward`; arguments and errors as there.
+    """The inverse of `mean_difference_forward`; errors as there.
 
     Args:
       y: (B, ..., C), floats, as the forward map gives them.
@@ -94,12 +94,11 @@ def rescale_forward(x: jax.Array, *, scale: float, offset: float = 0.0) -> tuple
 
 
 def rescale_inverse(y: jax.Array, *, scale: float, offset: float = 0.0) -> tuple[jax.Array, jax.Array]:
-    """The inverse of `rescale_forward`; arguments and errors as there.
+    """The inverse of `rescale_forward`; errors as there.
 
     Args:
       y: (B, ...), floats.
-      scale: that of the forward map.
-      offset: likewise.
+      scale, offset: those of the forward map.
     """
     y = checked("rescale", y, "(B, ...)", lambda shape: True)
     log_det = math.log(abs(scale)) * math.prod(y.shape[1:])

@@ -70,7 +70,7 @@ def convolution1x1_forward(
 def convolution1x1_inverse(
     params: Params, y: jax.Array, condition: Condition = None, *, order: Order | None = None
 ) -> tuple[jax.Array, jax.Array]:
-    """The inverse of `convolution1x1_forward`, same arguments; returns (x, log_det of ∂x/∂y).
+    """The inverse of `convolution1x1_forward`, errors as there; returns (x, log_det of ∂x/∂y).
 
     Args:
       params, condition, order: see `convolution1x1_forward`.
@@ -92,11 +92,10 @@ def _convolution1x1_init(key: jax.Array, x: jax.Array, condition: Condition = No
 
 
 def convolution1x1(order: Order | None = None) -> Bijection:
-    """An invertible 1x1 convolution (a dense layer, of vectors) as a Bijection; starts near the permutation `order`,
-    by default the reversal of the channels.
+    """An invertible 1x1 convolution (a dense layer, of vectors) as a Bijection; starts near the permutation `order`.
 
     Args:
-      order: channel order[i] goes to place i; None: the reversal.
+      order: channel order[i] goes to place i; None: the channels in reverse.
     """
     return Bijection(
         _convolution1x1_init, bound(convolution1x1_forward, order=order), bound(convolution1x1_inverse, order=order)
@@ -128,12 +127,11 @@ def orthogonal_forward(params: Params, x: jax.Array, condition: Condition = None
 
 
 def orthogonal_inverse(params: Params, y: jax.Array, condition: Condition = None) -> tuple[jax.Array, jax.Array]:
-    """x = Wᵀ y; arguments and errors as of `orthogonal_forward`.
+    """x = Wᵀ y; returns (x, zeros (B,)). Raises as `orthogonal_forward`.
 
     Args:
-      params: see `orthogonal_forward`.
+      params, condition: see `orthogonal_forward`.
       y: (B, ..., C), floats, as the forward map gives them.
-      condition: taken like that of any bijection, and ignored.
     """
     del condition
     y = _channels("orthogonal", params["skew"], y)

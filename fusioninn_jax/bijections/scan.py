@@ -76,7 +76,7 @@ def _forward(
 def scan_inverse(
     block: Bijection, params: Params, y: jax.Array, condition: Condition = None, *, count: int | None = None
 ) -> tuple[jax.Array, jax.Array]:
-    """The inverse of `scan_forward`, same arguments; returns (x, log_det of ∂x/∂y).
+    """The inverse of `scan_forward`; returns (x, log_det of ∂x/∂y).
 
     Args:
       y: (B, ..., C).

@@ -67,7 +67,7 @@ def reshape_forward(x: jax.Array, *, before: Shape, after: Shape) -> tuple[jax.A
 
 
 def reshape(before: Shape, after: Shape) -> Bijection:
-    """Another shape for each example as a Bijection; `before` and `after` leave out the batch.
+    """Another shape for each example as a Bijection.
 
     Args:
       before: of an example, without the batch.
@@ -132,7 +132,7 @@ def split_forward(
 def split_inverse(
     inner: Bijection, params: Params, y: jax.Array, condition: Condition = None, *, shape: Shape, split: Split = None
 ) -> tuple[jax.Array, jax.Array]:
-    """The inverse of `split_forward`, same arguments; returns (x, log_det of ∂x/∂y).
+    """The inverse of `split_forward`; returns (x, log_det of ∂x/∂y).
 
     Args:
       inner, params, condition, shape, split: see `split_forward`.

@@ -13,6 +13,7 @@ import numpy as np
 from fusioninn_jax.bijections.base import (
     Bijection,
     Condition,
+    Map,
     Params,
     Result,
     bound,
@@ -23,28 +24,19 @@ from fusioninn_jax.bijections.base import (
 from fusioninn_jax.bijections.parts import Channels
 
 
-def _checked(channels: tuple[int, ...], x: jax.Array) -> jax.Array:
-    return checked(
-        "on_channels",
-        x,
-        f"(B, ..., C) with C > {max(channels)}",
-        lambda shape: len(shape) > 1 and shape[-1] > max(channels),
-    )
-
-
-def _parts(channels: tuple[int, ...], x: jax.Array) -> Channels:
+def _separated(channels: tuple[int, ...], x: jax.Array) -> tuple[Channels, jax.Array, jax.Array]:
+    """The parts of `x`, and what they hold: the chosen channels and the others."""
+    last, expected = max(channels), f"(B, ..., C) with C > {max(channels)}"
+    x = checked("on_channels", x, expected, lambda shape: len(shape) > 1 and shape[-1] > last)
     others = [channel for channel in range(x.shape[-1]) if channel not in channels]
-    return Channels(np.array([*channels, *others]), len(channels))
+    parts = Channels(np.array([*channels, *others]), len(channels))
+    return parts, *parts.separated(x)
 
 
-def _applied(
-    direction: str, inner: Bijection, channels: tuple[int, ...], params: Params, x: jax.Array, condition: Condition
-) -> Result:
-    x = _checked(channels, x)
-    parts = _parts(channels, x)
-    chosen, others = parts.separated(x)
-    chosen, log_det = called(getattr(inner, direction), params, chosen, condition=condition)
-    return parts.joined(chosen, others), log_det
+def _applied(inner: Map, channels: tuple[int, ...], params: Params, x: jax.Array, condition: Condition) -> Result:
+    parts, chosen, others = _separated(channels, x)
+    moved, log_det = called(inner, params, chosen, condition=condition)
+    return parts.joined(moved, others), log_det
 
 
 def on_channels_forward(
@@ -66,30 +58,26 @@ def on_channels_forward(
       TypeError: `x` holds integers.
       ValueError: `x` has no such channels.
     """
-    return _applied("forward", inner, channels, params, x, condition)
+    return _applied(inner.forward, channels, params, x, condition)
 
 
 def on_channels_inverse(
     params: Params, y: jax.Array, condition: Condition = None, *, inner: Bijection, channels: tuple[int, ...]
 ) -> Result:
-    """The inverse of `on_channels_forward`; arguments and errors as there.
+    """The inverse of `on_channels_forward`; errors as there.
 
     Args:
-      params: the inner bijection's.
+      params, condition, inner, channels: see `on_channels_forward`.
       y: (B, ..., C), floats, as the forward map gives them.
-      condition: as `inner` takes it.
-      inner: see `on_channels_forward`.
-      channels: likewise.
     """
-    return _applied("inverse", inner, channels, params, y, condition)
+    return _applied(inner.inverse, channels, params, y, condition)
 
 
 def _init(
     key: jax.Array, x: jax.Array, condition: Condition = None, *, inner: Bijection, channels: tuple[int, ...]
 ) -> Params:
     """The params of `inner`."""
-    x = _checked(channels, x)
-    return called(inner.init, key, _parts(channels, x).separated(x)[0], condition=condition)
+    return called(inner.init, key, _separated(channels, x)[1], condition=condition)
 
 
 def on_channels(inner: Bijection, channels: tuple[int, ...]) -> Bijection:
@@ -106,9 +94,9 @@ def on_channels(inner: Bijection, channels: tuple[int, ...]) -> Bijection:
     checked_bijections("on_channels", inner)
     if not channels or len(set(channels)) < len(channels) or min(channels) < 0:
         raise ValueError(f"on_channels takes distinct channels, 0 or above; got {channels}")
-    forward, inverse, init = (
+    init, forward, inverse = (
         bound(function, inner=inner, channels=tuple(channels))
-        for function in (on_channels_forward, on_channels_inverse, _init)
+        for function in (_init, on_channels_forward, on_channels_inverse)
     )
     back = bound(_init, inner=inner.inverted(), channels=tuple(channels))
     return Bijection(init, forward, inverse, inverse_init=back)

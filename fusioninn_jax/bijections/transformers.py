@@ -187,32 +187,33 @@ def _log_slope(own: _Bin, share: jax.Array) -> jax.Array:
     return 2 * jnp.log(slope) + jnp.log(top) - 2 * jnp.log(below)
 
 
-def _spline_forward(bins: int, bound: float, raw: Raw, u: jax.Array) -> tuple[jax.Array, jax.Array]:
-    wide = u.astype(log_det_dtype(u))
-    within, inside = (wide > -bound) & (wide < bound), jnp.clip(wide, -bound, bound)
-    xs, ys, slopes = _bins(raw, bins, bound)
-    own = _bin_of(inside, xs, xs, ys, slopes)
-    slope, share = own.height / own.width, (inside - own.x) / own.width
+def _bin_forward(own: _Bin, u: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """v and log dv/du: eqs. 4 and 5."""
+    slope, share = own.height / own.width, (u - own.x) / own.width
     rest = share * (1 - share)
     below = slope + (own.slope0 + own.slope1 - 2 * slope) * rest
-    v = own.y + own.height * (slope * share**2 + own.slope0 * rest) / below
-    return jnp.where(within, v, wide).astype(u.dtype), jnp.where(within, _log_slope(own, share), 0)
+    return own.y + own.height * (slope * share**2 + own.slope0 * rest) / below, _log_slope(own, share)
 
 
-def _spline_inverse(bins: int, bound: float, raw: Raw, v: jax.Array) -> tuple[jax.Array, jax.Array]:
-    wide = v.astype(log_det_dtype(v))
-    within, inside = (wide > -bound) & (wide < bound), jnp.clip(wide, -bound, bound)
-    xs, ys, slopes = _bins(raw, bins, bound)
-    own = _bin_of(inside, ys, xs, ys, slopes)
-    slope, up = own.height / own.width, inside - own.y
-    bend = own.slope0 + own.slope1 - 2 * slope  # eqs. 6-8; the root that does not cancel
+def _bin_inverse(own: _Bin, v: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """u and log du/dv: eqs. 6-8, of the two roots the one that does not cancel."""
+    slope, up = own.height / own.width, v - own.y
+    bend = own.slope0 + own.slope1 - 2 * slope
     a = own.height * (slope - own.slope0) + up * bend
     b = own.height * own.slope0 - up * bend
     c = -slope * up
-    share = 2 * c / (-b - jnp.sqrt(jnp.maximum(b**2 - 4 * a * c, jnp.finfo(wide.dtype).tiny)))
+    share = 2 * c / (-b - jnp.sqrt(jnp.maximum(b**2 - 4 * a * c, jnp.finfo(v.dtype).tiny)))
     share = share + jax.lax.stop_gradient(jnp.clip(share, 0, 1) - share)  # at a knot the slope of a clip is 1/2
-    u = own.x + share * own.width
-    return jnp.where(within, u, wide).astype(v.dtype), jnp.where(within, -_log_slope(own, share), 0)
+    return own.x + share * own.width, -_log_slope(own, share)
+
+
+def _spline(inverse: bool, bins: int, bound: float, raw: Raw, value: jax.Array) -> tuple[jax.Array, jax.Array]:
+    wide = value.astype(log_det_dtype(value))
+    within, inside = (wide > -bound) & (wide < bound), jnp.clip(wide, -bound, bound)
+    xs, ys, slopes = _bins(raw, bins, bound)
+    own = _bin_of(inside, ys if inverse else xs, xs, ys, slopes)
+    moved, log_slope = _bin_inverse(own, inside) if inverse else _bin_forward(own, inside)
+    return jnp.where(within, moved, wide).astype(value.dtype), jnp.where(within, log_slope, 0)
 
 
 def rational_quadratic(bins: int = 8, bound: float = 4.0) -> Transformer:
@@ -231,6 +232,5 @@ def rational_quadratic(bins: int = 8, bound: float = 4.0) -> Transformer:
     """
     if not 2 <= bins <= 500 or not bound > 0:
         raise ValueError(f"a spline takes 2 to 500 bins and a bound above 0; got {bins} and {bound}")
-    return Transformer(
-        3 * bins - 1, functools.partial(_spline_forward, bins, bound), functools.partial(_spline_inverse, bins, bound)
-    )
+    forward, inverse = (functools.partial(_spline, inverse, bins, bound) for inverse in (False, True))
+    return Transformer(3 * bins - 1, forward, inverse)
