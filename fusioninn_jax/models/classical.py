@@ -4,13 +4,13 @@ Every fusion is `f(*sources, options) -> fused`: two or more images, each (B, H,
 one (B, H, W, C) image clipped to [0, 1]; a single source, or different shapes, raise ValueError. Fusing an image with
 itself gives the image back, and the order of two sources does not matter: where they tie, they share.
 
-Filters act as products with small constant matrices, one for rows and one for columns, as in `fusioninn_jax.ssim`:
-borders are then exact, odd sizes need no special case, and the inverse wavelet transform is a transposition.
+Filters act as products with the matrices of `models.resampling`.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -18,17 +18,14 @@ import numpy as np
 import optax
 
 from fusioninn_jax import ssim
-from fusioninn_jax.models.resampling import apply_separably
-
-# Burt & Adelson 1983, eq. 3 with a = 0.4: the generating kernel whose repeated use comes close to a Gaussian.
-BURT_ADELSON = (0.05, 0.25, 0.4, 0.25, 0.05)
-
-_ROOT3 = np.sqrt(3.0)
-# Low-pass analysis filters of Daubechies 1992, table 6.1, in the order that y[k] = sum_j h[j] x[n/2 + 2k - j] uses.
-DAUBECHIES = {
-    "db1": np.array([1.0, 1.0]) / np.sqrt(2.0),
-    "db2": np.array([1 - _ROOT3, 3 - _ROOT3, 3 + _ROOT3, 1 + _ROOT3]) / (4 * np.sqrt(2.0)),
-}
+from fusioninn_jax.models.resampling import (
+    DAUBECHIES,
+    apply_separably,
+    average_matrix,
+    dwt_matrix,
+    expand_matrix,
+    reduce_matrix,
+)
 
 
 def stack_sources(sources: tuple[jax.Array, ...]) -> jax.Array:
@@ -67,29 +64,6 @@ def maximum(*sources: jax.Array) -> jax.Array:
     return jnp.clip(stack_sources(sources).max(0), 0, 1)
 
 
-@functools.cache
-def _reduce_matrix(size: int) -> np.ndarray:
-    """(ceil(size / 2), size): blur with BURT_ADELSON, mirrored at the borders, and keep every other sample."""
-    positions = 2 * np.arange((size + 1) // 2)[:, None] + np.arange(-2, 3)
-    return _scatter_rows(positions, np.array(BURT_ADELSON), size)
-
-
-@functools.cache
-def _expand_matrix(size: int) -> np.ndarray:
-    """(size, ceil(size / 2)): zeros between samples, then twice BURT_ADELSON, mirrored at the borders."""
-    positions = np.arange(size)[:, None] + np.arange(-2, 3)
-    return 2 * _scatter_rows(positions, np.array(BURT_ADELSON), size)[:, ::2]
-
-
-def _scatter_rows(positions: np.ndarray, weights: np.ndarray, size: int) -> np.ndarray:
-    """Matrix whose row r adds weights[j] at positions[r, j] mirrored into 0 ... size - 1 (size at least 2)."""
-    period = 2 * (size - 1)
-    mirrored = np.abs((positions + size - 1) % period - (size - 1))
-    matrix = np.zeros((len(positions), size))
-    np.add.at(matrix, (np.arange(len(positions))[:, None], mirrored), weights)
-    return matrix
-
-
 @functools.partial(jax.jit, static_argnames="levels")
 def laplacian_pyramid(*sources: jax.Array, levels: int = 4) -> jax.Array:
     """Fusion in the Laplacian pyramid: the strongest detail at every level, the mean of the coarsest images.
@@ -113,28 +87,10 @@ def _fuse_pyramid(image: jax.Array, levels: int) -> jax.Array:
     height, width = image.shape[2:4]
     if levels == 0 or min(height, width) <= 2:
         return image.mean(0)
-    expand = _expand_matrix(height), _expand_matrix(width)
-    coarse = apply_separably(_reduce_matrix(height), image, _reduce_matrix(width))
+    expand = expand_matrix(height), expand_matrix(width)
+    coarse = apply_separably(reduce_matrix(height), image, reduce_matrix(width))
     detail = _strongest(image - apply_separably(expand[0], coarse, expand[1]))
     return detail + apply_separably(expand[0], _fuse_pyramid(coarse, levels - 1), expand[1])
-
-
-# A library would be better kept, but PyWavelets computes in NumPy: it can be neither jitted, batched on an accelerator,
-# nor put under vmap. An orthogonal periodic transform is one constant matrix per axis, whose transpose inverts it.
-@functools.cache
-def dwt_matrix(size: int, name: str) -> np.ndarray:
-    """One level of the periodic discrete wavelet transform as an orthogonal (size, size) matrix.
-
-    The first half of the rows gives the approximation, the second half the detail; PyWavelets' mode 'periodization'.
-    `size`: even, in pixels; `name`: a key of DAUBECHIES.
-    """
-    low = DAUBECHIES[name]
-    taps, half = np.arange(len(low)), np.arange(size // 2)[:, None]
-    positions = (len(low) // 2 + 2 * half - taps) % size
-    matrix = np.zeros((size, size))
-    np.add.at(matrix, (half, positions), low)
-    np.add.at(matrix, (size // 2 + half, positions), (-1.0) ** (taps + 1) * low[::-1])
-    return matrix
 
 
 @functools.partial(jax.jit, static_argnames=("levels", "name"))
@@ -178,14 +134,6 @@ def _fuse_wavelet(image: jax.Array, levels: int, name: str) -> jax.Array:
     return apply_separably(rows.T, fused, columns.T)
 
 
-@functools.cache
-def _average_matrix(size: int, radius: int, sigma: float) -> np.ndarray:
-    """(size, size) Gaussian average over 2 * radius + 1 samples, over fewer where the window leaves the image."""
-    distance = np.abs(np.arange(size)[:, None] - np.arange(size))
-    weights = np.where(distance <= radius, np.exp(-(distance**2) / (2 * sigma**2)), 0)
-    return weights / weights.sum(1, keepdims=True)
-
-
 def average(x: jax.Array, radius: int, sigma: float = np.inf) -> jax.Array:
     """Local average of (..., H, W, C) over a square window, plain unless sigma is given.
 
@@ -194,7 +142,7 @@ def average(x: jax.Array, radius: int, sigma: float = np.inf) -> jax.Array:
       radius: pixels to each side; the window is 2 · radius + 1 wide.
       sigma: of Gaussian weights, in pixels; infinite for equal ones.
     """
-    return apply_separably(_average_matrix(x.shape[-3], radius, sigma), x, _average_matrix(x.shape[-2], radius, sigma))
+    return apply_separably(average_matrix(x.shape[-3], radius, sigma), x, average_matrix(x.shape[-2], radius, sigma))
 
 
 def guided_filter(guide: jax.Array, x: jax.Array, *, radius: int, epsilon: float) -> jax.Array:
@@ -265,6 +213,30 @@ def guided_filter_fusion(*sources: jax.Array) -> jax.Array:
     return jnp.clip((base_weights * base + detail_weights * (images - base)).sum(0), 0, 1)
 
 
+def _mean_ssim_to(sources: tuple[jax.Array, ...]) -> Callable[[jax.Array], jax.Array]:
+    """(B,) mean SSIM of a fused image to the sources, as its function: what depends on them alone is computed once."""
+    of_sources = [ssim.moments(source) for source in sources]
+
+    def score(fused: jax.Array) -> jax.Array:
+        of_fused = ssim.moments(fused)
+        maps = [
+            ssim.ssim_map_from_moments(of_source, of_fused, ssim.blur(source * fused))
+            for source, of_source in zip(sources, of_sources, strict=True)
+        ]
+        return jnp.stack(maps).mean((0, 2, 3, 4))
+
+    return score
+
+
+_Scored = tuple[jax.Array, jax.Array]  # images, and the score of each
+
+
+def _better(best: _Scored, fused: jax.Array, scores: jax.Array) -> _Scored:
+    """Of each image the best so far or this one."""
+    better = scores > best[1]
+    return jnp.where(better[:, None, None, None], fused, best[0]), jnp.where(better, scores, best[1])
+
+
 @functools.partial(jax.jit, static_argnames="steps")
 def ssim_limit(*sources: jax.Array, steps: int = 200, learning_rate: float = 0.02) -> jax.Array:
     """The fused image of (locally) highest mean SSIM to its sources, found by Adam on its pixels.
@@ -282,15 +254,7 @@ def ssim_limit(*sources: jax.Array, steps: int = 200, learning_rate: float = 0.0
       (B, H, W, C) in [0, 1].
     """
     start = jnp.clip(stack_sources(sources).mean(0), 0, 1)
-    of_sources = [ssim.moments(source) for source in sources]
-
-    def score(fused: jax.Array) -> jax.Array:
-        of_fused = ssim.moments(fused)
-        maps = [
-            ssim.ssim_map_from_moments(of_source, of_fused, ssim.blur(source * fused))
-            for source, of_source in zip(sources, of_sources, strict=True)
-        ]
-        return jnp.stack(maps).mean((0, 2, 3, 4))
+    score = _mean_ssim_to(sources)
 
     def loss(fused: jax.Array) -> tuple[jax.Array, jax.Array]:
         scores = score(fused)
@@ -298,17 +262,13 @@ def ssim_limit(*sources: jax.Array, steps: int = 200, learning_rate: float = 0.0
 
     optimizer = optax.adam(optax.cosine_decay_schedule(learning_rate, max(steps, 1)))
 
-    def keep_better(best, fused, scores):
-        better = scores > best[1]
-        return jnp.where(better[:, None, None, None], fused, best[0]), jnp.where(better, scores, best[1])
-
     def step(carry, _):
         fused, state, best = carry
         gradient, scores = jax.grad(loss, has_aux=True)(fused)
-        best = keep_better(best, fused, scores)
+        best = _better(best, fused, scores)
         updates, state = optimizer.update(gradient, state)
         return (jnp.clip(fused + updates, 0, 1), state, best), None
 
     best = (start, jnp.full(len(start), -jnp.inf, start.dtype))
     (fused, _, best), _ = jax.lax.scan(step, (start, optimizer.init(start), best), length=steps)
-    return keep_better(best, fused, score(fused))[0]
+    return _better(best, fused, score(fused))[0]

@@ -6,8 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy import ndimage
 
 from fusioninn_jax import ssim
@@ -27,10 +25,6 @@ FUSIONS = {
 EVERY = pytest.mark.parametrize("fuse", FUSIONS.values(), ids=FUSIONS)
 SIZES = [(1, 1), (2, 3), (44, 47)]
 GUIDED_F32 = 1e-4  # the detail's variance is compared with 1e-6
-# The example of PyWavelets' documentation: dwt(SIGNAL, 'db2', mode='periodization').
-SIGNAL = [1, 2, 1, 5, -1, 8, 4, 6]
-APPROXIMATION = [4.053172, 3.05257099, 2.85381112, 8.42522221]
-DETAIL = [0.18946869, 4.18258152, 4.33737503, 2.60428326]
 
 
 def pair(size=(45, 47), batch=2):
@@ -106,17 +100,6 @@ def test_the_strongest_coefficient_wins_and_ties_are_shared():
     np.testing.assert_array_equal(classical._strongest(coefficients[::-1]), [0, -1, 3, -4])
 
 
-def test_pyramid_reduces_and_expands_as_the_convolution_does():
-    for size in (8, 9):
-        signal = np.random.default_rng(size).random(size)
-        blurred = ndimage.correlate1d(signal, classical.BURT_ADELSON, mode="mirror")
-        np.testing.assert_allclose(classical._reduce_matrix(size) @ signal, blurred[::2], atol=tolerances.ROUNDING_F64)
-        coarse, zeros = blurred[::2], np.zeros(size)
-        zeros[::2] = coarse
-        expanded = ndimage.correlate1d(zeros, 2 * np.array(classical.BURT_ADELSON), mode="mirror")
-        np.testing.assert_allclose(classical._expand_matrix(size) @ coarse, expanded, atol=tolerances.ROUNDING_F64)
-
-
 @pytest.mark.parametrize("fuse", [classical.laplacian_pyramid, classical.wavelet])
 def test_the_sharper_source_wins(fuse):
     """Two copies, each blurred in another half: the fused image is nearer to the sharp original than either."""
@@ -126,35 +109,6 @@ def test_the_sharper_source_wins(fuse):
     x1, x2 = np.where(left, sharp, blurred), np.where(left, blurred, sharp)
     error = [np.mean((np.asarray(image) - sharp) ** 2) for image in (fuse(x1, x2), x1, x2, (x1 + x2) / 2)]
     assert error[0] < 0.5 * min(error[1:])
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.sampled_from(list(classical.DAUBECHIES)), st.integers(1, 20))
-def test_wavelet_matrix_is_orthogonal(name, half):
-    matrix = classical.dwt_matrix(2 * half, name)
-    np.testing.assert_allclose(matrix @ matrix.T, np.eye(2 * half), atol=ROUND_TRIP_F64)
-    np.testing.assert_allclose(matrix[half:].sum(1), 0, atol=ROUND_TRIP_F64)  # a constant has no detail
-
-
-def test_db2_detail_of_a_straight_line_is_zero():
-    detail = classical.dwt_matrix(16, "db2")[8:] @ np.arange(16.0)
-    np.testing.assert_allclose(detail[1:-1], 0, atol=ROUND_TRIP_F64)  # two vanishing moments; the ends wrap around
-
-
-def test_wavelet_transform_is_that_of_pywavelets_documentation():
-    coefficients = classical.dwt_matrix(8, "db2") @ np.array(SIGNAL)
-    np.testing.assert_allclose(coefficients, APPROXIMATION + DETAIL, atol=tolerances.GIVEN_F32)
-
-
-@pytest.mark.parametrize("name", classical.DAUBECHIES)
-def test_wavelet_transform_is_that_of_pywavelets(name):
-    pywt = pytest.importorskip("pywt", reason="PyWavelets is not installed: the oracle of the wavelet transform")
-    image = np.random.default_rng(0).random((16, 22))
-    ours = classical.dwt_matrix(16, name) @ image @ classical.dwt_matrix(22, name).T
-    approximation, (horizontal, vertical, diagonal) = pywt.dwt2(image, name, mode="periodization")
-    np.testing.assert_allclose(
-        ours, np.block([[approximation, vertical], [horizontal, diagonal]]), atol=tolerances.ROUNDING_F64
-    )
 
 
 def test_unknown_wavelets_are_refused():
@@ -214,7 +168,7 @@ def test_ssim_limit_is_never_below_its_start_and_grows_with_steps():
     np.testing.assert_allclose(scores[0], mean_ssim(sources, classical.mean(*sources)), rtol=tolerances.ROUNDING_F32)
     assert (scores[0] < scores[1]).all() and (scores[1] < scores[2]).all()
     wild = classical.ssim_limit(*sources, steps=3, learning_rate=10.0)
-    assert (mean_ssim(sources, wild) >= scores[0] - 1e-6).all()
+    assert (mean_ssim(sources, wild) >= scores[0] - tolerances.ROUNDING_F32).all()
 
 
 def test_ssim_limit_of_equal_sources_is_the_source():

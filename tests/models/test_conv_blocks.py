@@ -1,4 +1,4 @@
-"""Batch normalisation against PyTorch's, resampling against its own definition, the forms beyond the comparison's."""
+"""Batch normalisation against PyTorch's, the forms beyond the comparison's."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,6 @@ import pytest
 from fusioninn_jax import models, objective, settings
 from fusioninn_jax.models.base import on_one_device
 from fusioninn_jax.models.conv_blocks import BatchNorm, ConvNorm, TransposedConv
-from fusioninn_jax.models.resampling import upsample
 from tests import tolerances
 from tests.golden import layers, portable_inputs
 
@@ -45,15 +44,6 @@ def test_initialisation_does_not_count_as_a_batch():
     statistics = BatchNorm().init(jax.random.key(0), x, on_one_device)["batch_stats"]
     np.testing.assert_array_equal(statistics["mean"], np.zeros(3))
     np.testing.assert_array_equal(statistics["var"], np.ones(3))
-
-
-@pytest.mark.parametrize("align_corners", [True, False])
-@pytest.mark.parametrize("factor", layers.FACTORS)
-def test_upsampling_is_pytorch_s(golden, factor, align_corners):
-    for size in layers.SIZES:
-        ours = upsample(jnp.asarray(layers.image(size)), factor, align_corners=align_corners)
-        expected = golden[layers.upsampled_name(factor, align_corners, size)]
-        np.testing.assert_allclose(ours, expected, atol=tolerances.ROUND_TRIP_F32)
 
 
 def test_layers_start_as_pytorch_starts_them():
@@ -110,14 +100,3 @@ def test_deep_supervision_trains_the_side_outputs(name, sides):
         assert np.abs(gradients[head]["kernel"]).max() > 0
     unsupervised = jax.jit(jax.grad(parts), static_argnums=1)(variables["params"], False)
     assert not any(np.any(leaf) for head in heads for leaf in jax.tree.leaves(unsupervised[head]))
-
-
-def test_published_half_unet_has_as_many_parameters_as_its_paper_says():
-    model, image = models.get("half_unet", {"form": "paper", "sources": 1}), jnp.zeros((1, 16, 16, 1))
-    params = jax.eval_shape(model.init, jax.random.key(0), image)["params"]
-    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == pytest.approx(0.21e6, rel=0.03)
-    assert jax.eval_shape(models.get("half_unet", {"form": "paper"}).init, jax.random.key(0), image, image)
-    with pytest.raises(ValueError, match="must be one of official, paper"):
-        models.get("half_unet", {"form": "published"})
-    with pytest.raises(ValueError, match="must be even"):
-        models.get("half_unet", {"width": 7})
