@@ -29,11 +29,11 @@ GAUSSIAN = np.array(_HALF_WINDOW + _HALF_WINDOW[-2::-1])
 
 
 @functools.cache
-def _band_matrix(size: int) -> np.ndarray:
-    """(size - 10, size) matrix whose product with a signal is its valid Gaussian blur."""
-    band = np.zeros((size - WINDOW + 1, size))
+def band_matrix(size: int, taps: tuple[float, ...] = tuple(GAUSSIAN.tolist())) -> np.ndarray:
+    """(`size` - n + 1, size) matrix whose product with a signal is its average by n `taps` on the valid region."""
+    band = np.zeros((size - len(taps) + 1, size))
     for row in range(len(band)):
-        band[row, row : row + WINDOW] = GAUSSIAN
+        band[row, row : row + len(taps)] = taps
     return band
 
 
@@ -51,8 +51,8 @@ def blur(x: jax.Array) -> jax.Array:
     height, width = x.shape[1:3]
     if min(height, width) < WINDOW:
         raise ValueError(f"images of {height}x{width} are smaller than the {WINDOW}x{WINDOW} window")
-    rows = jnp.asarray(_band_matrix(height), x.dtype)
-    columns = jnp.asarray(_band_matrix(width), x.dtype)
+    rows = jnp.asarray(band_matrix(height), x.dtype)
+    columns = jnp.asarray(band_matrix(width), x.dtype)
     half = jnp.einsum("hH,bHWc->bhWc", rows, x, precision="highest")
     return jnp.einsum("bhWc,wW->bhwc", half, columns, precision="highest")
 

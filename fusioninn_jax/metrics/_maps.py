@@ -8,12 +8,11 @@ from collections.abc import Iterable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
-from fusioninn_jax.ssim import GAUSSIAN, WINDOW
+from fusioninn_jax.ssim import GAUSSIAN, WINDOW, band_matrix
 
-_TAPS = [float(tap) for tap in GAUSSIAN / GAUSSIAN.sum()]
+_TAPS = tuple((GAUSSIAN / GAUSSIAN.sum()).tolist())
 
 
 def add_all(terms: Iterable[jax.Array]) -> jax.Array:
@@ -68,15 +67,8 @@ def map_mean(values: jax.Array, mask: jax.Array | None, border: int = 0) -> jax.
     return _total(jnp.where(inside, values, 0)) / jnp.maximum(_total(inside.astype(values.dtype)), 1)
 
 
-@functools.cache
-def _band_matrix(size: int) -> np.ndarray:
-    """(size - 10, size): its product with a signal is the valid Gaussian mean."""
-    bands = [tap * np.eye(size - WINDOW + 1, size, start) for start, tap in enumerate(_TAPS)]
-    return np.sum(bands, axis=0)
-
-
 def _mean_along(x: jax.Array, axis: int) -> jax.Array:
-    band = jnp.asarray(_band_matrix(x.shape[axis]), x.dtype)
+    band = jnp.asarray(band_matrix(x.shape[axis], _TAPS), x.dtype)
     return jnp.einsum("kH,bHWc->bkWc" if axis == 1 else "kW,bHWc->bHkc", band, x, precision="highest")
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from fusioninn_jax.metrics import _inputs
+from fusioninn_jax.ssim import band_matrix
 
 WINDOWS = (17, 9, 5, 3)  # one per scale, finest first; the Gaussian's sigma is a fifth
 EYE_NOISE = 2.0  # variance of the eye's noise, squared grey levels
@@ -21,17 +22,16 @@ TINY = 1e-10
 MIN_SIZE = 41  # leaves one window at the coarsest scale
 
 
-@functools.cache
-def _band_matrix(size: int, window: int) -> np.ndarray:
-    """(size - window + 1, size) matrix whose product with a signal is its valid Gaussian average."""
-    distance = np.arange(size) - np.arange(size - window + 1)[:, None] - window // 2
-    weights = np.where(abs(distance) <= window // 2, np.exp(-(distance**2) / (2 * (window / 5) ** 2)), 0)
-    return weights / weights.sum(1, keepdims=True)
+def _taps(window: int) -> tuple[float, ...]:
+    """The Gaussian weights of a window, of sum 1."""
+    distance = np.arange(window) - window // 2
+    weights = np.exp(-(distance**2) / (2 * (window / 5) ** 2))
+    return tuple((weights / weights.sum()).tolist())
 
 
 def _average(x: jax.Array, window: int) -> jax.Array:
     """Gaussian average of (B, H, W, 1) on the valid region: two banded matrix products, as in `ssim.blur`."""
-    rows, columns = (jnp.asarray(_band_matrix(size, window), x.dtype) for size in x.shape[1:3])
+    rows, columns = (jnp.asarray(band_matrix(size, _taps(window)), x.dtype) for size in x.shape[1:3])
     half = jnp.einsum("hH,bHWc->bhWc", rows, x, precision="highest")
     return jnp.einsum("bhWc,wW->bhwc", half, columns, precision="highest")
 
