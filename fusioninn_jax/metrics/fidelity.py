@@ -66,17 +66,10 @@ def psnr(
     papers average the two sources' decibels instead of their errors.
 
     Args:
-      x1: (B, H, W, 1) in [0, 1].
-      x2: the same shape.
-      fused: the same shape.
-      mask: (B, H, W, 1), true where a pixel counts.
-      quantize: round to 8 bits first; False keeps the gradient.
+      x1, x2, fused, mask, quantize: as for `mse`, which names the errors too.
 
     Returns:
       (B,) decibels in [0, 100]; 100, not infinity, when all three images are equal.
-
-    Raises:
-      ValueError: shapes or ranges are wrong, or values are not finite.
     """
     return decibels(mse(x1, x2, fused, mask=mask, quantize=quantize))
 

@@ -97,15 +97,10 @@ def spatial_frequency(fused: ArrayLike, *, mask: ArrayLike | None = None, quanti
     Rewards sharp detail. Trap: noise and ringing score higher than anatomy.
 
     Args:
-      fused: (B, H, W, 1) in [0, 1], H and W at least 2.
-      mask: (B, H, W, 1), true where a pixel counts.
-      quantize: round to 8 bits first.
+      fused, mask, quantize: as for `standard_deviation`, which names the errors too; H and W at least 2.
 
     Returns:
       (B,) grey levels in [0, 360.6]; 0 for a constant image.
-
-    Raises:
-      ValueError: shapes or ranges are wrong, or values are not finite.
 
     Source: Eskicioglu & Fisher 1995, "Image quality measures and their performance".
     """
@@ -128,15 +123,10 @@ def average_gradient(fused: ArrayLike, *, mask: ArrayLike | None = None, quantiz
     (smaller values), so compare only figures made alike.
 
     Args:
-      fused: (B, H, W, 1) in [0, 1], H and W at least 2.
-      mask: (B, H, W, 1), true where a pixel counts.
-      quantize: round to 8 bits first.
+      fused, mask, quantize: as for `standard_deviation`, which names the errors too; H and W at least 2.
 
     Returns:
       (B,) grey levels in [0, 255]; 0 for a constant image.
-
-    Raises:
-      ValueError: shapes or ranges are wrong, or values are not finite.
 
     Source: Cui, Feng, Xu, Li, Chen 2015, "Detail preserved fusion of visible and infrared images using regional
     saliency extraction and multi-scale image decomposition".
@@ -195,17 +185,10 @@ def scd(
     brightness sums to means, and a fused image equal to one source gains nothing from that source.
 
     Args:
-      x1: (B, H, W, 1) in [0, 1].
-      x2: the same shape.
-      fused: the same shape.
-      mask: (B, H, W, 1), true where a pixel counts.
-      quantize: round to 8 bits first.
+      x1, x2, fused, mask, quantize: as for `correlation`, which names the errors too.
 
     Returns:
       (B,) in [-2, 2]; a constant image or difference correlates 0 with any.
-
-    Raises:
-      ValueError: shapes or ranges are wrong, or values are not finite.
 
     Source: Aslantas & Bendes 2015, "A new image quality metric for image fusion: the sum of the correlations of
     differences".

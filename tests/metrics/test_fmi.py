@@ -14,13 +14,6 @@ from tests.metrics.pictures import images, triple
 SHAPE = (1, 12, 13, 1)  # as pictures.images draws them
 
 
-@pytest.fixture(params=["portable", "real"], name="case")
-def case_fixture(request):
-    if request.param == "portable":
-        return table1.portable()
-    return table1.real(request.getfixturevalue("reference"))
-
-
 @pytest.mark.parametrize("float64", [True, False])
 def test_goldens(case, float64):
     levels, numbers = case

@@ -14,13 +14,6 @@ SHAPE = (1, 12, 13, 1)  # as pictures.images draws them
 FLOOR = 1 - np.log(3) / np.log(256)
 
 
-@pytest.fixture(params=["portable", "real"], name="case")
-def case_fixture(request):
-    if request.param == "portable":
-        return table1.portable()
-    return table1.real(request.getfixturevalue("reference"))
-
-
 @pytest.mark.parametrize("float64", [True, False])
 @pytest.mark.parametrize("variant", ["toolbox", "fusioninn"])
 def test_goldens(case, variant, float64):

@@ -16,13 +16,6 @@ VARIANTS = pytest.mark.parametrize("variant", ALL_VARIANTS)
 BINDING = slice(0, 4)  # the later real triples lie on a flat grey background, where the toolbox's λ is rounding noise
 
 
-@pytest.fixture(params=["portable", "real"], name="case")
-def case_fixture(request):
-    if request.param == "portable":
-        return table1.portable()
-    return table1.real(request.getfixturevalue("reference"))
-
-
 @pytest.mark.parametrize("float64", [True, False])
 @pytest.mark.parametrize("variant, binding", [("toolbox", BINDING), ("fusioninn", slice(None))])
 def test_goldens(case, variant, binding, float64):

@@ -19,13 +19,6 @@ BEST = {
 VARIANTS = pytest.mark.parametrize("variant", BEST)
 
 
-@pytest.fixture(params=["portable", "real"], name="case")
-def case_fixture(request):
-    if request.param == "portable":
-        return table1.portable()
-    return table1.real(request.getfixturevalue("reference"))
-
-
 @pytest.mark.parametrize("float64", [True, False])
 @pytest.mark.parametrize("variant", ["toolbox", "fusioninn"])
 def test_goldens(case, variant, float64):
