@@ -65,7 +65,7 @@ def test_fusion_and_decomposition_share_the_moments_of_the_sources(monkeypatch):
     assert len(maps) == 14  # two moments of five images, four products
     for part, others in ((parts.fusion, (given["fused"],) * 2), (parts.decomposition, given["decomposed"])):
         expected = losses.similarity_loss(list(zip(sources, others, strict=True)))
-        np.testing.assert_allclose(part, expected, rtol=1e-6)
+        np.testing.assert_allclose(part, expected, rtol=tolerances.ROUNDING_F32)
 
 
 def test_ssim_agrees_with_dm_pix():
@@ -120,6 +120,6 @@ def test_unknown_names_are_named(call):
 def test_the_coarse_error_sees_what_is_smooth_and_nothing_else():
     a, _ = images(0)
     checkerboard = (np.indices(a.shape[1:3]).sum(0) % 2 * 2 - 1)[None, :, :, None].astype(np.float32)
-    np.testing.assert_allclose(losses.coarse_error(a, a + 0.1 * checkerboard), 0, atol=1e-12)
-    np.testing.assert_allclose(losses.coarse_error(a, a + 0.1), 0.01, rtol=1e-5)
+    np.testing.assert_allclose(losses.coarse_error(a, a + 0.1 * checkerboard), 0, atol=tolerances.ROUNDING_F64)
+    np.testing.assert_allclose(losses.coarse_error(a, a + 0.1), 0.01, rtol=tolerances.SUM_F32)
     assert losses.coarse_error(a[:, :15, :13], a[:, :15, :13]).shape == (len(a),)

@@ -125,3 +125,15 @@ def test_rebuilt_gradients_with_bfloat16_conditioners():
 def test_an_unknown_backward_is_named():
     with pytest.raises(ValueError, match="must be one of stored, rebuilt"):
         bj.chain(backward="recomputed")
+
+
+def test_a_chain_names_what_does_not_fit():
+    with pytest.raises(ValueError, match="2 bijections takes as many params; got 1"):
+        bj.chain(bj.squeeze(), bj.haar()).forward([{}], jnp.zeros((1, 4, 4, 1)))
+
+    def forward(params, x):
+        return x, jnp.zeros(x.shape)
+
+    careless = bj.Bijection(lambda key, x: {}, forward, forward)
+    with pytest.raises(ValueError, match=r"member 1 of a chain gave a log_det of shape \(3, 2\).*\(3,\)"):
+        bj.chain(bj.identity(), careless).forward([{}, {}], jnp.zeros((3, 2)))

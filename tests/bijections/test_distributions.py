@@ -23,7 +23,7 @@ from tests.bijections.members import TABLE, dense, dense_init, prepared
 )
 def test_bases_are_scipys(base, theirs):
     y = np.random.default_rng(0).normal(0, 2, (50, 3)).astype(np.float32)
-    np.testing.assert_allclose(base.log_prob(y), theirs.logpdf(y).sum(1), rtol=1e-5)
+    np.testing.assert_allclose(base.log_prob(y), theirs.logpdf(y).sum(1), rtol=tolerances.SUM_F32)
     draws = base.sample(jax.random.key(0), (4000, 1), jnp.float32)
     assert scipy.stats.kstest(np.ravel(draws), theirs.cdf).pvalue > 1e-3
 
@@ -57,7 +57,9 @@ def test_draws_come_with_their_density(name):
     shape = jax.eval_shape(flow.forward, params, x, condition)[0].shape
     draws, log_prob = bj.sample_and_log_prob(flow, params, shape, condition, key=jax.random.key(1))
     assert draws.shape == x.shape
-    np.testing.assert_allclose(bj.flow_log_prob(flow, params, draws, condition), log_prob, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(
+        bj.flow_log_prob(flow, params, draws, condition), log_prob, rtol=tolerances.COARSE, atol=tolerances.COARSE
+    )
     np.testing.assert_array_equal(bj.sample(flow, params, shape, condition, key=jax.random.key(1)), draws)
 
 
@@ -67,7 +69,7 @@ def test_a_base_of_ones_own():
 
     base = bj.Base(log_prob, jax.random.cauchy)
     draws, density = bj.sample_and_log_prob(bj.identity(), {}, (5, 2), key=jax.random.key(0), base=base)
-    np.testing.assert_allclose(density, scipy.stats.cauchy.logpdf(draws).sum(1), rtol=1e-5)
+    np.testing.assert_allclose(density, scipy.stats.cauchy.logpdf(draws).sum(1), rtol=tolerances.SUM_F32)
     np.testing.assert_allclose(bj.flow_log_prob(bj.identity(), {}, draws, base=base), density)
 
 

@@ -40,3 +40,25 @@ def test_orders_are_cut_into_as_few_runs_as_they_have():
 
     assert runs(range(5)) == [[0, 1, 2, 3, 4]] and runs((4, 3, 2, 1, 0)) == [[4, 3, 2, 1, 0]]
     assert runs((2, 3, 1, 0)) == [[2, 3], [1, 0]] and runs((0, 2, 1)) == [[0], [2, 1]]
+
+
+def test_permutation_moves_channel_perm_i_to_i():
+    y, _ = bj.permutation_forward((2, 0, 1), jnp.array([[10.0, 11.0, 12.0]]))
+    np.testing.assert_array_equal(y, [[12, 10, 11]])
+
+
+@pytest.mark.parametrize("channels", [784, 3072])
+def test_a_wide_permutation_is_a_gather_and_so_is_its_gradient(channels):
+    order = np.random.default_rng(0).permutation(channels)
+
+    def loss(x):
+        return jnp.sin(bj.permutation_forward(order, x)[0]).sum()
+
+    text = jax.jit(jax.grad(loss)).lower(jnp.zeros((2, channels))).as_text()
+    assert "gather" in text and "scatter" not in text and text.count("\n") < 200
+
+
+@pytest.mark.parametrize("order", [(0, 0), (0, 1, 2)])
+def test_what_is_no_permutation_is_named(order):
+    with pytest.raises(ValueError, match="not a permutation"):
+        bj.permutation_forward(order, jnp.zeros((1, 2)))

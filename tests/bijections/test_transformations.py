@@ -117,7 +117,7 @@ def test_hessians_are_symmetric_and_those_of_differences(name):
         direction = jnp.cos(jnp.arange(one.size)).reshape(one.shape)
         slope = (gradient(one + step * direction) - gradient(one - step * direction)).ravel() / (2 * step)
         np.testing.assert_allclose(hessian, hessian.T, atol=tolerances.GOLDEN_F64)
-        np.testing.assert_allclose(hessian @ direction.ravel(), slope, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(hessian @ direction.ravel(), slope, rtol=tolerances.SUM_F32, atol=tolerances.SUM_F32)
 
 
 def test_vmap(member, alone):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fusioninn_jax import latent_losses
+from tests import tolerances
 
 
 @pytest.mark.parametrize("shift", [0.0, 5.0])
@@ -13,8 +14,8 @@ def test_official_mmd_is_inert_at_image_size(shift):
     keys = jax.random.split(jax.random.key(0), 2)
     latent, target = (jax.random.normal(key, (8, 96, 96, 1)) for key in keys)
     value, gradient = jax.value_and_grad(latent_losses.mmd_official)(latent + shift, target)
-    np.testing.assert_allclose(value, 6 / 8, rtol=1e-3)
-    assert jnp.abs(gradient).max() < 1e-6
+    np.testing.assert_allclose(value, 6 / 8, rtol=tolerances.COARSE)
+    assert jnp.abs(gradient).max() < tolerances.ROUNDING_F32
 
 
 def test_official_mmd_is_the_formula():
@@ -26,7 +27,7 @@ def test_official_mmd_is_the_formula():
         return sum(w**2 / (w**2 + squares) for w in latent_losses.MMD_WIDTHS).mean()
 
     expected = kernel(u, u) + kernel(v, v) - 2 * kernel(u, v)
-    np.testing.assert_allclose(latent_losses.mmd_official(u, v), expected, rtol=1e-4)
+    np.testing.assert_allclose(latent_losses.mmd_official(u, v), expected, rtol=tolerances.LONG_F32)
 
 
 def test_wasserstein_is_zero_for_equal_samples_and_pulls_at_image_size():
@@ -35,7 +36,8 @@ def test_wasserstein_is_zero_for_equal_samples_and_pulls_at_image_size():
     assert latent_losses.wasserstein(target[::-1], target) == 0
     np.testing.assert_allclose(latent_losses.wasserstein(latent + 5, target), 25, rtol=0.05)
     moved = latent + 5 - 0.5 * latent.size * jax.grad(latent_losses.wasserstein)(latent + 5, target)
-    assert latent_losses.wasserstein(moved, target) < 1e-6  # a full step down the gradient is the optimal transport
+    # a full step down the gradient is the optimal transport
+    assert latent_losses.wasserstein(moved, target) < tolerances.ROUNDING_F32
 
 
 def noise(shape=(4, 24, 24, 2), seed=0):
@@ -56,7 +58,7 @@ def test_latent_losses_look_at_the_mask_alone(name):
     far = jnp.zeros_like(inside()).at[:, 4 + reach : 20 - reach, 6 + reach : 24 - reach].set(True)
     changed = jnp.where(inside(), latent, 100.0)
     loss = latent_losses.latent_loss(name, latent, target, far)
-    np.testing.assert_allclose(latent_losses.latent_loss(name, changed, target, far), loss, rtol=1e-5)
+    np.testing.assert_allclose(latent_losses.latent_loss(name, changed, target, far), loss, rtol=tolerances.SUM_F32)
     assert latent_losses.latent_loss(name, changed, target) > 2 * loss
 
 
@@ -94,7 +96,7 @@ def test_autocovariance_is_the_sum_over_the_lags():
                 ]
                 expected += np.mean([centred[b, i, j] * centred[b, i + down, j + right] for b, i, j in pairs]) ** 2
     found = latent_losses.autocovariance(jnp.asarray(latent), jnp.asarray(mask))
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    np.testing.assert_allclose(found, expected, rtol=tolerances.SUM_F32)
 
 
 @pytest.mark.parametrize("name", ["mmd", "characteristic"])

@@ -58,8 +58,8 @@ def test_auc_does_not_depend_on_gain_and_offset_and_turns_round_with_the_contras
     region, reference = _regions(1)
     image = picture(1, SHAPE) + np.float32(0.1) * region
     of_image = metrics.auc(image, region, reference)
-    np.testing.assert_allclose(metrics.auc(0.5 * image + 0.125, region, reference), of_image, atol=1e-3)
-    np.testing.assert_allclose(metrics.auc(1 - image, region, reference), 1 - of_image, atol=1e-3)
+    np.testing.assert_allclose(metrics.auc(0.5 * image + 0.125, region, reference), of_image, atol=tolerances.COARSE)
+    np.testing.assert_allclose(metrics.auc(1 - image, region, reference), 1 - of_image, atol=tolerances.COARSE)
     np.testing.assert_allclose(metrics.auc(image, reference, region), 1 - of_image, atol=tolerances.METRIC_F64)
 
 
@@ -82,7 +82,7 @@ def test_contrast_to_noise_is_numpy_s():
 def test_constant_images_show_nothing_and_empty_regions_say_nothing(measure, chance):
     region, reference = _regions(3)
     constant = np.full(SHAPE, 0.4, np.float32)
-    np.testing.assert_allclose(measure(constant, region, reference), chance, atol=1e-3)
+    np.testing.assert_allclose(measure(constant, region, reference), chance, atol=tolerances.COARSE)
     nothing = np.zeros(SHAPE, bool)
     image = picture(1, SHAPE)
     assert np.isnan(measure(image, nothing, reference)).all()
@@ -118,8 +118,9 @@ def test_relative_measures_the_distance_from_chance():
     found = conspicuity.relative(
         jnp.array([0.8, 0.1]), jnp.array([[0.9, 0.4], [0.3, 0.7]]), jnp.array([0.7, 0.6]), chance=0.5
     )
-    np.testing.assert_allclose(found.over_best, [-0.1, 0.2], atol=1e-6)  # the second shows the region as darker
-    np.testing.assert_allclose(found.over_mean, [0.1, 0.3], atol=1e-6)
+    # the second shows the region as darker
+    np.testing.assert_allclose(found.over_best, [-0.1, 0.2], atol=tolerances.ROUNDING_F32)
+    np.testing.assert_allclose(found.over_mean, [0.1, 0.3], atol=tolerances.ROUNDING_F32)
 
 
 def test_other_brain_holds_no_annotated_pixel_of_any_part():
@@ -132,8 +133,12 @@ def test_fairness_is_the_worse_ssim_of_any_number_of_sources():
     x1, x2, fused = triple(SHAPE)
     x3 = picture(7, SHAPE)
     each = np.stack([metrics.decomposition_ssim(x, fused, mask=disc(SHAPE)) for x in (x1, x2, x3)])
-    np.testing.assert_allclose(metrics.fairness(x1, x2, fused, mask=disc(SHAPE)), each[:2].min(0), rtol=1e-5)
-    np.testing.assert_allclose(metrics.fairness(x1, x2, x3, fused, mask=disc(SHAPE)), each.min(0), rtol=1e-5)
+    np.testing.assert_allclose(
+        metrics.fairness(x1, x2, fused, mask=disc(SHAPE)), each[:2].min(0), rtol=tolerances.SUM_F32
+    )
+    np.testing.assert_allclose(
+        metrics.fairness(x1, x2, x3, fused, mask=disc(SHAPE)), each.min(0), rtol=tolerances.SUM_F32
+    )
     assert (metrics.fairness(x1, x2, fused) < metrics.q_ssim(x1, x2, fused)).all()
     with pytest.raises(ValueError, match="one source at least"):
         metrics.fairness(fused)
@@ -145,7 +150,7 @@ def test_measures_work_inside_jit(measure):
     arguments = (picture(1, SHAPE), region, reference)
     if measure is conspicuity.auc_of_levels:
         arguments = (jnp.arange(512).reshape(2, 256), jnp.ones((2, 256)))
-    np.testing.assert_allclose(jax.jit(measure)(*arguments), measure(*arguments), rtol=1e-6)
+    np.testing.assert_allclose(jax.jit(measure)(*arguments), measure(*arguments), rtol=tolerances.ROUNDING_F32)
 
 
 @pytest.mark.parametrize(

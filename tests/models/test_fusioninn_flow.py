@@ -88,43 +88,6 @@ def test_bfloat16_conditioners_keep_the_flow_invertible():
         np.testing.assert_allclose(image, source, atol=tolerances.BFLOAT16)
 
 
-@pytest.mark.parametrize("formulation", ["linear", "logit", "official"])
-def test_the_flow_of_the_sources_and_its_density(formulation):
-    with jax.enable_x64(True):
-        model = models.get("fusioninn", {"formulation": formulation, "levels": (0, 1), "widths": (3,)})
-        sources = jnp.split(batch((2, 4, 4), dtype=jnp.float64), 2, -1)
-        variables, stack = trained(model.init, *sources, size=0.05), jnp.concatenate(sources, -1)
-
-        @jax.jit
-        def calls(variables, *sources):
-            y, log_det = model.flow.forward(variables["params"], jnp.concatenate(sources, -1))
-            back = model.flow.inverse(variables["params"], jax.lax.optimization_barrier(y))
-            own = (
-                model.fuse(variables, *sources),
-                model.log_det(variables, *sources),
-                model.log_prob(variables, *sources),
-            )
-            return y, log_det, back, own
-
-        y, log_det, (back, inverse_log_det), ((fused, latent), own_log_det, log_prob) = calls(variables, *sources)
-        shown = jax.nn.sigmoid(y[..., :1]) if formulation == "official" else y[..., :1]
-        np.testing.assert_allclose(
-            jnp.concatenate([shown, y[..., 1:]], -1),
-            jnp.concatenate([fused, latent], -1),
-            atol=tolerances.ROUND_TRIP_F64,
-        )
-        np.testing.assert_allclose(back, stack, atol=tolerances.ROUND_TRIP_F64)
-        np.testing.assert_allclose(inverse_log_det, -log_det, atol=tolerances.LONG_F64)
-        np.testing.assert_allclose(own_log_det, log_det)
-        jacobian = jax.jit(
-            jax.jacfwd(lambda row: model.flow.forward(variables["params"], row.reshape(1, 4, 4, 2))[0].ravel())
-        )
-        found = np.linalg.slogdet(jacobian(stack[0].ravel()))[1]
-        np.testing.assert_allclose(log_det[0], found, atol=tolerances.GOLDEN_F64)
-        normal = jax.scipy.stats.norm.logpdf(latent).sum((1, 2, 3))
-        np.testing.assert_allclose(log_prob, normal + log_det)
-
-
 def test_the_unclipped_decomposition_has_its_true_derivative_in_either_mode():
     with jax.enable_x64(True):
         model = models.get("fusioninn", {"levels": (0, 1), "widths": (3,)})

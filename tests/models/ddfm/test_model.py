@@ -19,6 +19,7 @@ from fusioninn_jax.training.train_log import METRICS_FILE, TRAIN_FILE, read_line
 from tests import tolerances, training_case
 from tests.golden import portable_inputs
 
+ONE_LEVEL = 1 / 254  # of 8 bits, which a rounding may cost
 SMALLEST = {
     "image_channels": 1,
     "channels": 32,
@@ -72,11 +73,11 @@ def test_luma_is_scikit_images_and_its_change_keeps_the_chroma():
 def test_a_result_is_stretched_to_grey_levels():
     ramp = jnp.linspace(-0.3, 0.2, 64).reshape(1, 8, 8, 1)
     levels = ddfm_model.to_levels(jnp.concatenate([ramp, 3 * ramp, jnp.full_like(ramp, 7)]))
-    np.testing.assert_allclose(levels[0], levels[1], atol=1 / 255)
+    np.testing.assert_allclose(levels[0], levels[1], atol=ONE_LEVEL)
     assert levels[0].min() == 0 and levels[0].max() == 1 and not levels[2].any()
     np.testing.assert_allclose(levels * 255, np.round(levels * 255), atol=tolerances.LONG_F32)
     colour = ramp * jnp.array([1.0, 0.0, 0.0]) + 0.5  # its luma is the ramp's, up to the stretch
-    np.testing.assert_allclose(ddfm_model.to_levels(colour), ddfm_model.to_levels(ramp), atol=1 / 254)
+    np.testing.assert_allclose(ddfm_model.to_levels(colour), ddfm_model.to_levels(ramp), atol=ONE_LEVEL)
 
 
 @pytest.mark.parametrize("size,multiple,expected", [(240, 32, (8, 8)), (256, 32, (0, 0)), (155, 8, (2, 3))])
@@ -94,9 +95,9 @@ def test_any_size_is_fused_each_image_by_itself(quick, channels):
     assert fused.shape == (2, 9, 12, 1) and latent is None and model.decompose is None
     assert 0 <= float(fused.min()) < float(fused.max()) <= 1
     swapped, _ = fuse(variables, *[source[::-1] for source in sources])
-    np.testing.assert_allclose(swapped[::-1], fused, atol=1 / 254)  # the start noise does not depend on the place
+    np.testing.assert_allclose(swapped[::-1], fused, atol=ONE_LEVEL)  # the start noise does not depend on the place
     padded = [jnp.pad(source, ((0, 0), (1, 2), (0, 0), (0, 0))) for source in sources]
-    np.testing.assert_allclose(fuse(variables, *padded)[0][:, 1:10], fused, atol=1 / 254)
+    np.testing.assert_allclose(fuse(variables, *padded)[0][:, 1:10], fused, atol=ONE_LEVEL)
 
 
 def settings(data_dir):
