@@ -26,12 +26,8 @@ from fusioninn_jax.bijections.base import (
 
 def _moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Mean and unbiased standard deviation of each channel; a constant channel's counts as 1."""
-    x = checked(
-        "actnorm's init",
-        x,
-        "(B, ..., C) with at least one example",
-        lambda shape: len(shape) > 1 and math.prod(shape[:-1]) > 0,
-    )
+    expected = "(B, ..., C) with at least one example"
+    x = checked("actnorm's init", x, expected, lambda shape: len(shape) > 1 and math.prod(shape[:-1]) > 0)
     axes, x = tuple(range(x.ndim - 1)), x.astype(log_det_dtype(x))
     std = x.std(axis=axes, ddof=1) if math.prod(x.shape[:-1]) > 1 else jnp.ones(x.shape[-1], x.dtype)
     varies = x.max(axis=axes) > x.min(axis=axes)  # the mean of equal values is rounded, so their deviation is not 0

@@ -24,6 +24,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 BACKWARDS = ("stored", "rebuilt")
 
 Tree = TypeVar("Tree")  # a pytree of arrays
+Given = TypeVar("Given")  # what a function gives
 Params = Any  # a pytree of arrays
 Condition = Any  # a pytree of arrays, each with the batch as its first axis; None: no condition
 Result = tuple[jax.Array, jax.Array]
@@ -64,14 +65,16 @@ class Bijection(NamedTuple):
         return Bijection(self.inverse_init or self.init, self.inverse, self.forward, *pullbacks, self.init)
 
 
-def checked(taker: str, x: jax.Array, expected: str, fits: Callable[[tuple[int, ...]], bool]) -> jax.Array:
+def checked(
+    taker: str, x: jax.Array, expected: str = "(B, ...)", fits: Callable[[tuple[int, ...]], bool] = lambda shape: True
+) -> jax.Array:
     """`x` as an array, where it may go into `taker`.
 
     Args:
       taker: the name that the message begins with.
       x: what came.
       expected: its shape in words.
-      fits: whether a shape will do.
+      fits: whether a shape, of one axis at least, will do.
 
     Raises:
       TypeError: `x` does not hold floating-point numbers.
@@ -95,15 +98,18 @@ class _Bound(functools.partial):  # type: ignore[type-arg]
 
 
 def bound(
-    function: Callable[..., Any], *args: Any, by: Callable[..., Any] | None = None, **settings: Any
-) -> Callable[..., Any]:
-    """`functools.partial(function, *args, **settings)` with the name and docstring of `by`; None: of `function`."""
+    function: Callable[..., Given], *args: object, by: Callable[..., object] | None = None, **settings: object
+) -> Callable[..., Given]:
+    """`functools.partial(function, *args, **settings)` with the name and docstring of `by`; None: of `function`.
+
+    It pickles wherever its parts do.
+    """
     partial = _Bound(function, *args, **settings)
     partial.__name__, partial.__doc__ = (by or function).__name__, (by or function).__doc__
     return partial
 
 
-def checked_bijections(taker: str, *given: Any) -> None:
+def checked_bijections(taker: str, *given: object) -> None:
     """Refuses, in the name of `taker`, what is no bijection.
 
     Raises:
@@ -149,12 +155,12 @@ def each(log_det: jax.Array, x: jax.Array) -> jax.Array:
     return varying_as(jnp.broadcast_to(log_det, x.shape[:1], out_sharding=batch), x)
 
 
-def varying_as(tree: Tree, *like: Any) -> Tree:
+def varying_as(tree: Tree, *like: object) -> Tree:
     """`tree`, within `shard_map` with its arrays marked to vary between the devices as any of `like` does.
 
     Loops and custom derivatives want alike marks on what they combine; gradients of what was marked are summed.
     """
-    wanted: set[Any] = set().union(*(jax.typeof(leaf).manual_axis_type.varying for leaf in jax.tree.leaves(like)))
+    wanted: set[str] = set().union(*(jax.typeof(leaf).manual_axis_type.varying for leaf in jax.tree.leaves(like)))
 
     def marked(leaf: jax.Array) -> jax.Array:
         lacking = wanted - jax.typeof(leaf).manual_axis_type.varying
@@ -181,7 +187,8 @@ def no_params(key: jax.Array, x: jax.Array, condition: Condition = None) -> Para
 
 def parameterless(forward: Map, inverse: Map) -> Bijection:
     """The Bijection of two functions of the array alone, `forward` and `inverse`."""
-    return Bijection(no_params, *(bound(_without_params, function, by=function) for function in (forward, inverse)))
+    there, back = (bound(_without_params, function, by=function) for function in (forward, inverse))
+    return Bijection(no_params, there, back)
 
 
 def _without_params(function: Map, params: Params, x: jax.Array, condition: Condition = None) -> Result:
@@ -189,7 +196,7 @@ def _without_params(function: Map, params: Params, x: jax.Array, condition: Cond
     return function(x)
 
 
-def called(function: Callable[..., Any], *arguments: Any, condition: Condition) -> Any:
+def called(function: Callable[..., Given], *arguments: object, condition: Condition) -> Given:
     """`function` of `arguments`, and of `condition` where there is one: a user's member need not know of any."""
     return function(*arguments) if condition is None else function(*arguments, condition)
 
@@ -223,12 +230,16 @@ def _rebuilding(forward: Map, pullback: Pullback, params: Params, x: jax.Array, 
     return forward(params, x, condition)
 
 
-def _rebuilding_fwd(forward: Map, pullback: Pullback, params: Params, x: jax.Array, condition: Condition) -> Any:
+def _rebuilding_fwd(
+    forward: Map, pullback: Pullback, params: Params, x: jax.Array, condition: Condition
+) -> tuple[Result, tuple[Params, jax.Array, Condition]]:
     y, log_det = forward(params, x, condition)
     return (y, log_det), (params, y, condition)
 
 
-def _rebuilding_bwd(forward: Map, pullback: Pullback, residuals: Any, cotangents: Result) -> Any:
+def _rebuilding_bwd(
+    forward: Map, pullback: Pullback, residuals: tuple[Params, jax.Array, Condition], cotangents: Result
+) -> tuple[Params, jax.Array, Condition]:
     params, y, condition = residuals
     return pullback(params, y, condition, cotangents)[1:]
 
@@ -256,7 +267,7 @@ def _run_rebuilding(
 def no_cotangent(condition: Condition) -> Condition:
     """Zeros as the cotangent of `condition`; that of integers among it is empty."""
 
-    def zeros(leaf: jax.Array) -> Any:
+    def zeros(leaf: jax.Array) -> jax.Array | np.ndarray:
         if jnp.issubdtype(leaf.dtype, jnp.inexact):
             return (leaf < leaf).astype(leaf.dtype)  # within shard_map as different on every device as the leaf
         return np.zeros(leaf.shape, jax.dtypes.float0)

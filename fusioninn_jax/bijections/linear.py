@@ -88,7 +88,7 @@ def rescale_forward(x: jax.Array, *, scale: float, offset: float = 0.0) -> tuple
     Raises:
       TypeError: `x` holds integers.
     """
-    x = checked("rescale", x, "(B, ...)", lambda shape: True)
+    x = checked("rescale", x)
     log_det = math.log(abs(scale)) * math.prod(x.shape[1:])
     return scale * (x - offset), each(jnp.full((), log_det, log_det_dtype(x)), x)
 
@@ -100,7 +100,7 @@ def rescale_inverse(y: jax.Array, *, scale: float, offset: float = 0.0) -> tuple
       y: (B, ...), floats.
       scale, offset: those of the forward map.
     """
-    y = checked("rescale", y, "(B, ...)", lambda shape: True)
+    y = checked("rescale", y)
     log_det = math.log(abs(scale)) * math.prod(y.shape[1:])
     return y / scale + offset, each(jnp.full((), -log_det, log_det_dtype(y)), y)
 

@@ -42,7 +42,7 @@ def logit_forward(x: jax.Array, *, shrinkage: float) -> tuple[jax.Array, jax.Arr
     Raises:
       TypeError: `x` holds integers.
     """
-    x = checked("logit", x, "(B, ...)", lambda shape: True)
+    x = checked("logit", x)
     wide = x.astype(log_det_dtype(x))  # in bfloat16, 1 - p is 0 for small shrinkages
     inside = jnp.clip(wide, 0, 1)
     p, rest = (shrinkage + (1 - 2 * shrinkage) * part for part in (inside, 1 - inside))
@@ -57,7 +57,7 @@ def logit_inverse(y: jax.Array, *, shrinkage: float) -> tuple[jax.Array, jax.Arr
       y: (B, ...), floats.
       shrinkage: that of the forward map.
     """
-    y = checked("logit", y, "(B, ...)", lambda shape: True)
+    y = checked("logit", y)
     start, slope = _tail(shrinkage)
     wide = y.astype(log_det_dtype(y))
     inside = jnp.clip(wide, -start, start)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 import functools
 import importlib
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import jax
 import ml_collections
@@ -15,7 +15,7 @@ from fusioninn_jax import settings
 from fusioninn_jax.models import classical, deepfuse, funfusean, half_unet, unet, unet_3plus, unet_plus_plus
 from fusioninn_jax.models import ddfm as _ddfm
 from fusioninn_jax.models import fusioninn as _fusioninn
-from fusioninn_jax.models.base import FusionModel, Variables, checked_fuse
+from fusioninn_jax.models.base import FusionModel, Gather, Variables, checked_fuse
 from fusioninn_jax.models.salient import salient_mean
 from fusioninn_jax.settings import config_check, limits
 
@@ -37,7 +37,9 @@ class _Rule(NamedTuple):
     def fuse(self, variables: Variables, *sources: jax.Array) -> tuple[jax.Array, None]:
         return getattr(importlib.import_module(self.module), self.name)(*sources), None
 
-    def fuse_train(self, variables: Variables, *sources: jax.Array, gather: Any = None) -> tuple[jax.Array, None, Any]:
+    def fuse_train(
+        self, variables: Variables, *sources: jax.Array, gather: Gather | None = None
+    ) -> tuple[jax.Array, None, Variables]:
         return (*self.fuse(variables, *sources), {})
 
 
@@ -111,7 +113,7 @@ def default_config(name: str) -> ml_collections.ConfigDict:
     return settings.defaults(f"model.{name}")
 
 
-def get(name: str, config: Any = None) -> FusionModel:
+def get(name: str, config: Mapping[str, object] | ml_collections.ConfigDict | None = None) -> FusionModel:
     """A fusion system by name.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -12,6 +12,8 @@ from fusioninn_jax.bijections import Bijection
 
 RANGE_SLACK = 1e-5  # float32 arithmetic may leave [0, 1] by rounding
 Variables = Mapping[str, Any]  # "params", and "batch_stats" where a system keeps them
+Gather = Callable[[jax.Array], jax.Array]  # an array of all devices together, (n, ...) -> (global n, ...)
+Given = TypeVar("Given")  # what a function gives
 
 
 def on_one_device(x: jax.Array) -> jax.Array:
@@ -19,7 +21,7 @@ def on_one_device(x: jax.Array) -> jax.Array:
     return x
 
 
-def checked_fuse(fuse: Callable[..., Any], variables: Variables, *sources: jax.Array) -> Any:
+def checked_fuse(fuse: Callable[..., Given], variables: Variables, *sources: jax.Array) -> Given:
     """`fuse` of sources whose values are looked at first, where they are at hand: not under a tracer.
 
     Args:
@@ -70,7 +72,7 @@ class FusionModel(NamedTuple):
 
     init: Callable[..., Variables]
     fuse: Callable[..., tuple[jax.Array, jax.Array | None]]
-    fuse_train: Callable[..., tuple[jax.Array, jax.Array | None, Any]]
+    fuse_train: Callable[..., tuple[jax.Array, jax.Array | None, Variables]]
     decompose: Callable[[Variables, jax.Array, jax.Array], tuple[jax.Array, ...]] | None
     sources: int | None = 2
     multiple: int = 1

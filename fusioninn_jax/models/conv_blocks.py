@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fusioninn_jax.models.base import FusionModel, Variables, on_one_device
+from fusioninn_jax.models.base import FusionModel, Gather, Variables, on_one_device
 from fusioninn_jax.models.conditioners import uniform_fan_in
 
-Gather = Callable[[jax.Array], jax.Array]
 Activation = Callable[[jax.Array], jax.Array]
 
 
@@ -170,7 +169,7 @@ class _NetworkModel(NamedTuple):
 
     def fuse_train(
         self, variables: Variables, *images: jax.Array, gather: Gather = on_one_device
-    ) -> tuple[jax.Array, None, Any]:
+    ) -> tuple[jax.Array, None, Variables]:
         self._check(images)
         fused, changed = self.network.apply(variables, images, gather, mutable=["batch_stats"])
         return fused, None, changed["batch_stats"]

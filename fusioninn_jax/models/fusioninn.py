@@ -33,9 +33,9 @@ from fusioninn_jax.bijections import (
     unhaar,
     unsqueeze,
 )
-from fusioninn_jax.bijections.base import BACKWARDS
+from fusioninn_jax.bijections.base import BACKWARDS, Condition
 from fusioninn_jax.models import salient
-from fusioninn_jax.models.base import FusionModel, Variables, on_one_device
+from fusioninn_jax.models.base import FusionModel, Gather, Variables, on_one_device
 from fusioninn_jax.models.conditioners import conv_conditioner
 from fusioninn_jax.models.source_flow import density_fields, source_flow
 
@@ -165,7 +165,7 @@ def _actnorm(start: str) -> Bijection:
     return actnorm() if start == "batch" else actnorm()._replace(init=_identity_init)
 
 
-def _identity_init(key: jax.Array, x: jax.Array, condition: Any = None) -> dict[str, jax.Array]:
+def _identity_init(key: jax.Array, x: jax.Array, condition: Condition = None) -> dict[str, jax.Array]:
     return {"scale": jnp.zeros(x.shape[-1], x.dtype), "bias": jnp.zeros(x.shape[-1], x.dtype)}
 
 
@@ -244,8 +244,8 @@ def _fuse(system: _System, variables: Variables, *sources: jax.Array) -> tuple[j
 
 
 def _fuse_train(
-    system: _System, variables: Variables, *sources: jax.Array, gather: Any = on_one_device
-) -> tuple[jax.Array, jax.Array, Any]:
+    system: _System, variables: Variables, *sources: jax.Array, gather: Gather = on_one_device
+) -> tuple[jax.Array, jax.Array, Variables]:
     return (*_fuse(system, variables, *sources), {})
 
 

@@ -10,7 +10,7 @@ implicit models" (DDIM); Nichol & Dhariwal 2021, "Improved denoising diffusion p
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,8 @@ VARIATIONAL_WEIGHT = 1e-3  # of the variational bound beside the squared error, 
 LEVEL = 2 / 255  # a grey level of an image in [-1, 1]
 
 Denoiser = Callable[[jax.Array, jax.Array], jax.Array]  # (x_t (B, H, W, C), times (B,)) -> (B, H, W, C or 2C)
-Correction = Callable[[jax.Array, Any], tuple[jax.Array, Any]]  # (x_0 estimate, state) -> (corrected, new state)
+State = TypeVar("State")  # of a correction: a pytree of arrays
+Correction = Callable[[jax.Array, State], tuple[jax.Array, State]]  # (x_0 estimate, state) -> (corrected, new state)
 
 
 def linear_betas(steps: int = 1000) -> np.ndarray:
@@ -44,6 +45,9 @@ def respaced(steps: int, kept: int) -> np.ndarray:
     return np.round(np.arange(kept) * (steps - 1) / (kept - 1)).astype(np.int32)
 
 
+Numbers = Any  # an array of JAX or NumPy: a scalar, or (kept,)
+
+
 class Step(NamedTuple):
     """One step of sampling, or all of them stacked: from x_t to the x of the next time t'.
 
@@ -55,11 +59,11 @@ class Step(NamedTuple):
       next_spread: √(1 - ᾱ_t').
     """
 
-    time: Any
-    signal: Any
-    spread: Any
-    next_signal: Any
-    next_spread: Any
+    time: Numbers
+    signal: Numbers
+    spread: Numbers
+    next_signal: Numbers
+    next_spread: Numbers
 
 
 def sampling_steps(betas: np.ndarray, kept: int) -> Step:
@@ -75,7 +79,9 @@ def sampling_steps(betas: np.ndarray, kept: int) -> Step:
     return Step(times, np.sqrt(shares), np.sqrt(1 - shares), np.sqrt(following), np.sqrt(1 - following))
 
 
-def ddim_step(x: jax.Array, noise: jax.Array, step: Step, correct: Correction, state: Any) -> tuple[jax.Array, Any]:
+def ddim_step(
+    x: jax.Array, noise: jax.Array, step: Step, correct: Correction[State], state: State
+) -> tuple[jax.Array, State]:
     """One deterministic step (η = 0) whose estimate of the clean image is clipped, then corrected.
 
     x̂_0 = clip((x - √(1 - ᾱ) ε) / √ᾱ, ±1), corrected; ε anew from it; then √ᾱ' x̂_0 + √(1 - ᾱ') ε.
@@ -95,7 +101,7 @@ def ddim_step(x: jax.Array, noise: jax.Array, step: Step, correct: Correction, s
     return step.next_signal * start + step.next_spread * noise, state
 
 
-def uncorrected(start: jax.Array, state: Any) -> tuple[jax.Array, Any]:
+def uncorrected(start: jax.Array, state: State) -> tuple[jax.Array, State]:
     """The correction that changes neither `start` nor `state`: plain DDIM."""
     return start, state
 
@@ -118,7 +124,7 @@ def sample(
     channels = noise.shape[-1]
     steps = Step(jnp.asarray(steps.time), *[jnp.asarray(factors, noise.dtype) for factors in steps[1:]])
 
-    def body(carry: tuple[jax.Array, Any], step: Step) -> tuple[tuple[jax.Array, Any], None]:
+    def body(carry: tuple[jax.Array, State], step: Step) -> tuple[tuple[jax.Array, State], None]:
         x, state = carry
         estimate = denoise(x, jnp.full(len(x), step.time))[..., :channels]
         return ddim_step(x, estimate, step, correct, state), None
@@ -126,7 +132,7 @@ def sample(
     return jax.lax.scan(body, (noise, state), steps)[0][0]
 
 
-def _at(times: jax.Array, values: np.ndarray, dtype: Any) -> jax.Array:
+def _at(times: jax.Array, values: np.ndarray, dtype: jnp.dtype) -> jax.Array:
     """What (T,) values are at (B,) times, as (B, 1, 1, 1)."""
     return jnp.asarray(values, dtype)[times][:, None, None, None]
 

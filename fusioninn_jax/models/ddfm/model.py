@@ -8,7 +8,7 @@ Source: Zhao et al. 2023, "DDFM" (arXiv 2303.06840), as the authors of FusionINN
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -17,7 +17,7 @@ import ml_collections
 import numpy as np
 
 from fusioninn_jax import settings
-from fusioninn_jax.models.base import FusionModel, Variables
+from fusioninn_jax.models.base import FusionModel, Gather, Variables
 from fusioninn_jax.models.ddfm import diffusion, em
 from fusioninn_jax.models.ddfm.unet import make_unet, unet_multiple
 
@@ -130,7 +130,9 @@ class _Ddfm(NamedTuple):
         height, width = sources[0].shape[1:3]
         return fused[:, top : top + height, left : left + width], None
 
-    def fuse_train(self, variables: Variables, *sources: jax.Array, gather: Any = None) -> tuple[jax.Array, None, Any]:
+    def fuse_train(
+        self, variables: Variables, *sources: jax.Array, gather: Gather | None = None
+    ) -> tuple[jax.Array, None, Variables]:
         return (*self.fuse(variables, *sources), {})
 
     def train_loss(self, variables: Variables, sources: tuple[jax.Array, ...], keys: jax.Array) -> jax.Array:
