@@ -115,7 +115,7 @@ def open_dataset(config: ml_collections.ConfigDict) -> Prepared:
 
 
 def open_folder(folder: epath.Path) -> Prepared:
-    """The prepared dataset in a folder.
+    """The prepared dataset in `folder`, which is that of a version.
 
     Raises:
       UserError: its files are not those that were written.
@@ -206,9 +206,14 @@ def _encoded(prepared: Prepared, split: str) -> tf.data.Dataset:
 
 
 def normalise(sources: tf.Tensor, normalisation: str = "minmax") -> tf.Tensor:
-    """(H, W, M) raw intensities -> [0, 1], each slice and modality by itself; a constant slice becomes 0.
+    """Scales each modality of a slice to [0, 1] by itself; a constant one becomes 0.
 
-    Negative voxels, the undershoot of resampling, count as 0.
+    Args:
+      sources: (H, W, M) raw intensities; negative ones, the undershoot of resampling, count as 0.
+      normalisation: one of NORMALISATIONS; "percentile" clips what is above the 99.9th of the positive pixels.
+
+    Raises:
+      UserError: an unknown normalisation.
     """
     if normalisation not in NORMALISATIONS:
         raise UserError(f"data.normalisation: {normalisation!r} is none of {', '.join(NORMALISATIONS)}; choose one")

@@ -17,12 +17,12 @@ INFO, FEATURES, METADATA = "dataset_info.json", "features.json", "metadata.json"
 
 
 def damaged(file: epath.Path, what: str) -> UserError:
-    """The error that names a file of a prepared dataset and how to make the dataset anew."""
+    """The error that names `file`, of a prepared dataset, `what` is wrong with it, and how to make the dataset anew."""
     return UserError(f"{file}: {what}; prepare the dataset anew: {remake(file.parent)}")
 
 
 def remake(folder: epath.Path) -> str:
-    """The command that made a dataset, as far as its metadata tells, with --overwrite."""
+    """The command that made the dataset in `folder`, as far as its metadata tells, with --overwrite."""
     data_dir, dataset, name = folder.parent.parent.parent, folder.parent.parent.name, folder.parent.name
     words = ["python", "-m", "data.prepare", dataset]
     if dataset == "brain_phantom":
@@ -52,7 +52,7 @@ def _option(name: str, value: Any) -> list[str]:
 
 
 def check_description(folder: epath.Path) -> None:
-    """Raises `UserError` where a file that describes a dataset is no JSON object, or is missing and needed."""
+    """Raises `UserError` where a file that describes the dataset in `folder` is no JSON object, or is missing."""
     for name in (INFO, FEATURES, METADATA):
         if name == METADATA and not (folder / name).exists():
             continue

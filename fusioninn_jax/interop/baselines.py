@@ -43,16 +43,16 @@ class Variables:
         node.update(leaves)
 
     def conv(self, path: str, theirs: str) -> None:
-        """The convolution `theirs` of the state, put at `path` of the params."""
+        """Puts the convolution that they name `theirs` at `path`."""
         self._put("params", path, conv(self.state, theirs))
 
     def transposed_conv(self, path: str, theirs: str) -> None:
-        """A transposed `conv`, (in, out, row, column) -> (row, column, in, out); `path` and `theirs` as there."""
+        """Puts the transposed convolution `theirs` at `path`, (in, out, row, column) -> (row, column, in, out)."""
         kernel = _four_axes(self.state, f"{theirs}.weight").transpose(2, 3, 0, 1)
         self._put("params", path, {"kernel": kernel, "bias": self.state[f"{theirs}.bias"]})
 
     def conv_norm(self, path: str, conv: str, norm: str) -> None:
-        """The convolution `conv` and the batch normalisation `norm` after it, put at `path`."""
+        """Puts the convolution `conv` and the batch normalisation `norm` after it at `path`."""
         self.conv(f"{path}/conv", conv)
         self._put("params", f"{path}/norm", {"scale": self.state[f"{norm}.weight"], "bias": self.state[f"{norm}.bias"]})
         self._put(
@@ -62,7 +62,7 @@ class Variables:
         )
 
     def double_conv(self, path: str, theirs: str) -> None:
-        """conv1, bn1, conv2, bn2 of the block `theirs`, put at `path`."""
+        """Puts conv1, bn1, conv2 and bn2 of their block `theirs` at `path`."""
         self.conv_norm(f"{path}/first", f"{theirs}.conv1", f"{theirs}.bn1")
         self.conv_norm(f"{path}/second", f"{theirs}.conv2", f"{theirs}.bn2")
 

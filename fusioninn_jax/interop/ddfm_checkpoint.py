@@ -74,7 +74,7 @@ def _param_shapes(config: ml_collections.ConfigDict) -> dict[Path, tuple[int, ..
 
 
 def key_shapes(config: ml_collections.ConfigDict) -> dict[str, tuple[int, ...]]:
-    """Every key of the original network that `config` describes, and its shape in PyTorch's layout."""
+    """Every key of the original network of the size in `config`, and its shape in PyTorch's layout."""
     return {_key(path): _their_shape(path, shape) for path, shape in _param_shapes(config).items()}
 
 
@@ -91,7 +91,7 @@ def _check_kind(state: StateDict) -> None:
 
 
 def config_of(state: StateDict) -> ml_collections.ConfigDict:
-    """The configuration of the network that `state`, keys -> arrays, belongs to.
+    """The configuration of the network whose weights are `state`.
 
     The width of an attention head leaves no trace in the shapes: taken is a quarter of the first level's channels,
     at least 16 and at most 64, which is the published one's 64. Set `head_channels` for a network that differs.

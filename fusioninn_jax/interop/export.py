@@ -84,7 +84,7 @@ def _is_own(folder: pathlib.Path) -> bool:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parses `argv`, by default the command line, and writes the artefacts; returns the exit code."""
+    """Parses `argv` (None: the command line) and writes the artefacts; returns the exit code."""
     from fusioninn_jax.studies import fusing  # above this package: only the command needs it
 
     parser = Parser(prog="python -m fusioninn_jax.interop.export", description=__doc__, examples=EXAMPLES)

@@ -235,7 +235,7 @@ def import_checkpoint(path: pathlib.Path, name: str, workdir: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parses `argv`, by default the command line, and imports; returns the exit code."""
+    """Parses `argv` (None: the command line) and imports; returns the exit code."""
     parser = Parser(prog="python -m fusioninn_jax.interop.torch_checkpoint", description=__doc__, examples=EXAMPLES)
     parser.add_argument("file", help="what torch.save wrote")
     parser.add_argument("--name", required=True, choices=sorted(_CONVERTERS), help="the system")

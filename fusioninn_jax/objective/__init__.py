@@ -42,7 +42,7 @@ class Slices(NamedTuple):
 
 
 def slices_of(batch: Mapping[str, np.ndarray]) -> Slices:
-    """The slices in a batch of `input_pipeline`, still on the host: whoever splits them places them on devices."""
+    """The slices in `batch`, of `input_pipeline`, still on the host: whoever splits them places them on devices."""
     return Slices(*(cast("jax.Array", batch.get(name)) for name in Slices._fields))
 
 
@@ -123,12 +123,16 @@ def draw_latents(keys: jax.Array, prior: str, like: jax.Array) -> jax.Array:
 
 
 def target_setting(model: FusionModel, config: ml_collections.ConfigDict) -> str:
-    """`config.fusion_target`, or what it stands for where it is empty."""
+    """`fusion_target` of `config`, a `settings.LOSSES`, or what it stands for with `model` where it is empty."""
     return config.fusion_target or ("salient_mean" if model.decompose else fusion_targets.SOURCES)
 
 
 def fusion_target(slices: Slices, setting: str) -> jax.Array | None:
-    """What the fused image should look like, (B, H, W, 1) in [0, 1]; None where it should resemble the sources.
+    """What the fused image of `slices` should look like, (B, H, W, 1) in [0, 1]; None: like the sources.
+
+    Args:
+      slices: with the pictures of a folder, where the setting names one.
+      setting: from `target_setting`.
 
     Raises:
       ValueError: a setting that `fusion_targets` cannot parse, or a folder whose pictures the batch does not hold.

@@ -22,7 +22,7 @@ python -m fusioninn_jax.pretrained --workdir=runs/brats --out=model
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parses the command line and writes the files; returns the exit code."""
+    """Parses `argv` (None: the command line) and writes the files; returns the exit code."""
     parser = Parser(prog="python -m fusioninn_jax.pretrained", description=__doc__, examples=EXAMPLES)
     parser.add_argument("--workdir", required=True, help="of a training")
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="which of the training")

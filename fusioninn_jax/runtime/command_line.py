@@ -65,7 +65,7 @@ def run_with_config(run: Callable[[ml_collections.ConfigDict, str], int], help_t
 
 
 def config_file(given: str) -> str:
-    """The file of a configuration given by its path or, where there is no such file, by its name: `brats`.
+    """The file of a configuration: `given` is its path or, where there is no such file, its name, such as `brats`.
 
     Names are of the files in `configs/` of the working directory or, installed, of the distribution.
     """
@@ -109,7 +109,7 @@ def _no_such_config(file: str) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """An error's message without line breaks, and without the quoting that a KeyError adds on its way."""
+    """The message of `error` without line breaks, and without the quoting that a KeyError adds on its way."""
     text = str(error).replace("\\n", " ").replace("\\'", "'")
     return " ".join((text[1:-1] if text.startswith("''") else text).split())
 

@@ -48,7 +48,7 @@ def decompress(content: bytes, size: int, method: str = "bz2") -> bytes:
 
 
 def packed(content: bytes) -> str:
-    """Content compressed, as text for a record."""
+    """`content` compressed, as text for a record."""
     return base64.b64encode(zlib.compress(content)).decode()
 
 
@@ -71,9 +71,9 @@ def unpacked(text: str, size: int, wrong: str) -> bytes:
 
 
 def check_expands(content: bytes, most: int, method: str) -> None:
-    """Raises Damaged where decompressed content would be longer than `most` bytes; it is thrown away piece by piece.
+    """Raises Damaged where `content`, decompressed by a `method` of `decompress`, is longer than `most` bytes.
 
-    What ends too early, or is damaged, is left to the reader.
+    What comes out is thrown away piece by piece. What ends too early, or is damaged, is left to the reader.
     """
     length = 0
     for piece in _pieces(content, method):
@@ -83,7 +83,10 @@ def check_expands(content: bytes, most: int, method: str) -> None:
 
 
 def start_of(content: bytes, most: int, method: str) -> bytes:
-    """The first bytes of decompressed content, `most` at most; fewer where it ends too early, or is damaged."""
+    """The first bytes, `most` at most, of `content` decompressed by a `method` of `decompress`.
+
+    Fewer where it ends too early, or is damaged.
+    """
     pieces, length = [], 0
     for piece in _pieces(content, method):
         pieces.append(piece)

@@ -53,7 +53,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**options)
 
     def error(self, message: str) -> NoReturn:
-        """Raises UserError instead of printing the usage and exiting."""
+        """Raises UserError with `message` instead of printing the usage and exiting."""
         raise UserError(f"{message}; see {self.prog} --help")
 
 

@@ -38,7 +38,7 @@ class Damaged(ValueError):
 
 
 def why(error: BaseException) -> str:
-    """What an error says about a file, without a word of the file's content."""
+    """What `error` says about a file, without a word of the file's content."""
     if isinstance(error, Damaged):
         return str(error)
     if isinstance(error, OSError) and error.errno:
@@ -55,7 +55,7 @@ def why(error: BaseException) -> str:
 
 
 def reason(error: BaseException, path: os.PathLike[str]) -> str:
-    """What is wrong with a file: `why`, or what a UserError says, without the path and how to mend it."""
+    """What `error` says is wrong with a file: `why`, or a UserError's words without `path` and how to mend it."""
     told = str(error).removeprefix(f"{os.fspath(path)}: ").partition(";")[0]
     return told if isinstance(error, UserError) else why(error)
 
@@ -156,7 +156,7 @@ def _kept_back() -> Iterator[None]:
 
 
 def check_there(path: pathlib.Path) -> os.stat_result:
-    """The status of a file or folder.
+    """The status of the file or folder at `path`.
 
     Raises:
       UserError: missing, a loop of symbolic links, a name that cannot be, no permission.
@@ -173,7 +173,7 @@ def check_there(path: pathlib.Path) -> os.stat_result:
 
 
 def open_file(path: pathlib.Path) -> BinaryIO:
-    """A regular file, open for reading. Pipes and devices are refused before they can block.
+    """The regular file at `path`, open for reading. Pipes and devices are refused before they can block.
 
     Raises:
       UserError: missing, not a regular file, not readable.
@@ -214,7 +214,7 @@ def read_bytes(path: pathlib.Path, most: int = LARGEST_FILE) -> bytes:
 
 
 def read_anywhere(path: os.PathLike[str]) -> bytes:
-    """The content of a file, regular where it lies on a disk, or of an object in a bucket (an `epath` URL).
+    """The content of the file at `path`, regular where it lies on a disk, or of an object in a bucket (an `epath` URL).
 
     Raises:
       UserError: as `read_bytes`.
@@ -224,7 +224,7 @@ def read_anywhere(path: os.PathLike[str]) -> bytes:
 
 
 def read_json(path: os.PathLike[str]) -> Any:
-    """What a JSON file holds, on a disk or in a bucket.
+    """What the JSON file at `path` holds, on a disk or in a bucket.
 
     Raises:
       UserError: as `read_anywhere`.

@@ -29,7 +29,7 @@ class Stopped(KeyboardInterrupt):
 
 
 def exit_code(number: int) -> int:
-    """As shells name the end by a signal: 130 for SIGINT, 143 for SIGTERM."""
+    """As shells name the end by the signal of that `number`: 130 for SIGINT, 143 for SIGTERM."""
     return 128 + number
 
 

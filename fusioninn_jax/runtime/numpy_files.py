@@ -53,7 +53,7 @@ def read_npy_header(file: BinaryIO) -> Array:
 
 
 def read_npy(file: BinaryIO, length: int) -> np.ndarray:
-    """An array from a .npy file of `length` bytes, never more memory than those.
+    """An array from the .npy `file` of `length` bytes, never more memory than those.
 
     Raises:
       Damaged: no such file, or one that is shorter than its header says.
@@ -69,7 +69,7 @@ def read_npy(file: BinaryIO, length: int) -> np.ndarray:
 
 
 def npz_headers(content: bytes) -> dict[str, Array]:
-    """What the arrays of a .npz archive are, by name, before any of them is decompressed.
+    """What the arrays of a .npz archive, whose bytes are `content`, are, by name, before any is decompressed.
 
     Raises:
       Damaged: not such an archive, or one that holds a name twice.
@@ -78,7 +78,9 @@ def npz_headers(content: bytes) -> dict[str, Array]:
 
 
 def read_npz(content: bytes) -> dict[str, np.ndarray]:
-    """The arrays of a .npz archive; compare `npz_headers` with what is expected first, so much memory is used.
+    """The arrays of a .npz archive, whose bytes are `content`.
+
+    Compare `npz_headers` with what is expected first: so much memory is used.
 
     Raises:
       Damaged: not such an archive, or arrays that are shorter than declared.

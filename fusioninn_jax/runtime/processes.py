@@ -73,7 +73,7 @@ def is_first() -> bool:
 
 
 def broadcast(tree: Any) -> Any:
-    """Process 0's values on every process, bit for bit, as NumPy arrays; all must bring the same shapes and types."""
+    """Process 0's `tree` on every process, bit for bit, as NumPy arrays; all must bring the same shapes and types."""
     leaves, structure = jax.tree.flatten(jax.tree.map(np.asarray, tree))
     if jax.process_count() == 1:
         return jax.tree.unflatten(structure, leaves)
@@ -87,7 +87,7 @@ def broadcast(tree: Any) -> Any:
 
 
 def gather(value: Any) -> list[Any]:
-    """What each process brings (anything that JSON holds), on every process."""
+    """The `value` that each process brings (anything that JSON holds), on every process, in the processes' order."""
     if jax.process_count() == 1:
         return [value]
     own = np.frombuffer(json.dumps(value).encode(), np.uint8)
@@ -158,9 +158,9 @@ def part() -> None:
 
 
 def cli(main: Callable[[Sequence[str]], int | None]) -> None:
-    """Runs an entry point on the command line without the three flags, after joining the other processes.
+    """Runs `main` on the command line without the three flags, after joining the other processes.
 
-    What it compiles is kept (`compilation_cache`).
+    It returns the exit code, None standing for 0. What it compiles is kept (`compilation_cache`).
 
     As `errors.cli`; besides, a process of several that fails ends at once instead of waiting for the others, and the
     others end because of it: those that wait for it in a collective operation when the connection breaks, or else

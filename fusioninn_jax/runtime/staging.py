@@ -21,7 +21,7 @@ BIRTH = 3600.0  # seconds; so long an unlocked folder may be one whose writer is
 
 
 def make_folder(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Makes a folder and those above it; returns the ones that were missing, the deepest first."""
+    """Makes `folder` and those above it; returns the ones that were missing, the deepest first."""
     missing = list(itertools.takewhile(lambda place: not place.exists(), (folder, *folder.parents)))
     folder.mkdir(parents=True, exist_ok=True)
     return missing
@@ -47,7 +47,7 @@ class Stage:
 
 
 def sweep(folder: pathlib.Path) -> None:
-    """Removes what killed runs left in a folder; a result that they were about to replace goes back to its place."""
+    """Removes what killed runs left in `folder`; a result that they were about to replace goes back to its place."""
     with contextlib.suppress(OSError):
         for entry in os.scandir(folder):
             if entry.name.startswith(STAGING) and entry.is_dir(follow_symlinks=False):

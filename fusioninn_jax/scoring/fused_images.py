@@ -24,7 +24,7 @@ class Range(NamedTuple):
 
 
 def parse_range(text: str) -> Range:
-    """`BLACK,WHITE`, as the option gives it.
+    """Reads `text`, `BLACK,WHITE` as the option gives it.
 
     Raises:
       UserError: anything else.
@@ -66,10 +66,17 @@ class FusedFolder:
                 self._files[path.stem] = path
 
     def read(self, name: str, size: tuple[int, ...]) -> np.ndarray:
-        """The image of a slice, (H, W, 1) float32, about [0, 1]; of a coloured one its luma.
+        """The fused image of a slice; of a coloured one its luma.
+
+        Args:
+          name: of the slice, which is that of its file without the ending.
+          size: (H, W) of the sources.
+
+        Returns:
+          (H, W, 1) float32, about [0, 1].
 
         Raises:
-          UserError: it is missing, of another size than `size`, or in another range.
+          UserError: it is missing, of another size, or in another range.
         """
         path = self._files.get(name)
         if path is None:

@@ -76,7 +76,13 @@ def _metric(name: str, sources: tuple[jax.Array, ...], fused: jax.Array, mask: j
 
 
 def decomposition_scores(sources: tuple[jax.Array, ...], decomposed: tuple[jax.Array, ...], storage: str) -> Scores:
-    """SSIM, PSNR and mean absolute error of each decomposed source, from a fused image kept as `storage`."""
+    """SSIM, PSNR and mean absolute error of each decomposed source.
+
+    Args:
+      sources: m images.
+      decomposed: m images, which came back from the fused one.
+      storage: how the fused image was kept, for the scores' names.
+    """
     brain, scores = brain_mask(sources), {}
     for ending, mask in (("", None), (BRAIN, brain)):
         for i, (source, image) in enumerate(zip(sources, decomposed, strict=True), 1):
@@ -94,6 +100,11 @@ def make_score(model: FusionModel, names: tuple[str, ...], prior: str) -> Callab
 
     The latents that decomposition starts from are drawn anew for each image, from the key and the image's number.
     The model sees slices padded as `fuse` and `decompose` pad them; what it gives is cut back before it is scored.
+
+    Args:
+      model: of two sources or more.
+      names: metrics, see `fusion_scores`.
+      prior: of the latents, see `objective.draw_latents`.
     """
     model = any_size(model)
 
@@ -129,7 +140,7 @@ class LatentMoments:
         self._pairs = np.zeros(6)  # n, Σa, Σb, Σa², Σb², Σab over neighbours a, b
 
     def add(self, latent: np.ndarray, inside: np.ndarray) -> None:
-        """Adds the pixels of (B, H, W, C) latents where (B, H, W, 1) `inside` is true."""
+        """Adds the pixels of `latent` (B, H, W, C) where `inside` (B, H, W, 1) is true."""
         latent = latent.astype(np.float64)
         inside = np.broadcast_to(inside, latent.shape)
         values = latent[inside]
@@ -146,7 +157,7 @@ class LatentMoments:
         return [self._powers.tolist(), self._pairs.tolist()]
 
     def add_sums(self, sums: list[list[float]]) -> None:
-        """Adds what another process added up."""
+        """Adds `sums`, what another process added up."""
         self._powers += sums[0]
         self._pairs += sums[1]
 

@@ -69,7 +69,7 @@ class PatientLevels:
         self._counts: dict[str, np.ndarray] = {}
 
     def add(self, subjects: Sequence[str], counts: np.ndarray) -> None:
-        """Adds (B, 2 + m, 1 + parts, 256) counts of the images of B subjects."""
+        """Adds `counts` (B, 2 + m, 1 + parts, 256) of B images; `subjects` are their patients."""
         for subject, of_image in zip(subjects, counts, strict=True):
             self._counts[subject] = self._counts.get(subject, 0) + of_image.astype(np.int64)
 
@@ -78,7 +78,7 @@ class PatientLevels:
         return {subject: counts.tolist() for subject, counts in self._counts.items()}
 
     def add_sums(self, sums: dict[str, list[Any]]) -> None:
-        """Adds what another process added up."""
+        """Adds `sums`, what another process added up."""
         for subject, counts in sums.items():
             self.add([subject], np.array(counts)[None])
 

@@ -96,7 +96,13 @@ def collect(
 
 
 def coverage_table(fitted: Calibration, pixels: Pixels, modalities: Sequence[str]) -> str:
-    """Markdown: the share of pixels in the intervals, a row for each patient and one for all."""
+    """Markdown: the share of pixels in the intervals, a row for each patient and one for all.
+
+    Args:
+      fitted: the calibration that gives the intervals.
+      pixels: that it was not fitted to.
+      modalities: names of the m sources.
+    """
     heads = [f"{name}, {100 * level:.0f} %" for name in modalities for level in SHOWN]
     lines = [f"| patient | pixels | {' | '.join(heads)} |", "|---" * (len(heads) + 2) + "|"]
     for subject in (*np.unique(pixels.subjects), "all"):
@@ -108,7 +114,7 @@ def coverage_table(fitted: Calibration, pixels: Pixels, modalities: Sequence[str
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parses the command line, calibrates and prints; returns the exit code."""
+    """Parses `argv` (None: the command line), calibrates and prints; returns the exit code."""
     from fusioninn_jax.training import checkpoint  # Orbax takes seconds to import
 
     parser = Parser(prog="python -m fusioninn_jax.scoring.uncertainty", description=__doc__, examples=EXAMPLES)

@@ -34,7 +34,7 @@ def at_least(least: float) -> Rule:
 
 
 def between(least: float, most: float) -> Rule:
-    """A number within two bounds, both allowed."""
+    """A number from `least` to `most`, both allowed."""
     return Rule(lambda value: least <= value <= most, f"from {least:g} to {most:g}")
 
 
@@ -44,14 +44,14 @@ def above(least: float, most: float = math.inf) -> Rule:
 
 
 def one_of(choices: Sequence[str]) -> Rule:
-    """One of some words."""
+    """One of `choices`; an empty one among them stands for nothing."""
     named = [choice for choice in choices if choice]
     wanted = f"one of {', '.join(named)}" + (", or nothing" if len(named) < len(choices) else "")
     return Rule(lambda value: value in choices, wanted, tuple(named))
 
 
 def each_in(least: int, most: int) -> Rule:
-    """Whole numbers within two bounds, any number of them."""
+    """Whole numbers from `least` to `most`, any number of them."""
     return Rule(
         lambda values: all(_whole(value) and least <= value <= most for value in values),
         f"whole numbers from {least} to {most}, such as 1,2",

@@ -89,6 +89,6 @@ LIMITS: Mapping[str, Rule] = MappingProxyType(
 
 
 def below(part: str) -> dict[str, Rule]:
-    """The rules of a part of the settings (`model.unet`), by their names within it; empty for all."""
+    """The rules of `part` of the settings, such as "model.unet", by their names within it; "" for all."""
     start = f"{part}." if part else ""
     return {name[len(start) :]: rule for name, rule in LIMITS.items() if name.startswith(start)}

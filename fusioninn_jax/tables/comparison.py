@@ -48,7 +48,7 @@ class Scored:
         self.patients: dict[str, dict[str, float]] = lesion["subjects"]
 
     def compare(self, other: Scored, score: str) -> tuple[Comparison, Comparison]:
-        """This minus other on the same images: with patients, and with slices, as what is resampled."""
+        """By `score`, this minus `other` on the same images: with patients, and with slices, as what is resampled."""
         images = list(self.rows)
         a, b = ([of.rows[image][score] for image in images] for of in (self, other))
         patients = [subject for subject, _ in images]
@@ -58,7 +58,7 @@ class Scored:
         )
 
     def compare_lesion(self, other: Scored, score: str) -> Comparison:
-        """This minus other over the patients that have this part of the tumour."""
+        """By `score`, this minus `other` over the patients that have its part of the tumour."""
         patients = [subject for subject, values in self.patients.items() if score in values]
         a, b = ([of.patients[subject][score] for subject in patients] for of in (self, other))
         return paired_bootstrap(a, b, seed=BOOTSTRAP_SEED)
@@ -215,12 +215,17 @@ def tables(found: list[Scored], costs: Costs, modalities: Sequence[str], size: t
 
 
 def reference_of(found: list[Scored]) -> Scored | None:
-    """The system that the others are compared with, where it is among them."""
+    """The system in `found` that the others are compared with; None where it is not among them."""
     return next((scored for scored in found if scored.system.name == REFERENCE), None)
 
 
 def numbers(found: list[Scored], costs: Costs) -> list[dict[str, Any]]:
-    """A record for each system and score: its mean and interval, the paper's value, how it differs, what it costs."""
+    """A record for each system and score: its mean and interval, the paper's value, how it differs, what it costs.
+
+    Args:
+      found: the systems, scored on the same images.
+      costs: label of a system -> see `table1.measure_cost`.
+    """
     reference = reference_of(found)
     records = []
     for scored in found:

@@ -15,12 +15,12 @@ REPETITIONS = 9
 
 
 def parameters(variables: Any) -> int:
-    """How many trainable numbers there are."""
+    """How many trainable numbers a model's `variables` hold."""
     return sum(leaf.size for leaf in jax.tree.leaves(variables.get("params", {})))
 
 
 def gflops(function: Callable[..., Any], *arguments: Any) -> float:
-    """Floating-point operations of one call, in 10⁹, by XLA's count before optimisation.
+    """Floating-point operations of one call of `function` on `arguments`, in 10⁹, by XLA's count before optimisation.
 
     XLA counts the body of a loop once; the repetitions of `lax.scan` (and so of `lax.map`) are added here. A
     `while_loop` of unknown length still counts once.
@@ -49,7 +49,7 @@ def _scans(jaxpr: Any) -> Iterator[Any]:
 
 
 def milliseconds(function: Callable[..., Any], *arguments: Any) -> float:
-    """Median time of a compiled call."""
+    """Median time of a call of `function`, compiled, on `arguments`."""
     compiled = jax.jit(function)
     jax.block_until_ready(compiled(*arguments))
     times: list[float] = []

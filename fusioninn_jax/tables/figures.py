@@ -57,7 +57,7 @@ def _score(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def tumour_box(mask: np.ndarray | None) -> tuple[int, int, int] | None:
-    """(row, column, side) of a square about the tumour, inside the image; None without tumour."""
+    """(row, column, side) of a square about the tumour in `mask` (H, W), inside the image; None without tumour."""
     if mask is None or not mask.any():
         return None
     rows, columns = np.nonzero(mask)
@@ -92,7 +92,7 @@ def _draw(axis: Axes, panel: Panel, mask: np.ndarray | None) -> None:
 
 
 def grid(rows: Sequence[Sequence[Panel]], masks: Sequence[np.ndarray | None]) -> Figure:
-    """Panels in rows of equal length; a mask, or None, for each row."""
+    """A figure of panels; `rows` are of equal length, and `masks` has one (H, W), or None, for each of them."""
     count, length = len(rows), len(rows[0])
     figure, axes = plt.subplots(
         count, length, figsize=(PANEL_INCHES * length, (PANEL_INCHES + 0.2) * count), squeeze=False
@@ -178,7 +178,7 @@ def figure5(patients: Sequence[Fusion], modalities: Sequence[str], masks: Sequen
 
 
 def save(figure: Figure, folder: pathlib.Path, stem: str) -> list[pathlib.Path]:
-    """Writes PNG and PDF and closes the figure."""
+    """Writes `figure` to `folder` as `stem`.png and .pdf, and closes it; returns the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{stem}.{ending}" for ending in ("png", "pdf")]
     with outputs.new_files(*paths) as temporaries:
@@ -189,7 +189,7 @@ def save(figure: Figure, folder: pathlib.Path, stem: str) -> list[pathlib.Path]:
 
 
 def apply(trained: TrainedModel, stack: np.ndarray) -> Fusion:
-    """What a system makes of one (H, W, M) pair; it decomposes with a fresh latent of its own prior."""
+    """What `trained` makes of the sources in `stack` (H, W, M); it decomposes with a fresh latent of its own prior."""
     sources = [jnp.asarray(stack[None, ..., i : i + 1]) for i in range(stack.shape[-1])]
     model = any_size(trained.model)
     fused, latent = jax.jit(model.fuse)(trained.variables, *sources)
@@ -286,7 +286,7 @@ def run(asked: FiguresRequest) -> pathlib.Path:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command line of `report figures`."""
+    """Gives `parser` the command line of `report figures`."""
     parser.add_argument(
         "--workdirs",
         nargs="+",

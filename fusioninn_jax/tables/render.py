@@ -49,14 +49,14 @@ class Table(NamedTuple):
 
 
 def interval(value: dict[str, float] | None, digits: int = 4) -> str:
-    """`mean [low, high]`, or a dash."""
+    """`mean [low, high]` of `value` with so many `digits` behind the point; a dash for None."""
     if value is None:
         return "—"
     return f"{value['mean']:.{digits}f} [{value['low']:.{digits}f}, {value['high']:.{digits}f}]"
 
 
 def markdown(title: str, tables: list[Table]) -> str:
-    """All tables under one title."""
+    """All `tables` under one `title`."""
     parts = [f"# {title}\n"]
     for table in tables:
         cells = [[cell.replace("|", "\\|") for cell in row] for row in (table.header, *table.rows)]
@@ -71,7 +71,7 @@ def _escaped(text: str) -> str:
 
 
 def latex(tables: list[Table]) -> str:
-    """A `table` environment for each; needs the package booktabs."""
+    """A `table` environment for each of `tables`; needs the package booktabs."""
     parts = []
     for table in tables:
         lines = [" & ".join(map(_escaped, row)) + r" \\" for row in (table.header, *table.rows)]
@@ -98,7 +98,7 @@ def latex(tables: list[Table]) -> str:
 
 
 def html(title: str, tables: list[Table]) -> str:
-    """A self-contained page."""
+    """A self-contained page of all `tables` under one `title`."""
     environment = jinja2.Environment(loader=jinja2.PackageLoader("fusioninn_jax"), autoescape=True)
     return environment.get_template("tables.html").render(title=title, tables=tables)
 

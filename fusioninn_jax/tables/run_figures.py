@@ -19,7 +19,13 @@ BELOW = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "frameon": False
 
 
 def curves(train: list[dict[str, Any]], evaluations: list[dict[str, Any]], modalities: Sequence[str]) -> Figure:
-    """Training loss and its parts, and the validation SSIMs, by step."""
+    """Training loss and its parts, and the validation SSIMs, by step.
+
+    Args:
+      train: the records of training steps, see `train_log`.
+      evaluations: the records of evaluations.
+      modalities: names of the sources.
+    """
     figure = Figure(figsize=(11, 4))
     left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.28})
     steps = [record["step"] for record in train]

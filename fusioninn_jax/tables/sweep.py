@@ -111,7 +111,7 @@ def run(path: str, asked: systems.TableRequest, overrides: Sequence[str] = ()) -
 
 
 def add_arguments(parser: argparse.ArgumentParser, default: str | None = None) -> None:
-    """The command line of `report sweep`, and with a `default` sweep of `report table2`."""
+    """Gives `parser` the command line of `report sweep`, and with a `default` sweep that of `report table2`."""
     systems.add_arguments(parser)
     parser.add_argument(
         "--sweep", default=default, required=default is None, help="file of a sweep, e.g. configs/sweeps/table2.py"

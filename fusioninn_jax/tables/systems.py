@@ -52,7 +52,7 @@ class System(NamedTuple):
 
 
 def load_sweep(path: str) -> Any:
-    """The module of a sweep, as in configs/sweeps/.
+    """The module of the sweep in the file `path`, as those in configs/sweeps/.
 
     Raises:
       UserError: no such file, or it is not a sweep.
@@ -268,12 +268,12 @@ class TableRequest:
     out: pathlib.Path | None = None
 
     def scoring(self, metrics: str) -> Scoring:
-        """What is scored by a set of metrics."""
+        """What is scored by `metrics`, a name of `image_scores.METRIC_SETS`."""
         return Scoring(self.split, metrics, self.batch_size, self.limit)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What every table takes."""
+    """Gives `parser` what every table takes."""
     parser.add_argument(
         "--root",
         type=pathlib.Path,
@@ -289,5 +289,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def request(args: argparse.Namespace) -> TableRequest:
-    """What the arguments of `add_arguments` ask for."""
+    """What `args`, those of `add_arguments`, ask for."""
     return TableRequest(**{field.name: getattr(args, field.name) for field in dataclasses.fields(TableRequest)})

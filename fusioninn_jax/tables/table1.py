@@ -22,7 +22,7 @@ ANY_MULTIPLE = 16  # every system takes images whose sides it divides
 
 
 def measure_cost(system: System, size: tuple[int, int]) -> dict[str, float | None]:
-    """Parameters, GFLOPs and milliseconds of fusing one pair of `size`, and seconds of training."""
+    """Parameters of `system`, GFLOPs and milliseconds of fusing one pair of `size` (H, W), and seconds of training."""
     image = jnp.asarray(np.random.default_rng(0).random((1, *size, 1), np.float32))
 
     def fuse(variables: Any, *sources: jax.Array) -> jax.Array:
@@ -96,7 +96,7 @@ def run(asked: Table1Request, overrides: Sequence[str] = ()) -> pathlib.Path:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command line of `report table1`."""
+    """Gives `parser` the command line of `report table1`."""
     systems.add_arguments(parser)
     parser.add_argument("--workdirs", nargs="*", default=[], help="of trainings, any system; repeated systems are fine")
     parser.add_argument("--sweep", help="trains the systems that no workdir holds, e.g. configs/sweeps/table1.py")

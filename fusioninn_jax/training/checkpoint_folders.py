@@ -15,19 +15,23 @@ Folder = str | os.PathLike[str]
 
 
 def of(workdir: Folder) -> epath.Path:
-    """The folder of a run's checkpoints, local or in a bucket."""
+    """The folder of the checkpoints of the run in `workdir`, local or in a bucket.
+
+    Raises:
+      UserError: a URL of a kind that is not known.
+    """
     path = places.folder(os.fspath(workdir), "--workdir") / FOLDER
     return path if "://" in os.fspath(path) else path.absolute()
 
 
 def steps(folder: epath.Path) -> list[int]:
-    """The steps of the checkpoints in a folder, oldest first; unfinished ones have other names."""
+    """The steps of the checkpoints in `folder`, oldest first; unfinished ones have other names."""
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     return sorted(int(name) for name in names if name.isascii() and name.isdigit())
 
 
 def set_aside(folder: epath.Path) -> None:
-    """Renames a damaged checkpoint, so that it is no longer taken for one."""
+    """Renames `folder`, a damaged checkpoint, so that it is no longer taken for one."""
     aside = folder.parent / f"{folder.name}{DAMAGED_ENDING}"
     if aside.exists():
         aside.rmtree()
@@ -35,12 +39,12 @@ def set_aside(folder: epath.Path) -> None:
 
 
 def newest_step(workdir: Folder) -> int | None:
-    """The step of the newest complete checkpoint, or None where there is none."""
+    """The step of the newest complete checkpoint of the run in `workdir`, or None where there is none."""
     return max(steps(of(workdir)), default=None)
 
 
 def check_written(workdir: Folder, step: int) -> None:
-    """Raises UserError where the newest checkpoint is not the one of `step`, the last."""
+    """Raises UserError where the newest checkpoint of the run in `workdir` is not that of `step`, the last."""
     newest = newest_step(workdir)
     if step and newest != step:
         raise UserError(
@@ -50,6 +54,6 @@ def check_written(workdir: Folder, step: int) -> None:
 
 
 def short(error: Exception, length: int = 200) -> str:
-    """An error's first line, its end where it is long: TensorStore says what happened last."""
+    """The first line of `error`; of a longer one its last `length` characters: TensorStore says last what happened."""
     line = first_line(error)
     return line if len(line) <= length else f"...{line[-length:]}"

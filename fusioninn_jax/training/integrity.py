@@ -26,7 +26,7 @@ def _name(path: tuple[Any, ...]) -> str:
 
 
 def describe(tree: Any) -> Arrays:
-    """{place: [shape, type, crc32 of the bytes]} of every array of a tree."""
+    """{place: [shape, type, crc32 of the bytes]} of every array of `tree`."""
     return {
         _name(path): [
             list(np.shape(leaf)),
@@ -38,12 +38,12 @@ def describe(tree: Any) -> Arrays:
 
 
 def checksum(tree: Any) -> int:
-    """One number of all arrays of a tree, their places, shapes and types."""
+    """One number of all arrays of `tree`, their places, shapes and types."""
     return _crc(describe(tree))
 
 
 def check(tree: Any, arrays: Arrays) -> None:
-    """Raises Damaged at the first array that differs from its description."""
+    """Raises Damaged at the first array of `tree` that differs from its description in `arrays`, see `describe`."""
     found = describe(tree)
     if found.keys() != arrays.keys():
         raise Damaged(f"{sorted(found.keys() ^ arrays.keys())[0]} is missing or unknown")
@@ -53,12 +53,12 @@ def check(tree: Any, arrays: Arrays) -> None:
 
 
 def seal(record: dict[str, Any]) -> dict[str, Any]:
-    """The record with a checksum of itself."""
+    """`record` with a checksum of itself."""
     return record | {SEAL: _crc(record)}
 
 
 def check_seal(record: dict[str, Any]) -> None:
-    """Raises Damaged where a record is not as `seal` left it."""
+    """Raises Damaged where `record` is not as `seal` left it."""
     if record.get(SEAL) != _crc({name: value for name, value in record.items() if name != SEAL}):
         raise Damaged("its record is not the one that was saved")
 
@@ -68,7 +68,16 @@ def _crc(record: dict[str, Any]) -> int:
 
 
 def check_same_model(saved: dict[str, Any], wanted: dict[str, Any], where: Any) -> None:
-    """Raises UserError at the first setting of the model that differs."""
+    """Compares two `config.model`, but for how gradients are computed.
+
+    Args:
+      saved: of the checkpoint.
+      wanted: of the run that resumes.
+      where: the checkpoint lies, for the message.
+
+    Raises:
+      UserError: names the first setting that differs.
+    """
     settings = {"name": (saved["name"], wanted["name"])}
     if saved["name"] == wanted["name"]:
         of_saved, of_wanted = saved.get(saved["name"], {}), wanted.get(wanted["name"], {})
@@ -82,7 +91,16 @@ def check_same_model(saved: dict[str, Any], wanted: dict[str, Any], where: Any) 
 
 
 def check_same_shapes(arrays: Arrays, state: Any, where: Any) -> None:
-    """Raises UserError at the first array that differs in shape or type, or is there on one side only."""
+    """Compares what a checkpoint holds with what is to be restored.
+
+    Args:
+      arrays: of the checkpoint, see `describe`.
+      state: tree of the run that resumes.
+      where: the checkpoint lies, for the message.
+
+    Raises:
+      UserError: names the first array that differs in shape or type, or is there on one side only.
+    """
     saved, wanted = (
         {name: f"{dtype} {tuple(shape)}" for name, (shape, dtype, _) in of.items()} for of in (arrays, describe(state))
     )

@@ -35,7 +35,7 @@ def _write_errors() -> tuple[type[Exception], ...]:
 
 
 def read_lines(path: Any) -> list[dict[str, Any]]:
-    """The records of a file of JSON lines; [] where there is no file.
+    """The records of the file of JSON lines at `path`; [] where there is no file.
 
     A line cut short by a crash is left out, as is whatever else is no record of a step.
     """
@@ -150,6 +150,11 @@ class TrainLog:
 
         Those seconds leave evaluations out and hold the first step's compilation; their sum is the training's time,
         however often it was resumed.
+
+        Args:
+          step: the number of steps done.
+          metrics: scalars by name, `loss` among them.
+          bar: of the training; shows the loss.
         """
         if not self._active or step % self._config.train.log_every:
             return
@@ -162,7 +167,13 @@ class TrainLog:
                 self._board.scalar(f"train/{name}", value, step)
 
     def evaluation(self, step: int, results: Results, seconds: float) -> None:
-        """After an evaluation of `seconds`: a record, scalars, and a panel of the first images."""
+        """After an evaluation at `step` that took `seconds`: a record, and in TensorBoard the scalars and a panel.
+
+        Args:
+          step: the number of steps done.
+          results: of the validation split.
+          seconds: that it took; they are left out of the training's time.
+        """
         self._since += seconds
         if not self._active:
             return
