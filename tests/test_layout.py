@@ -11,8 +11,8 @@ import fusioninn_jax
 
 PACKAGE = pathlib.Path(fusioninn_jax.__file__).parent
 HERE_ALONE = {
-    "tensorflow": "input_pipeline.py",
-    "tensorflow_datasets": "input_pipeline.py",
+    "tensorflow": "input_pipeline/libraries.py",
+    "tensorflow_datasets": "input_pipeline/libraries.py",
     "orbax": "training/checkpoint.py",
 }
 WITHOUT = "import sys; sys.modules.update(dict.fromkeys(['tensorflow', 'tensorflow_datasets', 'orbax'])); "

@@ -1,12 +1,11 @@
-"""What leaves the pipeline: values, order, resumption, shards, crops, filled-up batches, errors."""
+"""What leaves the pipeline: order, resumption, shards, crops, filled-up batches."""
 
-import ml_collections
 import numpy as np
 import pytest
 
 from fusioninn_jax import input_pipeline
 from fusioninn_jax.runtime.errors import UserError
-from tests import tolerances, training_case
+from tests import training_case
 
 
 @pytest.fixture(name="config")
@@ -21,28 +20,6 @@ def take(iterator, count):
 def batches(config, count, **settings):
     prepared = input_pipeline.open_dataset(config)
     return take(input_pipeline.train_batches(prepared, config, **({"batch_size": 4, "seed": 3} | settings)), count)
-
-
-def test_normalisation_is_min_max_per_slice_and_modality():
-    raw = np.random.default_rng(0).uniform(-50, 900, (8, 9, 2)).astype(np.float32)
-    clipped = np.maximum(raw, 0)
-    low, high = clipped.min((0, 1)), clipped.max((0, 1))
-    np.testing.assert_allclose(
-        input_pipeline.normalise(raw), (clipped - low) / (high - low), rtol=tolerances.ROUNDING_F32
-    )
-
-
-def test_a_constant_slice_becomes_zero():
-    raw = np.stack([np.full((4, 5), 7.0), np.arange(20.0).reshape(4, 5)], -1).astype(np.float32)
-    normalised = input_pipeline.normalise(raw).numpy()
-    assert (normalised[..., 0] == 0).all() and normalised[..., 1].max() == 1
-
-
-def test_percentile_normalisation_is_not_darkened_by_one_outlier():
-    raw = np.random.default_rng(0).uniform(1, 100, (64, 64, 1)).astype(np.float32)
-    raw[5, 5] = 15_000
-    assert np.median(input_pipeline.normalise(raw, "minmax")) < 0.01
-    assert 0.4 < np.median(input_pipeline.normalise(raw, "percentile")) < 0.6
 
 
 def test_an_epoch_shows_every_slice_once_and_epochs_differ(config):
@@ -133,34 +110,7 @@ def test_slices_of_unlike_size_never_share_a_batch(config, tmp_path):
             np.testing.assert_array_equal(np.concatenate([share[i][name] for share in shares]), values)
 
 
-def test_the_newest_version_is_found(tmp_path, config):
-    for version in ("1.0.0", "1.10.0", "1.9.0"):
-        folder = tmp_path / "tiny" / "default" / version
-        folder.mkdir(parents=True)
-        (folder / "dataset_info.json").write_text("{}")
-    assert max((tmp_path / "tiny/default").iterdir(), key=input_pipeline._version_key).name == "1.10.0"
-
-
-@pytest.mark.parametrize(
-    "dataset,hint",
-    [
-        ("brain_phantom/default", "data.prepare brain_phantom --config=default"),
-        ("brats/mine", "data.prepare brats --source=FOLDER --name=mine"),
-    ],
-)
-def test_an_unprepared_dataset_names_the_command(config, dataset, hint):
-    config = ml_collections.ConfigDict(config.to_dict())
-    config.dataset = dataset
-    with pytest.raises(UserError, match=hint):
-        input_pipeline.open_dataset(config)
-
-
 def test_an_unknown_split_is_named(config):
     prepared = input_pipeline.open_dataset(config)
     with pytest.raises(UserError, match="no split 'holdout'; choose one of test, train, validation"):
         next(input_pipeline.evaluation_batches(prepared, config, "holdout", batch_size=2))
-
-
-def test_an_unknown_normalisation_is_named(config):
-    with pytest.raises(UserError, match="choose one"):
-        input_pipeline.normalise(np.zeros((2, 2, 1), np.float32), "zscore")
