@@ -6,7 +6,6 @@ import pathlib
 import signal
 import subprocess
 import sys
-import time
 
 import jax
 import numpy as np
@@ -16,12 +15,12 @@ from fusioninn_jax import evaluate, input_pipeline, models, train
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.tables import run_page
 from fusioninn_jax.training import checkpoint, train_state
-from fusioninn_jax.training.train_log import METRICS_FILE, TRAIN_FILE, read_lines
+from fusioninn_jax.training.train_log import METRICS_FILE, read_lines
 from tests import training_case
 from tests.many_processes import losses
+from tests.train_command import DEADLINE, start, wait_for_step
 
 ROOT = pathlib.Path(__file__).parents[1]
-DEADLINE = 600  # seconds for a subprocess, on a busy machine
 
 
 @pytest.fixture(scope="module", name="whole_run")
@@ -81,31 +80,6 @@ def test_training_lowers_the_loss(data_dir, tmp_path):
     train.train_and_evaluate(config, str(tmp_path))
     curve = [loss for _, loss in losses(tmp_path)]
     assert np.mean(curve[-8:]) < 0.9 * np.mean(curve[:4])
-
-
-def start(workdir, data_dir, *more):
-    command = [
-        sys.executable,
-        "-m",
-        "fusioninn_jax.train",
-        f"--config=tests/tiny_config.py:{data_dir}",
-        f"--workdir={workdir}",
-        *more,
-    ]
-    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-
-
-def wait_for_step(process, workdir, step):
-    """Returns once the run has logged `step`."""
-    deadline = time.monotonic() + DEADLINE
-    while time.monotonic() < deadline:
-        records = read_lines(workdir / TRAIN_FILE)
-        if records and records[-1]["step"] >= step:
-            return
-        if process.poll() is not None:
-            pytest.fail(f"the run ended by itself: {process.stderr.read()}")
-        time.sleep(0.02)
-    pytest.fail("the run took too long")
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.training.train_log import TRAIN_FILE, read_lines
 from tests import training_case
 from tests.chosen import chosen
-from tests.test_train import DEADLINE, start, wait_for_step
+from tests.train_command import DEADLINE, start, wait_for_step
 
 
 def _pairs(tmp_path, sizes, name="x"):

@@ -11,7 +11,6 @@ import contextlib
 import json
 import logging
 import math
-import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -159,15 +158,8 @@ def finish(manager: ocp.CheckpointManager) -> None:
 def _tell_failure(manager: ocp.CheckpointManager, error: Exception) -> None:
     """Says it in one line, and frees the disk of what was half-written."""
     manager.reload()
-    kept = folders.steps(manager.directory)
     if jax.process_index() == 0:
-        print(
-            f"warning: {manager.directory}: a checkpoint could not be written ({folders.short(error)}); training "
-            f"goes on, kept: {', '.join(map(str, kept)) or 'none'}",
-            file=sys.stderr,
-        )
-        for path in manager.directory.glob("*.orbax-checkpoint-tmp*"):
-            path.rmtree(missing_ok=True)
+        folders.tell_failed_save(manager.directory, error)
 
 
 def restore_latest(workdir: Folder, state: TrainState, config: ml_collections.ConfigDict) -> Restored | None:
@@ -194,12 +186,7 @@ def restore_latest(workdir: Folder, state: TrainState, config: ml_collections.Co
             damaged[step] = folders.short(error)
             continue
         for bad, why in damaged.items():
-            folders.set_aside(folder / str(bad))
-            print(
-                f"warning: {folder / str(bad)}: damaged ({why}), renamed to {bad}{folders.DAMAGED_ENDING}; "
-                f"going on from step {step}",
-                file=sys.stderr,
-            )
+            folders.set_aside(folder / str(bad), why, step)
         return found
     if damaged:
         raise UserError(

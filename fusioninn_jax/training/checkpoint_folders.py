@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from etils import epath
 
@@ -30,12 +31,30 @@ def steps(folder: epath.Path) -> list[int]:
     return sorted(int(name) for name in names if name.isascii() and name.isdigit())
 
 
-def set_aside(folder: epath.Path) -> None:
-    """Renames `folder`, a damaged checkpoint, so that it is no longer taken for one."""
+def set_aside(folder: epath.Path, why: str, step: int) -> None:
+    """Renames `folder`, a damaged checkpoint, so that it is no longer taken for one, and says so.
+
+    Args:
+      folder: of the checkpoint.
+      why: it is held for damaged.
+      step: that of the checkpoint which is used in its place.
+    """
     aside = folder.parent / f"{folder.name}{DAMAGED_ENDING}"
     if aside.exists():
         aside.rmtree()
     folder.rename(aside)
+    print(f"warning: {folder}: damaged ({why}), renamed to {aside.name}; going on from step {step}", file=sys.stderr)
+
+
+def tell_failed_save(folder: epath.Path, error: Exception) -> None:
+    """Says that a save below `folder` failed with `error`, and removes what is half-written."""
+    kept = ", ".join(map(str, steps(folder))) or "none"
+    print(
+        f"warning: {folder}: a checkpoint could not be written ({short(error)}); training goes on, kept: {kept}",
+        file=sys.stderr,
+    )
+    for path in folder.glob("*.orbax-checkpoint-tmp*"):
+        path.rmtree(missing_ok=True)
 
 
 def newest_step(workdir: Folder) -> int | None:
