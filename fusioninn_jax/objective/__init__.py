@@ -6,14 +6,12 @@ together where a batch statistic needs the global batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, cast
+from collections.abc import Callable
+from typing import Any
 
-import dm_pix
 import jax
 import jax.numpy as jnp
 import ml_collections
-import numpy as np
 
 from fusioninn_jax import latent_losses, losses, storage
 from fusioninn_jax.anatomy.brain import brain_mask
@@ -21,94 +19,23 @@ from fusioninn_jax.latent_losses import characteristic
 from fusioninn_jax.models import FusionModel, Variables
 from fusioninn_jax.models.padding import any_size
 from fusioninn_jax.objective import fusion_targets, salts
+from fusioninn_jax.objective.augmentation import augment
+from fusioninn_jax.objective.slices import Slices, slices_of, split_sources
 from fusioninn_jax.score_names import BRAIN, of_decomposed, of_fused
-from fusioninn_jax.ssim import Moments, moments, ssim
+from fusioninn_jax.ssim import moments, ssim
 
-# of the curves that `augment.tone` draws: closer in the dark, where most of a slice's values lie
-TONE_KNOTS = (np.arange(7) / 6) ** 1.5
-TONE_FLOOR = 0.02  # a value of the brain doesn't turn into the background's
-
-
-class Slices(NamedTuple):
-    """A batch of slices, or of crops of slices, as the loss takes it.
-
-    Attributes:
-      sources: (B, H, W, M) in [0, 1].
-      target: (B, H, W, 1) in [0, 1], the picture that the fused image should be, where it was made beforehand.
-    """
-
-    sources: jax.Array
-    target: jax.Array | None = None
-
-
-def slices_of(batch: Mapping[str, np.ndarray]) -> Slices:
-    """The slices in `batch`, of `input_pipeline`, still on the host: whoever splits them places them on devices."""
-    return Slices(*(cast("jax.Array", batch.get(name)) for name in Slices._fields))
-
-
-def augment(key: jax.Array, example: Slices, config: ml_collections.ConfigDict) -> Slices:
-    """Augments one example: the same geometry for all its images, then a change of intensity for each modality.
-
-    Args:
-      key: of this example.
-      example: its arrays without their batch axis.
-      config: `settings.AUGMENT`.
-
-    Returns:
-      the example, sources in [0, 1]. A target made beforehand follows the geometry, not the intensities.
-    """
-    flip_key, angle_key, intensity_key, order_key = jax.random.split(key, 4)
-    sources, target = example
-    modalities = sources.shape[-1]
-    images = sources if target is None else jnp.concatenate([sources, target], -1)
-    if config.flip:
-        images = dm_pix.random_flip_left_right(flip_key, images)
-    if config.rotation:
-        limit = jnp.deg2rad(config.rotation)
-        angle: Any = jax.random.uniform(angle_key, (), minval=-limit, maxval=limit)
-        images = dm_pix.rotate(images, angle, order=1)
-    images = jnp.clip(images, 0, 1)
-    sources, target = images[..., :modalities], None if target is None else images[..., modalities:]
-    sources = _change_intensity(intensity_key, sources, config)
-    if config.swap:
-        sources = sources[..., jax.random.permutation(order_key, modalities)]
-    return Slices(sources, target)
-
-
-def _change_intensity(key: jax.Array, x: jax.Array, config: ml_collections.ConfigDict) -> jax.Array:
-    """A map of [0, 1] to itself for each modality on the last axis, monotone but for `tone`."""
-    modalities, (gamma_key, gain_key) = x.shape[-1], jax.random.split(key)
-    gammas = jnp.exp(jax.random.uniform(gamma_key, (modalities,), minval=-config.gamma, maxval=config.gamma))
-    gains = jax.random.uniform(gain_key, (modalities,), minval=1 - config.gain, maxval=1.0)
-    x = dm_pix.adjust_gamma(x, gammas.astype(x.dtype), assume_in_bounds=True) if config.gamma else x
-    if config.tone:
-        keys = jax.random.split(jax.random.fold_in(key, salts.TONE), modalities)
-        x = jax.vmap(_change_tone, in_axes=(0, -1, None), out_axes=-1)(keys, x, config.tone)
-    return x * gains.astype(x.dtype) if config.gain else x
-
-
-def _change_tone(key: jax.Array, x: jax.Array, most: float) -> jax.Array:
-    """An image through a curve drawn from `key`: that of no change, mixed with one through random values.
-
-    Black stays black, so that the brain stays where it is.
-    """
-    share_key, curve_key = jax.random.split(key)
-    straight = jnp.asarray(TONE_KNOTS, x.dtype)
-    share = jax.random.uniform(share_key, (), x.dtype, maxval=most)
-    values = jax.random.uniform(curve_key, straight.shape, x.dtype, minval=TONE_FLOOR).at[0].set(0)
-    return jnp.interp(x, straight, (1 - share) * straight + share * values)
-
-
-def split_sources(stack: jax.Array) -> tuple[jax.Array, ...]:
-    """Modalities as images of their own.
-
-    Args:
-      stack: (B, H, W, M).
-
-    Returns:
-      M images (B, H, W, 1).
-    """
-    return tuple(jnp.split(stack, stack.shape[-1], axis=-1))
+__all__ = [
+    "Slices",
+    "augment",
+    "draw_latents",
+    "fusion_target",
+    "loss_parts",
+    "per_image_loss",
+    "scores",
+    "slices_of",
+    "split_sources",
+    "target_setting",
+]
 
 
 def draw_latents(keys: jax.Array, prior: str, like: jax.Array) -> jax.Array:
@@ -186,10 +113,8 @@ def loss_parts(
         model = any_size(model)
         (fused, latent), batch_stats = model.fuse(variables, *sources), variables.get("batch_stats", {})
     similarity = _similarity(sources, config)
-    fused, *sides = split_sources(fused)  # of deep supervision, each as good as the fused image itself
-    wanted = fusion_target(slices, target_setting(model, config))
-    outputs = [_fusion_loss(output, wanted, similarity, len(sources), config) for output in (fused, *sides)]
-    fusion = jnp.stack(outputs).mean(0)
+    fused, *sides = split_sources(fused)
+    fusion = _fusion_part((fused, *sides), fusion_target(slices, target_setting(model, config)), similarity, config)
     images: dict[str, Any] = {"fused": fused}
     if latent is None or model.decompose is None:
         return losses.LossParts(fusion, jnp.zeros_like(fusion), jnp.zeros((), fused.dtype)), images, batch_stats
@@ -207,7 +132,7 @@ def loss_parts(
     return losses.LossParts(fusion, similarity(decomposed), latent_part, background), images, batch_stats
 
 
-Similarity = Callable[[tuple[jax.Array, ...]], jax.Array]  # of one image for each source, (B,)
+Similarity = Callable[[tuple[jax.Array, ...]], jax.Array]  # of an image for each source, or of one for all; (B,)
 
 
 def _similarity(sources: tuple[jax.Array, ...], config: ml_collections.ConfigDict) -> Similarity:
@@ -215,23 +140,28 @@ def _similarity(sources: tuple[jax.Array, ...], config: ml_collections.ConfigDic
     of_sources = [moments(source) for source in sources]
 
     def similarity(images: tuple[jax.Array, ...]) -> jax.Array:
-        different = {id(image): image for image in images}  # the fused image stands there m times
-        of_images = {name: moments(image) for name, image in different.items()}
-        known: list[tuple[Moments, Moments]] = [
-            (of_source, of_images[id(image)]) for of_source, image in zip(of_sources, images, strict=True)
-        ]
-        pairs = list(zip(sources, images, strict=True))
+        times = len(sources) // len(images)  # a fused image stands beside every source; its moments are taken once
+        of_images = [moments(image) for image in images] * times
+        known = list(zip(of_sources, of_images, strict=True))
+        pairs = list(zip(sources, images * times, strict=True))
         return losses.similarity_loss(pairs, weight=config.lam, reduction=config.reduction, known=known)
 
     return similarity
 
 
-def _fusion_loss(
-    output: jax.Array, wanted: jax.Array | None, similarity: Similarity, count: int, config: ml_collections.ConfigDict
+def _fusion_part(
+    outputs: tuple[jax.Array, ...], wanted: jax.Array | None, similarity: Similarity, config: ml_collections.ConfigDict
 ) -> jax.Array:
-    """Of a fused image, (B,): against the picture wanted, or else against each of the `count` sources."""
+    """The mean loss, (B,), of the fused image and of what deep supervision takes for as good as that."""
+    return jnp.stack([_fusion_loss(output, wanted, similarity, config) for output in outputs]).mean(0)
+
+
+def _fusion_loss(
+    output: jax.Array, wanted: jax.Array | None, similarity: Similarity, config: ml_collections.ConfigDict
+) -> jax.Array:
+    """Of a fused image, (B,): against the picture wanted, or else against each source."""
     if wanted is None:
-        return similarity((output,) * count)
+        return similarity((output,))
     similar = losses.similarity_loss([(wanted, output)], weight=config.lam, reduction=config.reduction)
     return similar + config.coarse_weight * losses.coarse_error(wanted, output)
 

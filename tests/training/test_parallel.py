@@ -6,7 +6,6 @@ import re
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 import optax
 import pytest
@@ -134,64 +133,6 @@ def test_evaluation_does_not_depend_on_devices_or_batch():
 def test_a_batch_that_the_devices_do_not_divide_is_named():
     with pytest.raises(UserError, match="batch_size=12: the 8 devices.*batch_size=8"):
         parallel.check_batch(12, 8)
-
-
-def test_augmentation_keeps_range_and_moves_modalities_together():
-    pair = portable_inputs.smooth(0, 1, 16, 16)[0].transpose(1, 2, 0)
-    twice = jnp.asarray(np.concatenate([pair[..., :1], pair[..., :1]], -1))
-    geometry = defaults("augment")
-    geometry.rotation = 15.0
-    moved = [objective.augment(jax.random.key(i), objective.Slices(twice), geometry).sources for i in range(8)]
-    for image in moved:
-        np.testing.assert_allclose(image[..., 0], image[..., 1], atol=1e-6)
-        assert image.min() >= 0 and image.max() <= 1
-    assert len({np.asarray(image).tobytes() for image in moved}) == 8
-    nothing = ml_collections.ConfigDict(
-        {"flip": False, "rotation": 0.0, "gamma": 0.0, "gain": 0.0, "tone": 0.0, "swap": False}
-    )
-    same = objective.augment(jax.random.key(0), objective.Slices(twice), nothing).sources
-    np.testing.assert_array_equal(same, twice)
-
-
-@pytest.mark.parametrize("setting", [{"gamma": 0.3}, {"gain": 0.4}, {"gamma": 0.2, "gain": 0.3, "swap": True}])
-def test_a_change_of_intensity_keeps_the_order_of_pixels(setting):
-    pair = jnp.asarray(portable_inputs.smooth(0, 1, 16, 16)[0].transpose(1, 2, 0))
-    config = defaults("augment")
-    config.update({"flip": False, **setting})
-    ranks, orders = jnp.argsort(pair[..., 0].ravel()), set()
-    for i in range(8):
-        changed = objective.augment(jax.random.key(i), objective.Slices(pair), config).sources
-        assert float(jnp.abs(changed - pair).max()) > 1e-3 and changed.min() >= 0 and changed.max() <= 1
-        ascending = [bool((jnp.diff(changed[..., k].ravel()[ranks]) >= -1e-6).all()) for k in (0, 1)]
-        assert any(ascending)
-        orders.add(ascending[0])
-    assert (len(orders) == 2) == config.swap
-
-
-def test_a_change_of_tone_is_a_curve_that_keeps_black_black():
-    values = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16, 1)
-    pair = jnp.asarray(np.concatenate([values, values[::-1, ::-1]], -1))
-    config = defaults("augment")
-    config.update({"flip": False, "tone": 1.0})
-    falls = 0
-    for i in range(8):
-        changed = np.asarray(objective.augment(jax.random.key(i), objective.Slices(pair), config).sources)
-        for k in (0, 1):
-            curve = changed[..., k].ravel()[:: 1 - 2 * k]  # by the value that it had
-            assert curve[0] == 0 and curve[1:].min() > 0 and curve.max() <= 1
-            assert np.abs(np.diff(curve)).max() < 0.1  # no jumps
-            falls += (np.diff(curve) < 0).any()
-        assert np.abs(changed[..., 0] - changed[::-1, ::-1, 1]).max() > 1e-3  # each modality has its own
-    assert falls > 8
-
-
-def test_a_target_made_beforehand_follows_the_geometry():
-    pair = jnp.asarray(portable_inputs.smooth(0, 1, 16, 16)[0].transpose(1, 2, 0))
-    config = defaults("augment")
-    config.rotation = 10.0
-    for i in range(4):
-        moved = objective.augment(jax.random.key(i), objective.Slices(pair, target=pair[..., :1]), config)
-        np.testing.assert_array_equal(moved.target, moved.sources[..., :1])
 
 
 COLLECTIVE = re.compile(r"= (\S+) (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\(")
