@@ -39,3 +39,13 @@ JPEG_LEVELS = 2  # of 255, at its best quality
 HUE_8BIT = 5e-3  # chroma in parts of white, of colours rounded to 8 bits
 DRAWS = 0.02  # relative: statistics of 1e5 draws
 GAP_BELOW_BRAIN = 0.025  # of the largest value: where a moved background lies, 2 % below the brain
+# For what is estimated from random draws.
+MONTE_CARLO = 0.05  # of an interval's width, at 10 000 resamples
+ESTIMATED = 0.1  # relative: a spread, or an interval, of two samples
+FITTED = 0.06  # relative: what is fitted to some hundred thousand errors
+SHARE = 0.015  # absolute: a share of some ten thousand
+SHARE_OF_PART = 0.03  # the same, among a part of them
+# For what goes through a file of 8 bits.
+LEVEL_8BIT = 0.5 / 255 + ROUNDING_F32  # half a grey level
+SCORE_8BIT = 0.01  # a score of the image kept in 8 bits against that of the image in float
+HALVES_8BIT = 2e-3  # AUC, where halves of a grey level round either way

@@ -9,6 +9,7 @@ from fusioninn_jax import losses, models, objective
 from fusioninn_jax.models import FusionModel, salient
 from fusioninn_jax.objective import fusion_targets
 from fusioninn_jax.settings import defaults, paper_losses
+from tests import tolerances
 from tests.golden import portable_inputs
 
 
@@ -73,8 +74,8 @@ def test_the_fusion_loss_is_of_the_given_picture(setting):
     np.testing.assert_allclose(
         parts.fusion,
         losses.similarity_loss([(wanted, sources[0])]) + 3 * losses.coarse_error(wanted, sources[0]),
-        rtol=1e-5,
-        atol=1e-7,
+        rtol=tolerances.SUM_F32,
+        atol=tolerances.GIVEN_F32,
     )
 
 
@@ -113,5 +114,5 @@ def test_more_sources_and_their_order():
     a, b, c = (pair(1, 24)[..., :1] ** power for power in (1.0, 2.0, 0.5))
     fused = salient.salient_mean(a, b, c)
     assert fused.shape == a.shape
-    np.testing.assert_allclose(salient.salient_mean(c, a, b), fused, atol=1e-6)
+    np.testing.assert_allclose(salient.salient_mean(c, a, b), fused, atol=tolerances.ROUNDING_F32)
     np.testing.assert_allclose(salient.salient_mean(a, jnp.zeros_like(a))[a == 0], 0)

@@ -8,6 +8,7 @@ from PIL import Image
 from fusioninn_jax import evaluate
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.scoring.fused_images import FusedFolder, Range, parse_range
+from tests import tolerances
 
 
 def _levels(seed=0):
@@ -34,7 +35,7 @@ def _write(folder, name, levels, kind):
 def test_types_that_tell_their_range(tmp_path, kind):
     levels = _levels()
     image = FusedFolder(_write(tmp_path / "x", "a_000", levels, kind)).read("a_000", levels.shape)
-    np.testing.assert_allclose(image[..., 0], levels / 255, atol=1e-6)
+    np.testing.assert_allclose(image[..., 0], levels / 255, atol=tolerances.ROUNDING_F32)
 
 
 @pytest.mark.parametrize("kind", ["float32", "float64", "float16", "int32", "int16", "uint32"])
@@ -44,7 +45,7 @@ def test_levels_in_types_that_do_not(tmp_path, kind):
     with pytest.raises(UserError, match=r"a_000.tif: values from 0 to 25\d where 0 is black and 1 white; .*0,255"):
         FusedFolder(folder).read("a_000", levels.shape)
     image = FusedFolder(folder, Range(0, 255)).read("a_000", levels.shape)
-    np.testing.assert_allclose(image[..., 0], levels / 255, atol=1e-6)
+    np.testing.assert_allclose(image[..., 0], levels / 255, atol=tolerances.ROUNDING_F32)
 
 
 @pytest.mark.parametrize("kind", ["uint16"])
@@ -61,7 +62,7 @@ def test_values_between_minus_one_and_one_are_asked_about(tmp_path):
     with pytest.raises(UserError, match="values from -1 to"):
         FusedFolder(tmp_path / "x").read("a_000", (12, 14))
     image = FusedFolder(tmp_path / "x", parse_range("-1,1")).read("a_000", (12, 14))
-    np.testing.assert_allclose(image[..., 0], _levels() / 255, atol=1e-6)
+    np.testing.assert_allclose(image[..., 0], _levels() / 255, atol=tolerances.ROUNDING_F32)
 
 
 def test_two_images_of_one_slice_and_files_of_none(tmp_path):

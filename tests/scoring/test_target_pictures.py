@@ -10,7 +10,7 @@ from fusioninn_jax.scoring.score_split import image_name
 from fusioninn_jax.scoring.target_pictures import with_targets
 from fusioninn_jax.train import train_and_evaluate
 from fusioninn_jax.training import checkpoint
-from tests import training_case
+from tests import tolerances, training_case
 
 
 @pytest.fixture(name="config")
@@ -44,7 +44,7 @@ def test_a_folder_of_images_reaches_every_batch_cropped_as_its_sources(config, t
         for number, picture in enumerate(pictures):
             np.testing.assert_array_equal(picture, images[split, number])
     batch = next(input_pipeline.train_batches(prepared, config.data, batch_size=8, seed=3))
-    np.testing.assert_allclose(batch["target"][..., 0], batch["sources"].max(-1), atol=0.5 / 255 + 1e-6)
+    np.testing.assert_allclose(batch["target"][..., 0], batch["sources"].max(-1), atol=tolerances.LEVEL_8BIT)
     slices = objective.slices_of(batch)
     np.testing.assert_array_equal(objective.fusion_target(slices, config.losses.fusion_target), batch["target"])
 
@@ -62,7 +62,7 @@ def test_a_training_towards_a_trained_system(config, tmp_path):
     prepared = with_targets(input_pipeline.open_dataset(config.data), config)
     batch = whole_slices(prepared, config, "validation")[0]
     fused, _ = of_teacher.model.fuse(of_teacher.variables, *objective.split_sources(batch["sources"]))
-    np.testing.assert_allclose(batch["target"], np.clip(fused, 0, 1), atol=0.5 / 255 + 1e-6)
+    np.testing.assert_allclose(batch["target"], np.clip(fused, 0, 1), atol=tolerances.LEVEL_8BIT)
 
 
 def test_what_cannot_be_is_explained(config, tmp_path):
