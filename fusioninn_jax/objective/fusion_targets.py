@@ -14,13 +14,13 @@ A setting `fusion_target` is one of
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 
 from fusioninn_jax import models
+from fusioninn_jax.runtime.nearest import nearest
 
 SOURCES = "sources"
 
@@ -53,8 +53,8 @@ def parse(setting: str) -> Mapping[str, float]:
         factor, star, name = term.rpartition("*")
         name = name.strip()
         if name not in rule_names():
-            close = difflib.get_close_matches(name, [SOURCES, *rule_names()], n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join([SOURCES, *rule_names()])}"
+            close = nearest(name, [SOURCES, *rule_names()])
+            hint = f"did you mean {close!r}?" if close else f"known: {', '.join([SOURCES, *rule_names()])}"
             raise ValueError(f"losses.fusion_target is {setting!r}: no rule is called {name!r}; {hint}")
         try:
             weight = float(factor) if star else 1.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import importlib.util
 import pathlib
 import re
@@ -17,6 +16,7 @@ from ml_collections import config_flags
 from fusioninn_jax.runtime import compilation_cache, processes
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.runtime.host_memory import keep_freed_memory
+from fusioninn_jax.runtime.nearest import nearest
 
 _PROGRAM_DOC = "python -m fusioninn_jax.train --config=phantom --workdir=runs/x [--config.key=value ...]"
 
@@ -102,9 +102,8 @@ def _by_name(arguments: Sequence[str]) -> list[str]:
 
 
 def _no_such_config(file: str) -> str:
-    name = pathlib.Path(file).stem
-    close = difflib.get_close_matches(name, config_names(), n=1)
-    hint = f"did you mean {close[0]}?" if close else f"choose one of {', '.join(config_names()) or 'those in configs/'}"
+    close = nearest(pathlib.Path(file).stem, config_names())
+    hint = f"did you mean {close}?" if close else f"choose one of {', '.join(config_names()) or 'those in configs/'}"
     return f"{file}: there is no such configuration file; {hint}"
 
 

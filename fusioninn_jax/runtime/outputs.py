@@ -203,6 +203,16 @@ def _new_objects(outputs: Sequence[pathlib.Path], overwrite: bool) -> Iterator[l
             temporary.unlink(missing_ok=True)
 
 
+def write_text(output: pathlib.Path, text: str) -> None:
+    """Writes `text` as UTF-8 to `output`, a local file or one in a bucket; no half file is ever there.
+
+    Raises:
+      UserError: as `new_files`.
+    """
+    with new_files(output) as (temporary,):
+        temporary.write_bytes(text.encode())
+
+
 def _move(staged: list[tuple[pathlib.Path, pathlib.Path]], overwrite: bool, is_own: IsOwn | None) -> None:
     """Moves every result to its place; where one cannot go there, the others are taken back."""
     moved: list[tuple[pathlib.Path, pathlib.Path]] = []

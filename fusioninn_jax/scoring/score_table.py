@@ -27,7 +27,7 @@ from fusioninn_jax.score_names import (
     source_of_fused,
 )
 from fusioninn_jax.scoring.image_scores import METRIC_SETS
-from fusioninn_jax.scoring.statistics import BOOTSTRAP_SEED, bootstrap_interval
+from fusioninn_jax.scoring.statistics import BOOTSTRAP_SEED, bootstrap_interval, interval_text
 
 KEYS = ("system", "subject", "slice_index")
 Row = dict[str, Any]
@@ -83,8 +83,7 @@ def write_atomically(path: pathlib.Path, write: Callable[[TextIO], Any]) -> None
     """
     text = io.StringIO(newline="")
     write(text)
-    with outputs.new_files(path) as (temporary,):
-        temporary.write_bytes(text.getvalue().encode())
+    outputs.write_text(path, text.getvalue())
 
 
 def write_csv(path: pathlib.Path, rows: list[Row]) -> None:
@@ -136,7 +135,7 @@ def write_json(path: pathlib.Path, content: Any) -> None:
       path: of the file.
       content: what JSON can hold.
     """
-    write_atomically(path, lambda file: file.write(json.dumps(content, indent=2) + "\n"))
+    outputs.write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def _cell(interval: dict[str, Any] | None, patients: int) -> str:
@@ -145,7 +144,7 @@ def _cell(interval: dict[str, Any] | None, patients: int) -> str:
         return ""
     if patients == 1:
         return f"{interval['mean']:.4f}"
-    return f"{interval['mean']:.4f} [{interval['low']:.4f}, {interval['high']:.4f}]"
+    return interval_text(interval)
 
 
 def markdown_table(header: list[str], lines: list[list[str]]) -> str:

@@ -6,6 +6,7 @@ patients are drawn, with all their slices.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,16 @@ class Interval(NamedTuple):
     mean: float
     low: float
     high: float
+
+
+def interval_text(value: Mapping[str, float], digits: int = 4) -> str:
+    """`mean [low, high]`, as tables show an interval.
+
+    Args:
+      value: has `mean`, `low` and `high`.
+      digits: behind the point.
+    """
+    return f"{value['mean']:.{digits}f} [{value['low']:.{digits}f}, {value['high']:.{digits}f}]"
 
 
 class Comparison(NamedTuple):

@@ -5,13 +5,14 @@ Checked once, before the data are opened, so that a slip is told in one line and
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import NamedTuple
 
 import ml_collections
+
+from fusioninn_jax.runtime.nearest import nearest
 
 
 class Rule(NamedTuple):
@@ -88,8 +89,8 @@ def _check(
 ) -> None:
     for key in config:
         if key not in defaults:
-            close = difflib.get_close_matches(str(key), list(defaults), n=1, cutoff=0.5)
-            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(defaults)}"
+            close = nearest(str(key), defaults, cutoff=0.5)
+            hint = f"did you mean {close!r}?" if close else f"known: {', '.join(defaults)}"
             raise ValueError(f"{prefix}{key}: there is no such setting; {hint}")
     for key, default in defaults.items():
         name = f"{prefix}{key}"
@@ -106,9 +107,9 @@ def _check(
         if not _is_like(value, default) or (rule and not rule.allows(value)):
             is_number = not isinstance(default, tuple | list | str | bool)
             wanted = [_kind(default)] if is_number or not rule else []
-            near = difflib.get_close_matches(str(value), rule.words, n=1) if rule else []
+            near = nearest(str(value), rule.words) if rule else None
             wanted += [rule.wanted] if rule else []
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = f"; did you mean {near!r}?" if near else ""
             raise ValueError(f"{name}: is {_shown(value)}; give {', '.join(wanted)}{hint}")
 
 

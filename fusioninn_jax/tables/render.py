@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
-import functools
 import pathlib
 from typing import Any, NamedTuple, TextIO
 
 import jinja2
 
+from fusioninn_jax.runtime import outputs
 from fusioninn_jax.scoring.score_table import markdown_table, write_atomically
+from fusioninn_jax.scoring.statistics import interval_text
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -50,9 +51,7 @@ class Table(NamedTuple):
 
 def interval(value: dict[str, float] | None, digits: int = 4) -> str:
     """`mean [low, high]` of `value` with so many `digits` behind the point; a dash for None."""
-    if value is None:
-        return "—"
-    return f"{value['mean']:.{digits}f} [{value['low']:.{digits}f}, {value['high']:.{digits}f}]"
+    return "—" if value is None else interval_text(value, digits)
 
 
 def markdown(title: str, tables: list[Table]) -> str:
@@ -103,10 +102,6 @@ def html(title: str, tables: list[Table]) -> str:
     return environment.get_template("tables.html").render(title=title, tables=tables)
 
 
-def _put(content: str, file: TextIO) -> None:
-    file.write(content)
-
-
 def write(folder: pathlib.Path, stem: str, title: str, tables: list[Table], numbers: list[dict[str, Any]]) -> str:
     """Writes `stem`.md, .tex, .html and .csv into `folder`; returns the Markdown.
 
@@ -119,7 +114,7 @@ def write(folder: pathlib.Path, stem: str, title: str, tables: list[Table], numb
     """
     text = markdown(title, tables)
     for ending, content in ((".md", text), (".tex", latex(tables)), (".html", html(title, tables))):
-        write_atomically(folder / f"{stem}{ending}", functools.partial(_put, content))
+        outputs.write_text(folder / f"{stem}{ending}", content)
 
     def write_numbers(file: TextIO) -> None:
         writer = csv.DictWriter(file, list(numbers[0]))

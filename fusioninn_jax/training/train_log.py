@@ -16,7 +16,7 @@ import jax
 import ml_collections
 from etils import epath, epy
 
-from fusioninn_jax.runtime import guarded, places, processes
+from fusioninn_jax.runtime import guarded, outputs, places, processes
 from fusioninn_jax.runtime.errors import UserError, first_line
 from fusioninn_jax.training.panel import panel
 from fusioninn_jax.training.validation import Results
@@ -51,14 +51,7 @@ def read_lines(path: Any) -> list[dict[str, Any]]:
 def _keep_until(path: epath.Path, step: int) -> None:
     """Drops the records of steps that a resumed run will do again."""
     kept = [record for record in read_lines(path) if record["step"] <= step]
-    _write(path, "".join(json.dumps(record) + "\n" for record in kept))
-
-
-def _write(path: epath.Path, text: str) -> None:
-    """Whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
+    outputs.write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
 
 
 def _tell_restart(folder: epath.Path, step: int) -> None:
@@ -107,7 +100,7 @@ class TrainLog:
             folder.mkdir(parents=True, exist_ok=True)
             _keep_until(folder / METRICS_FILE, step if evaluated else step - 1)
             _keep_until(folder / TRAIN_FILE, step)
-            _write(folder / "config.json", config.to_json(indent=2) + "\n")
+            outputs.write_text(folder / "config.json", config.to_json(indent=2) + "\n")
             self._metrics, self._train = (folder / METRICS_FILE).open("a"), (folder / TRAIN_FILE).open("a")
             if self._local and step:
                 _tell_restart(folder / "tensorboard", step)

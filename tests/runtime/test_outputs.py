@@ -208,3 +208,13 @@ def test_paths_of_epath_are_paths(tmp_path):
             temporary.write_text(text)
         assert (tmp_path / "deep" / "s.json").read_text() == text
     assert names(tmp_path) == ["deep", "deep/s.json"]
+
+
+def test_text_is_written_whole_as_utf_8_with_its_own_line_ends(tmp_path):
+    outputs.write_text(tmp_path / "new" / "a.csv", "α\r\n")
+    assert (tmp_path / "new" / "a.csv").read_bytes() == b"\xce\xb1\r\n"
+    outputs.write_text(tmp_path / "new" / "a.csv", "")
+    assert (tmp_path / "new" / "a.csv").read_bytes() == b"" and names(tmp_path) == ["new", "new/a.csv"]
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match="folder: is a folder"):
+        outputs.write_text(tmp_path / "folder", "x")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fusioninn_jax.scoring.statistics import bootstrap_interval, paired_bootstrap
+from fusioninn_jax.scoring.statistics import bootstrap_interval, interval_text, paired_bootstrap
 from tests import tolerances
 
 
@@ -141,3 +141,8 @@ def test_p_value_is_uniform_when_systems_are_alike_and_patients_are_kept_whole()
         naive.append(paired_bootstrap(values, 0 * values, seed=i, resamples=200).p_value < 0.1)
     assert 0.03 < np.mean(small) < 0.18
     assert np.mean(naive) > 0.4
+
+
+@pytest.mark.parametrize("digits, text", [(4, "0.1235 [-0.0000, 12.0000]"), (1, "0.1 [-0.0, 12.0]")])
+def test_the_text_of_an_interval(digits, text):
+    assert interval_text({"mean": 0.12345678, "low": -1e-9, "high": 12, "worst": 0}, digits) == text

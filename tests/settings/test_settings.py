@@ -27,7 +27,7 @@ def test_every_setting_is_described_under_its_own_name():
     assert len({row.name for row in found}) == len(found)
 
 
-@pytest.mark.parametrize("row", settings.described(), ids=lambda row: row.name)
+@pytest.mark.parametrize("row", list(settings.described()), ids=lambda row: row.name)
 def test_a_meaning_is_one_line_that_starts_small_and_ends_without_a_stop(row):
     assert row.meaning and "\n" not in row.meaning and not row.meaning.endswith(".")
     assert len(row.meaning) < 260
