@@ -10,7 +10,6 @@ import pytest
 from fusioninn_jax import train
 from fusioninn_jax.runtime import processes
 from fusioninn_jax.runtime.errors import UserError
-from fusioninn_jax.scoring import image_scores, score_split
 from fusioninn_jax.studies import batch
 from fusioninn_jax.training import checkpoint_folders
 from tests import many_processes, tiny_config, tolerances
@@ -119,21 +118,6 @@ def test_the_flags_are_taken_out_of_the_command_line(monkeypatch):
     rest = processes._join(["--workdir=x", "--num_processes=2", "--process_id=1", "--coordinator_address=a:1", "y"])
     assert rest == ["--workdir=x", "y"]
     assert started == {"coordinator_address": "a:1", "num_processes": 2, "process_id": 1}
-
-
-def test_scores_of_two_processes_are_one_table(monkeypatch):
-    shares = [[(0, {"subject": "a"}), (3, {"subject": "b"})], [(1, {"subject": "a"}), (2, {"subject": "b"})]]
-    monkeypatch.setattr(processes, "gather", lambda own: shares)
-    assert score_split._of_all(shares[0]) == [shares[0][0][1], shares[1][0][1], shares[1][1][1], shares[0][1][1]]
-    latents = np.random.default_rng(0).standard_normal((4, 5, 6, 1))
-    inside = np.ones((4, 5, 6, 1), bool)
-    whole, parts = image_scores.LatentMoments(), [image_scores.LatentMoments(), image_scores.LatentMoments()]
-    whole.add(latents, inside)
-    for part, rows in zip(parts, (np.s_[:1], np.s_[1:]), strict=True):
-        part.add(latents[rows], inside[rows])
-    monkeypatch.setattr(processes, "gather", lambda own: [part.sums() for part in parts])
-    for name, value in whole.summary().items():
-        np.testing.assert_allclose(score_split._merged(parts[0]).summary()[name], value, rtol=tolerances.GOLDEN_F64)
 
 
 @pytest.mark.parametrize("index,own", [(0, ["a", "c"]), (1, ["b"])])

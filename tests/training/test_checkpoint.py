@@ -15,8 +15,7 @@ import pytest
 from fusioninn_jax import train
 from fusioninn_jax.models.fusioninn import settled
 from fusioninn_jax.runtime.errors import UserError
-from fusioninn_jax.runtime.guarded import Damaged
-from fusioninn_jax.training import checkpoint, checkpoint_folders, integrity, run_lock
+from fusioninn_jax.training import checkpoint, checkpoint_folders, run_lock
 from fusioninn_jax.training.train_log import METRICS_FILE, read_lines
 from tests import many_processes, training_case
 
@@ -132,19 +131,6 @@ def test_checkpoints_from_before_the_checksums_are_read(run, whole, data_dir):
     record.write_text(json.dumps({"step": meta["step"], "config": meta["config"]}))
     assert int(restore(run, whole, data_dir).state.step) == 4
     assert checkpoint.load(run, "last")[3] == 4
-
-
-def test_a_record_and_arrays_are_checked():
-    record = integrity.seal({"step": 1, "loss": float("nan")})
-    integrity.check_seal(json.loads(json.dumps(record)))
-    with pytest.raises(Damaged):
-        integrity.check_seal(record | {"step": 2})
-    arrays = integrity.describe({"a": np.zeros(3, np.float32)})
-    for other in (np.array([0, 0, -0.0], np.float32), np.zeros(3, np.int32)):
-        with pytest.raises(Damaged, match="values of a"):
-            integrity.check({"a": other}, arrays)
-    with pytest.raises(Damaged, match="b is missing"):
-        integrity.check({"a": np.zeros(3, np.float32), "b": 1}, arrays)
 
 
 @pytest.fixture(name="small_disk")
