@@ -5,16 +5,11 @@ import json
 import pathlib
 
 import jax
-import jax.numpy as jnp
-import ml_collections
-import numpy as np
 import pytest
 
 from fusioninn_jax import evaluate, report, train
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.scoring import image_scores
-from fusioninn_jax.tables import comparison, cost, published, render, systems
-from fusioninn_jax.trained_model import TrainedModel
 from tests import tolerances, training_case
 
 SWEEP = """
@@ -127,69 +122,3 @@ def test_table1_trains_scores_and_writes_then_takes_what_is_there(sweep, tmp_pat
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(UserError, match=message):
         report.main(arguments)
-
-
-def rows(label, offset, patients, slices=30):
-    """Q_SSIM of two systems on patients whose difference varies about `offset`."""
-    noise = np.random.default_rng(0).normal(0, 0.002, (patients, slices))
-    return [
-        {"system": label, "subject": f"p{i}", "slice_index": j, "q_ssim": 0.9 + offset * (1 + noise[i, j])}
-        for i in range(patients)
-        for j in range(slices)
-    ]
-
-
-@pytest.mark.parametrize("patients,offset,mark", [(12, 0.01, "*"), (2, 0.01, "†"), (12, 0.0, "")])
-def test_marks_tell_patients_from_slices(patients, offset, mark):
-    def scored(name, offset):
-        config = ml_collections.ConfigDict({"model": {"name": name}})
-        system = systems.System(name, TrainedModel(None, {}, config), None)
-        return comparison.Scored(system, rows(name, offset, patients), {})
-
-    cell = comparison._cell(scored("unet", offset), scored("fusioninn", 0.0), "q_ssim")
-    assert cell.endswith("]" + mark)
-
-
-def test_flops_count_the_repetitions_of_loops():
-    def product(x):
-        return x @ x
-
-    def repeated(x):
-        return jax.lax.scan(lambda carry, _: (product(carry), None), x, length=7)[0]
-
-    x = jnp.ones((16, 16))
-    once = cost.gflops(product, x)
-    assert once == pytest.approx(2 * 16**3 / 1e9)
-    assert cost.gflops(jax.jit(lambda x: repeated(jax.jit(repeated)(x))), x) == pytest.approx(
-        14 * once, rel=tolerances.COARSE
-    )
-    assert 0 < cost.milliseconds(product, x) < 1000
-    assert cost.parameters({"params": {"a": x}, "batch_stats": {"b": x}}) == 256
-
-
-def test_tables_escape_what_their_formats_read():
-    table = render.Table("α & β", ["a_b", "x|y"], [["<i>", "50 %"]], "note")
-    assert r"a\_b" in render.latex([table]) and r"50 \%" in render.latex([table]) and r"\alpha" in render.latex([table])
-    assert "&lt;i&gt;" in render.html("t", [table])
-    assert r"x\|y" in render.markdown("t", [table])
-
-
-def test_the_published_tables_are_whole():
-    assert all(len(row) == 5 for row in published.TABLE1.values()) and len(published.TABLE1) == 8
-    assert [len(section) for section in published.TABLE2.values()] == [4, 4, 4, 4]
-    sweep = systems.load_sweep("configs/sweeps/table2.py")
-    assert {name: list(of) for name, of in sweep.TABLE.items()} == {
-        name: list(of) for name, of in published.TABLE2.items()
-    }
-    assert set(sweep.RUNS) == {run for of in sweep.TABLE.values() for run in of.values()}
-    for run in sweep.RUNS:
-        assert sweep.get_config(f"{run},paper").model.fusioninn.formulation == "official"
-    assert sweep.get_config("blocks_4").model.fusioninn.blocks == 4
-    assert sweep.get_config("lambda_0.9").losses.alpha == 0.5  # the paper's, whatever the base has
-
-
-@pytest.mark.parametrize("name", ["table1", "table1_laptop"])
-def test_sweeps_of_table1_hold_every_trained_system(name):
-    sweep = systems.load_sweep(f"configs/sweeps/{name}.py")
-    assert set(sweep.RUNS) == set(published.TABLE1) - {"ddfm"}
-    assert {sweep.get_config(run).model.name for run in sweep.RUNS} == set(sweep.RUNS)
