@@ -43,7 +43,7 @@ def _options(folder: epath.Path) -> list[str]:
         return ["--source=FOLDER"]
 
 
-def _option(name: str, value: Any) -> list[str]:
+def _option(name: str, value: object) -> list[str]:
     if value is None or value is False or value == "":
         return []
     if value is True:

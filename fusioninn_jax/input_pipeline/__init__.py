@@ -7,7 +7,6 @@ Order is a pure function of (seed, epoch), so training resumes by position alone
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import ml_collections
 import numpy as np
@@ -15,7 +14,15 @@ import numpy as np
 from fusioninn_jax.input_pipeline.datasets import Prepared, example_features, open_dataset, open_folder
 from fusioninn_jax.input_pipeline.faults import MIXED_SIZES, Batch, told
 from fusioninn_jax.input_pipeline.libraries import tf, tfds
-from fusioninn_jax.input_pipeline.slices import NORMALISATIONS, crop, decode, decode_chroma, normalise, with_target
+from fusioninn_jax.input_pipeline.slices import (
+    NORMALISATIONS,
+    Example,
+    crop,
+    decode,
+    decode_chroma,
+    normalise,
+    with_target,
+)
 from fusioninn_jax.runtime.errors import UserError
 
 __all__ = [
@@ -46,7 +53,7 @@ def _encoded(prepared: Prepared, split: str) -> tf.data.Dataset:
 def _of_one_size(examples: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
     """Batches of images of one size; TensorFlow itself takes 24x48 and 48x24 for alike, as many pixels as they are."""
 
-    def check(batch: dict[str, Any], sizes: tf.Tensor) -> dict[str, Any]:
+    def check(batch: Example, sizes: tf.Tensor) -> Example:
         tf.debugging.assert_equal(sizes, sizes[:1], message=MIXED_SIZES)
         return batch
 
@@ -97,7 +104,7 @@ def train_batches(
     if process_count > 1:  # other processes' rows are skipped without a look at them
         stream = stream.batch(own, drop_remainder=True).shard(process_count, process_index).unbatch()
 
-    def prepare(position: tf.Tensor, numbered: tuple[tf.Tensor, dict[str, Any]]) -> dict[str, Any]:
+    def prepare(position: tf.Tensor, numbered: tuple[tf.Tensor, Example]) -> Example:
         example = decode(prepared, config.normalisation, *numbered)
         example = with_target(prepared.targets["train"], example) if "train" in prepared.targets else example
         example = crop(tuple(config.crop), seed, position, example) if config.crop else example
@@ -140,18 +147,18 @@ def evaluation_batches(
       UserError: no such split.
     """
 
-    def prepare(number: tf.Tensor, encoded: dict[str, Any], weight: tf.Tensor) -> dict[str, Any]:
+    def prepare(number: tf.Tensor, encoded: Example, weight: tf.Tensor) -> Example:
         example = decode(prepared, config.normalisation, number, encoded)
         example = with_target(prepared.targets[split], example) if split in prepared.targets else example
         if prepared.white:
             example["chroma"] = decode_chroma(prepared, encoded, example["sources"])
         return example | {"weight": weight}
 
-    def size_key(number: tf.Tensor, example: dict[str, Any]) -> tf.Tensor:
+    def size_key(number: tf.Tensor, example: Example) -> tf.Tensor:
         height, width = tf.unstack(tf.cast(example["sources"]["shape"][:2], tf.int64))
         return height * 2**31 + width
 
-    def own_rows(numbers: tf.Tensor, examples: dict[str, Any]) -> tf.data.Dataset:
+    def own_rows(numbers: tf.Tensor, examples: Example) -> tf.data.Dataset:
         real, rows = tf.shape(numbers)[0], tf.range(process_index * own, (process_index + 1) * own)
         chosen = tf.nest.map_structure(lambda values: tf.gather(values, rows % real), (numbers, examples))
         return tf.data.Dataset.from_tensor_slices((*chosen, tf.cast(rows < real, tf.float32)))

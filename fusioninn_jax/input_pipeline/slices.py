@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from fusioninn_jax.input_pipeline.datasets import Prepared
 from fusioninn_jax.input_pipeline.libraries import tf
 from fusioninn_jax.runtime.errors import UserError
 
+Example = dict[str, "tf.Tensor"]  # one slice, or a batch of them; before it is decoded its values are dictionaries too
 NORMALISATIONS = ("minmax", "percentile")
 BRAIN_MARGIN = 8  # pixels of background that a crop may show beside the brain
 
@@ -42,7 +41,7 @@ def _percentile(image: tf.Tensor, fraction: float = 0.999) -> tf.Tensor:
     return inside[tf.cast(tf.math.floor(fraction * tf.cast(tf.size(inside) - 1, tf.float32)), tf.int32)]
 
 
-def decode(prepared: Prepared, normalisation: str, number: tf.Tensor, encoded: dict[str, Any]) -> dict[str, Any]:
+def decode(prepared: Prepared, normalisation: str, number: tf.Tensor, encoded: Example) -> Example:
     """A slice as batches hold it, without its weight, its target and its colour.
 
     Args:
@@ -62,7 +61,7 @@ def decode(prepared: Prepared, normalisation: str, number: tf.Tensor, encoded: d
     }
 
 
-def decode_chroma(prepared: Prepared, encoded: dict[str, Any], sources: tf.Tensor) -> tf.Tensor:
+def decode_chroma(prepared: Prepared, encoded: Example, sources: tf.Tensor) -> tf.Tensor:
     """(H, W, 2) Cb and Cr of the slice `encoded` in parts of `prepared.white`; 0 where it has no colour.
 
     Args:
@@ -75,14 +74,14 @@ def decode_chroma(prepared: Prepared, encoded: dict[str, Any], sources: tf.Tenso
     return tf.cond(tf.size(chroma) > 0, lambda: chroma / prepared.white, lambda: grey)
 
 
-def with_target(targets: np.ndarray, example: dict[str, Any]) -> dict[str, Any]:
+def with_target(targets: np.ndarray, example: Example) -> Example:
     """`example` with its picture of `targets`, (slices, H, W) uint8, as `target` (H, W, 1) in [0, 1]."""
     picture = tf.numpy_function(lambda number: targets[number], [example["number"]], tf.uint8)
     picture = tf.reshape(tf.cast(picture, tf.float32) / 255, tf.concat([tf.shape(example["sources"])[:2], [1]], 0))
     return example | {"target": picture}
 
 
-def crop(size: tuple[int, int], seed: int, position: tf.Tensor, example: dict[str, Any]) -> dict[str, Any]:
+def crop(size: tuple[int, int], seed: int, position: tf.Tensor, example: Example) -> Example:
     """A random crop about the brain, the slice padded with zeros where it is smaller than the crop.
 
     Args:

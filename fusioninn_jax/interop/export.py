@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import json
 import pathlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +23,7 @@ from fusioninn_jax.models import FusionModel, Variables
 from fusioninn_jax.runtime import outputs
 from fusioninn_jax.runtime.errors import Parser, UserError, cli
 
+OfImages = Callable[..., tuple[jax.Array, ...]]
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 ABOUT, FILES = "README.json", ("fuse.stablehlo", "decompose.stablehlo")
 
@@ -58,7 +58,7 @@ def export(
     def image(channels: int) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((batch, *size, channels), jnp.float32)
 
-    def one_by_one(function: Any) -> Any:
+    def one_by_one(function: OfImages) -> OfImages:
         """vmap hides the open batch size from what needs a number."""
         return jax.vmap(lambda *images: jax.tree.map(lambda x: x[0], function(*[image[None] for image in images])))
 
@@ -69,7 +69,7 @@ def export(
         assert model.decompose is not None
         return model.decompose(variables, fused, latent)
 
-    functions: dict[str, Any] = {"fuse": (fuse, [image(1)] * count)}
+    functions: dict[str, tuple[OfImages, list[jax.ShapeDtypeStruct]]] = {"fuse": (fuse, [image(1)] * count)}
     if model.decompose is not None:
         functions["decompose"] = (decompose, [image(1), image(count - 1)])
     return {

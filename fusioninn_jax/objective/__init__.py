@@ -84,7 +84,7 @@ def loss_parts(
     gather: Callable[[jax.Array], jax.Array],
     share: characteristic.Share = lambda sums: sums,
     step_key: jax.Array | None = None,
-) -> tuple[losses.LossParts, dict[str, jax.Array], Any]:
+) -> tuple[losses.LossParts, dict[str, Any], Variables]:
     """The loss parts of a batch.
 
     Args:

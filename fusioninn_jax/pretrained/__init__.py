@@ -252,7 +252,7 @@ def fingerprint(variables: Variables, config: ml_collections.ConfigDict) -> str:
     return digest.hexdigest()[:16]
 
 
-def _flat(tree: Any) -> dict[str, Any]:
+def _flat(tree: Variables) -> dict[str, jax.Array]:
     """Leaves by their place, `params/1/subnet1/conv1/kernel`."""
     leaves, _ = jax.tree.flatten_with_path(tree)
     return {"/".join(str(getattr(key, "key", getattr(key, "idx", key))) for key in path): leaf for path, leaf in leaves}

@@ -13,7 +13,8 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from types import FrameType
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -21,6 +22,9 @@ from jax.experimental import multihost_utils
 
 from fusioninn_jax.runtime import compilation_cache, errors, interrupts
 from fusioninn_jax.runtime.errors import UserError
+
+Tree = TypeVar("Tree")  # of arrays
+Value = TypeVar("Value")  # that JSON holds
 
 PEER_LOST = 3  # exit code of a process that stops because another one did
 
@@ -72,7 +76,7 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
-def broadcast(tree: Any) -> Any:
+def broadcast(tree: Tree) -> Tree:
     """Process 0's `tree` on every process, bit for bit, as NumPy arrays; all must bring the same shapes and types."""
     leaves, structure = jax.tree.flatten(jax.tree.map(np.asarray, tree))
     if jax.process_count() == 1:
@@ -86,7 +90,7 @@ def broadcast(tree: Any) -> Any:
     )
 
 
-def gather(value: Any) -> list[Any]:
+def gather(value: Value) -> list[Value]:
     """The `value` that each process brings (anything that JSON holds), on every process, in the processes' order."""
     if jax.process_count() == 1:
         return [value]
@@ -130,16 +134,16 @@ class Stop:
                 self._previous[number] = signal.signal(number, self._pass_on if many else self._request)
         return self
 
-    def __exit__(self, *exception: Any) -> None:
+    def __exit__(self, *exception: object) -> None:
         for number, previous in self._previous.items():
             signal.signal(number, previous)
 
-    def _request(self, number: int, frame: Any) -> None:
+    def _request(self, number: int, frame: FrameType | None) -> None:
         if self.number is not None and number == signal.SIGINT:
             raise interrupts.Stopped(number)
         self.number = number
 
-    def _pass_on(self, number: int, frame: Any) -> None:
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
         os.kill(os.getpid(), signal.SIGTERM)  # which the pre-emption service tells to all
 
     def requested(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import NoReturn
 
 from tqdm import tqdm
 
@@ -13,7 +13,7 @@ BRIEF_SECONDS = 3.0  # after which the bar of short work is shown
 LOG_SECONDS = 10.0  # between two lines where stderr is a file
 
 
-def bar(total: int, what: str, unit: str, *, initial: int = 0, brief: bool = False) -> tqdm[Any]:
+def bar(total: int, what: str, unit: str, *, initial: int = 0, brief: bool = False) -> tqdm[NoReturn]:
     """A bar over `total` units of work; a file gets a line every ten seconds instead of ten a second.
 
     Args:

@@ -7,7 +7,6 @@ and inside the brain; `score_names` names them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +15,7 @@ import numpy as np
 from fusioninn_jax import metrics, objective
 from fusioninn_jax.anatomy.brain import brain_mask
 from fusioninn_jax.metrics import cddfuse
-from fusioninn_jax.models import FusionModel
+from fusioninn_jax.models import FusionModel, Variables
 from fusioninn_jax.models.padding import any_size
 from fusioninn_jax.score_names import BRAIN, FAIRNESS, STORAGE_BITS, of_decomposed, of_fused
 from fusioninn_jax.scoring.lesion_scores import count_levels
@@ -109,7 +108,7 @@ def make_score(model: FusionModel, names: tuple[str, ...], prior: str) -> Callab
     model = any_size(model)
 
     def score(
-        constant: tuple[Any, jax.Array], stack: jax.Array, numbers: jax.Array, labels: jax.Array
+        constant: tuple[Variables, jax.Array], stack: jax.Array, numbers: jax.Array, labels: jax.Array
     ) -> dict[str, jax.Array]:
         variables, key = constant
         sources, (height, width) = objective.split_sources(stack), stack.shape[1:3]

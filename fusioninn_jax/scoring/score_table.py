@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 import numpy as np
@@ -74,7 +74,7 @@ def summarise(rows: list[Row]) -> dict[str, Any]:
     return {"images": len(rows), "overall": overall, "subjects": per_subject}
 
 
-def write_atomically(path: pathlib.Path, write: Callable[[TextIO], Any]) -> None:
+def write_atomically(path: pathlib.Path, write: Callable[[TextIO], object]) -> None:
     """Calls `write(file)`, writes that beside `path`, then renames it, so no half file is ever there.
 
     Args:
@@ -128,7 +128,7 @@ def write_patients(path: pathlib.Path, systems: dict[str, Any]) -> None:
     write_atomically(path, write)
 
 
-def write_json(path: pathlib.Path, content: Any) -> None:
+def write_json(path: pathlib.Path, content: object) -> None:
     """Indented JSON.
 
     Args:
@@ -138,7 +138,7 @@ def write_json(path: pathlib.Path, content: Any) -> None:
     outputs.write_text(path, json.dumps(content, indent=2) + "\n")
 
 
-def _cell(interval: dict[str, Any] | None, patients: int) -> str:
+def _cell(interval: Mapping[str, Any] | None, patients: int) -> str:
     """Mean and interval; the mean alone of one patient, whose slices say nothing of other patients."""
     if interval is None:
         return ""

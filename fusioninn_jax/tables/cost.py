@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import jax
 import jax.extend
 import numpy as np
 
+from fusioninn_jax.models import Variables
+
 TIMED_SECONDS = 5.0  # no repetition starts after this long
 REPETITIONS = 9
 
 
-def parameters(variables: Any) -> int:
+def parameters(variables: Variables) -> int:
     """How many trainable numbers a model's `variables` hold."""
     return sum(leaf.size for leaf in jax.tree.leaves(variables.get("params", {})))
 
 
-def gflops(function: Callable[..., Any], *arguments: Any) -> float:
+def gflops(function: Callable[..., object], *arguments: object) -> float:
     """Floating-point operations of one call of `function` on `arguments`, in 10⁹, by XLA's count before optimisation.
 
     XLA counts the body of a loop once; the repetitions of `lax.scan` (and so of `lax.map`) are added here. A
@@ -28,14 +29,14 @@ def gflops(function: Callable[..., Any], *arguments: Any) -> float:
     return _flops(jax.make_jaxpr(function)(*arguments)) / 1e9
 
 
-def _flops(jaxpr: Any) -> float:
+def _flops(jaxpr: jax.extend.core.ClosedJaxpr) -> float:
     arguments = [jax.ShapeDtypeStruct(of.shape, of.dtype) for of in jaxpr.in_avals]
     analysis = jax.jit(jax.extend.core.jaxpr_as_fun(jaxpr)).lower(*arguments).cost_analysis() or {}
     repeated = sum((scan.params["length"] - 1) * _flops(scan.params["jaxpr"]) for scan in _scans(jaxpr.jaxpr))
     return float(analysis.get("flops", 0.0)) + repeated
 
 
-def _scans(jaxpr: Any) -> Iterator[Any]:
+def _scans(jaxpr: jax.extend.core.Jaxpr) -> Iterator[jax.extend.core.JaxprEqn]:
     """The scans of a jaxpr, inside called functions too, but not those inside another scan or a branch."""
     for equation in jaxpr.eqns:
         if equation.primitive.name == "scan":
@@ -48,7 +49,7 @@ def _scans(jaxpr: Any) -> Iterator[Any]:
                     yield from _scans(inner)
 
 
-def milliseconds(function: Callable[..., Any], *arguments: Any) -> float:
+def milliseconds(function: Callable[..., object], *arguments: object) -> float:
     """Median time of a call of `function`, compiled, on `arguments`."""
     compiled = jax.jit(function)
     jax.block_until_ready(compiled(*arguments))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -143,7 +143,7 @@ def _clearest_slices(
     return [example for _, example in ordered[:count]]
 
 
-def _mask(example: dict[str, Any]) -> np.ndarray | None:
+def _mask(example: Mapping[str, np.ndarray]) -> np.ndarray | None:
     return example["mask"][..., 0] if example["mask"].any() else None
 
 

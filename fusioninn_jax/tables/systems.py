@@ -10,7 +10,8 @@ import json
 import os
 import pathlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import jax
@@ -51,7 +52,7 @@ class System(NamedTuple):
         return sum(record.get("seconds", 0.0) for record in records) or None
 
 
-def load_sweep(path: str) -> Any:
+def load_sweep(path: str) -> ModuleType:
     """The module of the sweep in the file `path`, as those in configs/sweeps/.
 
     Raises:
@@ -68,7 +69,7 @@ def load_sweep(path: str) -> Any:
 
 
 def train_missing(
-    sweep: Any, names: Iterable[str], root: pathlib.Path, base: str, overrides: Iterable[str]
+    sweep: ModuleType, names: Iterable[str], root: pathlib.Path, base: str, overrides: Iterable[str]
 ) -> dict[str, pathlib.Path]:
     """Trains those runs of a sweep that are not finished under `root`, each resuming where it stopped.
 
@@ -106,7 +107,7 @@ def train_missing(
     return workdirs
 
 
-def _settings(config: dict[str, Any]) -> dict[str, Any]:
+def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """What makes a run that run: key -> value."""
     name = config["model"]["name"]
     parts = {

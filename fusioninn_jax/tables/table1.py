@@ -6,13 +6,13 @@ import argparse
 import dataclasses
 import pathlib
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from fusioninn_jax import input_pipeline
+from fusioninn_jax.models import Variables
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.tables import comparison, cost, render, systems
 from fusioninn_jax.tables.systems import System, TableRequest
@@ -25,7 +25,7 @@ def measure_cost(system: System, size: tuple[int, int]) -> dict[str, float | Non
     """Parameters of `system`, GFLOPs and milliseconds of fusing one pair of `size` (H, W), and seconds of training."""
     image = jnp.asarray(np.random.default_rng(0).random((1, *size, 1), np.float32))
 
-    def fuse(variables: Any, *sources: jax.Array) -> jax.Array:
+    def fuse(variables: Variables, *sources: jax.Array) -> jax.Array:
         return system.trained.model.fuse(variables, *sources)[0]
 
     return {

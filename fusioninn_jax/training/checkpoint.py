@@ -12,7 +12,7 @@ import json
 import logging
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import ml_collections
@@ -31,6 +31,8 @@ from fusioninn_jax.training.train_state import TrainState
 with epy.lazy_imports():  # it takes seconds, which a command's help would wait for
     import orbax.checkpoint as ocp
 
+Tree = TypeVar("Tree")  # of arrays
+
 BEST_METRIC = "validation_loss"
 TIMEOUT = 120  # seconds that processes wait for one another in a save, where one of them failed
 
@@ -39,7 +41,7 @@ class Restored(NamedTuple):
     """A state as saved, on this process (NumPy arrays), and whether it was evaluated before it was saved."""
 
     state: TrainState
-    evaluated: Any
+    evaluated: np.bool_
 
 
 def make_manager(workdir: Folder, config: ml_collections.ConfigDict) -> ocp.CheckpointManager:
@@ -229,7 +231,7 @@ def _read_meta(reader: ocp.Checkpointer, folder: epath.Path) -> dict[str, Any]:
     return meta
 
 
-def _read_state(reader: ocp.Checkpointer, folder: epath.Path, meta: dict[str, Any], like: Any) -> Any:
+def _read_state(reader: ocp.Checkpointer, folder: epath.Path, meta: dict[str, Any], like: Tree) -> Tree:
     """The arrays of a checkpoint, in a tree like `like`, checked against its record's checksums where it has them."""
     target = jax.tree.map(lambda array: np.empty(array.shape, array.dtype), like)
     read = reader.restore(folder, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))).state

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -16,16 +17,16 @@ SEAL = "crc32"  # of a record, over the rest of it
 Arrays = dict[str, list[Any]]
 
 
-def _name(path: tuple[Any, ...]) -> str:
+def _name(path: tuple[object, ...]) -> str:
     """A leaf's place, the same whether its containers are dataclasses, tuples, lists or dictionaries."""
 
-    def part(key: Any) -> Any:
+    def part(key: object) -> str | int:
         return next(getattr(key, kind) for kind in ("name", "key", "idx") if hasattr(key, kind))
 
     return ".".join(str(part(key)) for key in path)
 
 
-def describe(tree: Any) -> Arrays:
+def describe(tree: object) -> Arrays:
     """{place: [shape, type, crc32 of the bytes]} of every array of `tree`."""
     return {
         _name(path): [
@@ -37,12 +38,12 @@ def describe(tree: Any) -> Arrays:
     }
 
 
-def checksum(tree: Any) -> int:
+def checksum(tree: object) -> int:
     """One number of all arrays of `tree`, their places, shapes and types."""
     return _crc(describe(tree))
 
 
-def check(tree: Any, arrays: Arrays) -> None:
+def check(tree: object, arrays: Arrays) -> None:
     """Raises Damaged at the first array of `tree` that differs from its description in `arrays`, see `describe`."""
     found = describe(tree)
     if found.keys() != arrays.keys():
@@ -52,22 +53,22 @@ def check(tree: Any, arrays: Arrays) -> None:
             raise Damaged(f"the values of {name} are not those that were saved")
 
 
-def seal(record: dict[str, Any]) -> dict[str, Any]:
+def seal(record: Mapping[str, Any]) -> dict[str, Any]:
     """`record` with a checksum of itself."""
-    return record | {SEAL: _crc(record)}
+    return {**record, SEAL: _crc(record)}
 
 
-def check_seal(record: dict[str, Any]) -> None:
+def check_seal(record: Mapping[str, Any]) -> None:
     """Raises Damaged where `record` is not as `seal` left it."""
     if record.get(SEAL) != _crc({name: value for name, value in record.items() if name != SEAL}):
         raise Damaged("its record is not the one that was saved")
 
 
-def _crc(record: dict[str, Any]) -> int:
+def _crc(record: Mapping[str, Any]) -> int:
     return zlib.crc32(json.dumps(record, sort_keys=True).encode())
 
 
-def check_same_model(saved: dict[str, Any], wanted: dict[str, Any], where: Any) -> None:
+def check_same_model(saved: Mapping[str, Any], wanted: Mapping[str, Any], where: object) -> None:
     """Compares two `config.model`, but for how gradients are computed.
 
     Args:
@@ -90,7 +91,7 @@ def check_same_model(saved: dict[str, Any], wanted: dict[str, Any], where: Any) 
             )
 
 
-def check_same_shapes(arrays: Arrays, state: Any, where: Any) -> None:
+def check_same_shapes(arrays: Arrays, state: object, where: object) -> None:
     """Compares what a checkpoint holds with what is to be restored.
 
     Args:

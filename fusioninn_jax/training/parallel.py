@@ -8,7 +8,7 @@ the global batch, however many devices and processes share it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.flatten_util
@@ -26,9 +26,10 @@ from fusioninn_jax.training import train_state
 from fusioninn_jax.training.train_state import TrainState
 
 AXIS = "devices"
+Tree = TypeVar("Tree")  # of arrays
 
 TrainStep = Callable[[TrainState, objective.Slices, jax.Array], tuple[TrainState, dict[str, jax.Array]]]
-EvalStep = Callable[[Variables, objective.Slices, jax.Array, jax.Array], dict[str, jax.Array]]
+EvalStep = Callable[[Variables, objective.Slices, jax.typing.ArrayLike, jax.Array], dict[str, jax.Array]]
 
 
 def check_batch(batch_size: int, devices: int, flag: str = "--config.train.batch_size") -> None:
@@ -58,7 +59,7 @@ def own_devices(devices: list[jax.Device]) -> list[jax.Device]:
     return [device for device in devices if device.process_index == jax.process_index()]
 
 
-def split_batch(batch: Any, devices: int) -> Any:
+def split_batch(batch: Tree, devices: int) -> Tree:
     """(B, ...) arrays -> (devices, B / devices, ...).
 
     Args:
@@ -77,7 +78,7 @@ def merge_batch(batch: Any) -> Any:
     return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), batch)
 
 
-def replicate(tree: Any, devices: list[jax.Device]) -> Any:
+def replicate(tree: Tree, devices: list[jax.Device]) -> Tree:
     """Puts one copy on each of this process's devices, laid out as the steps give it back; else the second step
     compiles anew.
 
@@ -117,7 +118,7 @@ def _gather(x: jax.Array) -> jax.Array:
     return jax.lax.all_gather(x, AXIS, tiled=True)
 
 
-def _added(tree: Any) -> Any:
+def _added(tree: Tree) -> Tree:
     """The sum over all devices of every array, in one all-reduce."""
     flat, back = jax.flatten_util.ravel_pytree(tree)
     return back(jax.lax.psum(flat, AXIS))

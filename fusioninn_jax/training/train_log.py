@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pathlib
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn, TextIO
 
 from fusioninn_jax.runtime import quiet_tensorflow  # noqa: F401  isort: skip  before TensorFlow
 
 import jax
 import ml_collections
 from etils import epath, epy
+from tqdm import tqdm
 
 from fusioninn_jax.runtime import guarded, outputs, places, processes
 from fusioninn_jax.runtime.errors import UserError, first_line
@@ -34,7 +36,7 @@ def _write_errors() -> tuple[type[Exception], ...]:
     return (OSError, tensorboard.tf.errors.OpError)
 
 
-def read_lines(path: Any) -> list[dict[str, Any]]:
+def read_lines(path: pathlib.Path | epath.Path) -> list[dict[str, Any]]:
     """The records of the file of JSON lines at `path`; [] where there is no file.
 
     A line cut short by a crash is left out, as is whatever else is no record of a step.
@@ -114,7 +116,7 @@ class TrainLog:
     def __enter__(self) -> TrainLog:
         return self
 
-    def __exit__(self, *exception: Any) -> None:
+    def __exit__(self, *exception: object) -> None:
         for file in (self._metrics, self._train, self._board) if self._active else ():
             with self._writing():
                 file.close()
@@ -132,13 +134,13 @@ class TrainLog:
                 )
             self._told = True
 
-    def _write(self, file: Any, record: dict[str, Any], *, now: bool) -> None:
+    def _write(self, file: TextIO, record: dict[str, Any], *, now: bool) -> None:
         """A line; an object store takes the whole file anew at each flush, so not `now` there."""
         file.write(json.dumps(record) + "\n")
         if now:
             file.flush()
 
-    def step(self, step: int, metrics: dict[str, jax.Array], bar: Any) -> None:
+    def step(self, step: int, metrics: dict[str, jax.Array], bar: tqdm[NoReturn]) -> None:
         """After a training step: a record every `log_every` steps, with the seconds since the last one.
 
         Those seconds leave evaluations out and hold the first step's compilation; their sum is the training's time,

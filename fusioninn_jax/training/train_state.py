@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import flax.struct
 import jax
@@ -106,7 +105,7 @@ def _averaged(average: optax.Params, params: optax.Params, step: jax.Array, deca
 def apply_gradients(
     state: TrainState,
     gradients: optax.Updates,
-    batch_stats: Any,
+    batch_stats: Variables,
     optimizer: optax.GradientTransformation,
     config: ml_collections.ConfigDict,
 ) -> TrainState:
