@@ -60,6 +60,12 @@ def _of_one_size(examples: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
     return examples.map(lambda example: (example, tf.shape(example["sources"]))).batch(batch_size).map(check)
 
 
+def _size_key(number: tf.Tensor, encoded: Example) -> tf.Tensor:
+    """One number for each height and width."""
+    height, width = tf.unstack(tf.cast(encoded["sources"]["shape"][:2], tf.int64))
+    return height * 2**31 + width
+
+
 def train_batches(
     prepared: Prepared,
     config: ml_collections.ConfigDict,
@@ -154,10 +160,6 @@ def evaluation_batches(
             example["chroma"] = decode_chroma(prepared, encoded, example["sources"])
         return example | {"weight": weight}
 
-    def size_key(number: tf.Tensor, example: Example) -> tf.Tensor:
-        height, width = tf.unstack(tf.cast(example["sources"]["shape"][:2], tf.int64))
-        return height * 2**31 + width
-
     def own_rows(numbers: tf.Tensor, examples: Example) -> tf.data.Dataset:
         real, rows = tf.shape(numbers)[0], tf.range(process_index * own, (process_index + 1) * own)
         chosen = tf.nest.map_structure(lambda values: tf.gather(values, rows % real), (numbers, examples))
@@ -168,6 +170,6 @@ def evaluation_batches(
     if limit:
         every = -(-prepared.sizes[split] // limit)
         encoded = encoded.filter(lambda number, _: number % every == 0)
-    batches = encoded.group_by_window(size_key, lambda _, group: group.batch(batch_size), window_size=batch_size)
+    batches = encoded.group_by_window(_size_key, lambda _, group: group.batch(batch_size), window_size=batch_size)
     examples = batches.flat_map(own_rows).map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return told(prepared, split, examples.batch(own).prefetch(tf.data.AUTOTUNE).as_numpy_iterator())

@@ -223,19 +223,21 @@ def score_folder(
     parallel.check_batch(scoring.batch_size, jax.process_count(), "--batch-size")
     rows: list[tuple[int, score_table.Row]] = []
     for batch in _batches(prepared, data, scoring, system):
-        fused = np.stack(
-            [
-                found.read(image_name(subject.decode(), int(index)), stack.shape[:2])
-                for subject, index, stack in zip(batch["subject"], batch["slice_index"], batch["sources"], strict=True)
-            ]
-        )
-        results = jax.tree.map(np.asarray, score(batch["sources"], fused, batch["mask"]))
+        results = jax.tree.map(np.asarray, score(batch["sources"], _read_fused(found, batch), batch["mask"]))
         rows += _rows(system, batch, results)
         levels.add(_subjects(batch), results["levels"][batch["weight"] > 0])
     found.check_brightness(processes.gather(found.peaks))
     if processes.is_first() and jax.process_count() == 1 and not scoring.limit:
         _tell_passed_over(folder, found.passed_over())
     return _of_all(rows), {"latent": {}, "conspicuity": _merged(levels).summary(prepared.parts)}
+
+
+def _read_fused(found: FusedFolder, batch: input_pipeline.Batch) -> np.ndarray:
+    """The fused images of a batch's slices, (B, H, W, 1)."""
+    slices = zip(batch["subject"], batch["slice_index"], batch["sources"], strict=True)
+    return np.stack(
+        [found.read(image_name(name.decode(), int(index)), stack.shape[:2]) for name, index, stack in slices]
+    )
 
 
 def _tell_passed_over(folder: pathlib.Path, names: list[str], shown: int = 10) -> None:

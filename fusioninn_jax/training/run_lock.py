@@ -7,6 +7,9 @@ import fcntl
 import os
 import socket
 from collections.abc import Iterator
+from typing import TextIO
+
+from etils import epath
 
 from fusioninn_jax.runtime import places
 from fusioninn_jax.runtime.errors import UserError
@@ -28,32 +31,37 @@ def hold(folder: str | os.PathLike[str]) -> Iterator[None]:
       UserError: another run holds it, or something else lies in its place.
     """
     path = places.folder(os.fspath(folder), "--workdir") / FILE
-    remote = "://" in os.fspath(path)
+    with _opened(path, folder) as file:
+        if file:
+            _lock(file, folder)
+        yield
+
+
+def _opened(path: epath.Path, folder: str | os.PathLike[str]) -> contextlib.AbstractContextManager[TextIO | None]:
+    """The file that is locked; None in an object store."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        opened = contextlib.nullcontext() if remote else open(path, "a+")
+        return contextlib.nullcontext() if "://" in os.fspath(path) else open(path, "a+")
     except OSError as error:
         raise UserError(
             f"{folder}: cannot be written to ({error.strerror} at {error.filename}); choose another "
             "--workdir, or move what is in the way"
         ) from error
-    with opened as file:
-        if file is None:
-            yield
-            return
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            raise UserError(
-                f"{folder}: another run is at work there ({file.read().strip() or 'just started'}); wait "
-                "until it ends, or use another --workdir"
-            ) from error
-        except OSError:  # a file system without locks
-            yield
-            return
-        with contextlib.suppress(OSError):  # on a full disk the lock holds without a name on it
-            file.truncate(0)
-            file.write(f"host {socket.gethostname()}, process {os.getpid()}\n")
-            file.flush()
-        yield
+
+
+def _lock(file: TextIO, folder: str | os.PathLike[str]) -> None:
+    """Locks the open file, where its file system has locks, and writes into it who holds it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.seek(0)
+        raise UserError(
+            f"{folder}: another run is at work there ({file.read().strip() or 'just started'}); wait "
+            "until it ends, or use another --workdir"
+        ) from error
+    except OSError:  # a file system without locks
+        return
+    with contextlib.suppress(OSError):  # on a full disk the lock holds without a name on it
+        file.truncate(0)
+        file.write(f"host {socket.gethostname()}, process {os.getpid()}\n")
+        file.flush()
