@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 from etils import epath
 
@@ -64,7 +64,15 @@ def check_description(folder: epath.Path) -> None:
             raise damaged(folder / name, "holds no description of a dataset")
 
 
-def check_sizes(folder: epath.Path, splits: Mapping[str, Any]) -> None:
+class Split(Protocol):
+    """What TFDS's SplitInfo says of a split: the names of its files, and how many bytes and examples they hold."""
+
+    filenames: Iterable[str]
+    num_bytes: int
+    num_examples: int
+
+
+def check_sizes(folder: epath.Path, splits: Mapping[str, Split]) -> None:
     """Raises `UserError` where files of examples are missing, or are longer or shorter than the description says.
 
     Args:

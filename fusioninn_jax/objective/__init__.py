@@ -113,8 +113,9 @@ def loss_parts(
         model = any_size(model)
         (fused, latent), batch_stats = model.fuse(variables, *sources), variables.get("batch_stats", {})
     similarity = _similarity(sources, config)
-    fused, *sides = split_sources(fused)
-    fusion = _fusion_part((fused, *sides), fusion_target(slices, target_setting(model, config)), similarity, config)
+    outputs = split_sources(fused)  # the fused image, then those of deep supervision
+    fused, wanted = outputs[0], fusion_target(slices, target_setting(model, config))
+    fusion = _fusion_part(outputs, wanted, similarity, config)
     images: dict[str, Any] = {"fused": fused}
     if latent is None or model.decompose is None:
         return losses.LossParts(fusion, jnp.zeros_like(fusion), jnp.zeros((), fused.dtype)), images, batch_stats
