@@ -1,7 +1,8 @@
-"""Which way imports run: what CONTRIBUTING.md's table says is what the code does."""
+"""Which way imports run: what CONTRIBUTING.md's table says is what the code does; docstrings name the parameters."""
 
 import ast
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -61,6 +62,32 @@ def test_a_file_imports_what_the_table_allows(path):
         assert first not in ("data", "configs", "tests", "benchmarks"), name
         assert first not in HERE_ALONE or path == PACKAGE / HERE_ALONE[first], name
         assert first != "fusioninn_jax" or rest[0] in allowed, name
+
+
+def public_functions(body, prefix=""):
+    """(name, function) of every function and method without a leading underscore, outside of functions."""
+    for node in body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from public_functions(node.body, f"{node.name}.")
+        elif isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            yield prefix + node.name, node
+
+
+def parameters(function):
+    """The names of a function's parameters, `self` and `cls` left out."""
+    given = function.args
+    named = [*given.posonlyargs, *given.args, *given.kwonlyargs, *filter(None, (given.vararg, given.kwarg))]
+    return [parameter.arg for parameter in named if parameter.arg not in ("self", "cls")]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_docstring_names_every_parameter(path):
+    unnamed = {}
+    for name, function in public_functions(ast.parse(path.read_text()).body):
+        words = set(re.findall(r"\w+", ast.get_docstring(function) or ""))
+        if missing := [parameter for parameter in parameters(function) if parameter not in words]:
+            unnamed[name] = missing
+    assert not unnamed
 
 
 def test_pmap_is_called_in_one_file():
