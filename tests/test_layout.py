@@ -90,6 +90,12 @@ def test_a_docstring_names_every_parameter(path):
     assert not unnamed
 
 
+def test_tensorflow_is_used_in_one_part():
+    """`libraries` imports it for the modules of the input pipeline, and for nobody else."""
+    users = {part_of(path) for path in FILES if "input_pipeline.libraries" in path.read_text()}
+    assert users == {"input_pipeline"}
+
+
 def test_pmap_is_called_in_one_file():
     assert {path.relative_to(PACKAGE).as_posix() for path in FILES if "jax.pmap(" in path.read_text()} == {
         "training/parallel.py"

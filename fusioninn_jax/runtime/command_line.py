@@ -21,11 +21,15 @@ from fusioninn_jax.runtime.nearest import nearest
 _PROGRAM_DOC = "python -m fusioninn_jax.train --config=phantom --workdir=runs/x [--config.key=value ...]"
 
 
+A_GROUP = "this is a group of settings; give one of them, --config.GROUP.NAME=VALUE"
+NO_PARTS = "a setting has no parts; give it as --config.GROUP.NAME=VALUE"
 NO_SUCH = r"there is no setting \1; did you mean \2?"
 PHRASES = {
     r"invalid literal for int\(\).*": "give a whole number",
     r"could not convert string to float.*": "give a number",
     r"\('Non-boolean argument to boolean flag'.*?\)": "give True or False",
+    r"Failed to parse .* as a ConfigDict.*|Could not override field .*ConfigDict'>$": A_GROUP,
+    r"^\w+ indices must be integers or slices, not str$|^'?Key .* is not a ConfigDict .*": NO_PARTS,
     r"^'(\w+)' Did you mean \"(\w+)\" instead of.*": NO_SUCH,
     r"^'?Key \"(\w+)\" does not exist.*Did you mean \"(\w+)\" instead of.*": NO_SUCH,
     r"^'?Key \"(\w+)\" does not exist.*": r"there is no setting \1",
@@ -134,6 +138,10 @@ def override(config: ml_collections.ConfigDict, overrides: Iterable[str]) -> Non
     config.lock()
     for argument in overrides:
         key, _, text = argument.removeprefix("--config.").partition("=")
+        group = key.partition(".")[0]
+        if group not in config:
+            close = nearest(group, list(config))
+            raise UserError(f"{argument}: there is no setting {group}" + (f"; did you mean {close}?" if close else ""))
         try:
             value = ast.literal_eval(text)
         except (ValueError, SyntaxError):

@@ -50,7 +50,10 @@ def test_overrides_take_the_kind_of_the_setting():
     [
         ("--config.train.stepps=3", "there is no setting stepps; did you mean steps?"),
         ("--config.train.steps=many", "--config.train.steps=many"),
-        ("--config.trian.steps=3", "--config.trian.steps=3: "),
+        ("--config.trian.steps=3", "--config.trian.steps=3: there is no setting trian; did you mean train?"),
+        ("--config.zebra=3", "--config.zebra=3: there is no setting zebra"),
+        ("--config.train=3", "this is a group of settings; give one of them"),
+        ("--config.train.steps.most=3", "a setting has no parts"),
     ],
 )
 def test_an_override_that_cannot_be_is_named(argument, message):

@@ -34,6 +34,7 @@ def fit(
     Args:
       own, known: flat, filled in; content: flat flags.
       area: of a slice with its margins.
+      near: which neighbours the predictions look at.
     """
     places = np.flatnonzero(content)
     group = groups(len(own) // area)
