@@ -22,13 +22,13 @@ from absl import flags
 from fusioninn_jax import input_pipeline, models, objective, pretrained, settings
 from fusioninn_jax.models.fusioninn import settled
 from fusioninn_jax.objective import salts
-from fusioninn_jax.runtime import interrupts, processes, progress
+from fusioninn_jax.runtime import interrupts, places, processes, progress
 from fusioninn_jax.runtime.command_line import run_with_config
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.scoring.target_pictures import with_targets
 from fusioninn_jax.settings import config_check, limits, train_help
 from fusioninn_jax.training import checkpoint, checkpoint_folders, parallel, run_lock, talk, train_state, validation
-from fusioninn_jax.training.train_log import TrainLog
+from fusioninn_jax.training.train_log import METRICS_FILE, TrainLog, read_lines
 from fusioninn_jax.training.validation import validate
 
 
@@ -245,12 +245,22 @@ def _train(of: _Run, state: train_state.TrainState, evaluated: bool) -> Outcome:
     log = TrainLog(workdir, config, prepared.modalities, step, evaluated)
     bar, begun, at = progress.bar(config.train.steps, "training", "steps", initial=step), step, time.monotonic()
     say = bar.write if processes.is_first() else lambda line: None
+    validation_compiles: contextlib.AbstractContextManager[object] = talk.compiling(say, "validation")
     with checkpoint.managed(workdir, config.checkpoint) as manager, processes.Stop() as stop, bar, log:
         while True:
             due = step > 0 and (step % config.train.eval_every == 0 or step == config.train.steps)
             if due and not evaluated:
                 started = time.time()
-                results = validate(model, state.evaluated, prepared, config, devices, interrupted=stop.requested)
+                results = validate(
+                    model,
+                    state.evaluated,
+                    prepared,
+                    config,
+                    devices,
+                    interrupted=stop.requested,
+                    compiling=validation_compiles,
+                )
+                validation_compiles = contextlib.nullcontext()
                 if results is None:
                     break
                 state = train_state.after_evaluation(state, results.means["loss"], config.optimizer)
@@ -272,9 +282,16 @@ def _train(of: _Run, state: train_state.TrainState, evaluated: bool) -> Outcome:
             assert stop.number is not None
             say(f"stopped by {signal.Signals(stop.number).name} at step {step}; the same command resumes there")
     checkpoint_folders.check_written(workdir, step)
-    if step >= config.train.steps:
-        say(talk.closing(workdir, prepared, step, time.monotonic() - at))
+    if step >= config.train.steps and processes.is_first():
+        say(_closing(of, step, time.monotonic() - at))
     return Outcome(state, stop.number)
+
+
+def _closing(of: _Run, step: int, seconds: float) -> str:
+    """What is said at the end."""
+    kept = checkpoint_folders.steps(checkpoint_folders.of(of.workdir))
+    evaluations = read_lines(places.folder(of.workdir, "--workdir") / METRICS_FILE)
+    return talk.closing(of.workdir, of.prepared, step, seconds, kept, evaluations)
 
 
 def _command(config: ml_collections.ConfigDict, workdir: str) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import ml_collections
@@ -62,7 +63,7 @@ def opening(
     ]
 
 
-def scores(step: int, means: dict[str, float], modalities: Sequence[str]) -> str:
+def scores(step: int, means: Mapping[str, float], modalities: Sequence[str]) -> str:
     """One line for an evaluation: loss, and similarity inside the brain."""
     parts = [f"loss {means['loss']:.4f}"] if "loss" in means else []
     sources = range(1, len(modalities) + 1)
@@ -76,28 +77,64 @@ def scores(step: int, means: dict[str, float], modalities: Sequence[str]) -> str
     return f"step {step}: validation {'; '.join(parts)}{where}"
 
 
-def _decomposed(means: dict[str, float], source: int) -> str:
+def _decomposed(means: Mapping[str, float], source: int) -> str:
     """The name of the decomposed source's SSIM, however training kept the fused image."""
     found = [name for name in means if name.startswith(of_decomposed("ssim", source, "")) and name.endswith(BRAIN)]
     return found[0] if found else ""
 
 
 @contextlib.contextmanager
-def compiling(say: Callable[[str], object]) -> Iterator[None]:
-    """Tells that the training step is compiled, and how long that took."""
-    say("compiling the training step ...")
+def compiling(say: Callable[[str], object], what: str = "the training step") -> Iterator[None]:
+    """Tells that something is compiled in the block, and how long that took.
+
+    Args:
+      say: prints a line.
+      what: is compiled.
+    """
+    say(f"compiling {what} ...")
     started = time.monotonic()
     yield
     say(f"compiled in {duration(time.monotonic() - started)}")
 
 
-def closing(workdir: str, prepared: Prepared, step: int, seconds: float) -> str:
-    """Where the checkpoint lies and what comes next."""
-    split = "test" if "test" in prepared.sizes else "validation"
-    return (
-        f"trained to step {step} in {duration(seconds)}; checkpoints, log and TensorBoard files in {workdir}\n"
-        f"next: python -m fusioninn_jax.evaluate --workdir={workdir} --split={split}"
+def closing(
+    workdir: str,
+    prepared: Prepared,
+    step: int,
+    seconds: float,
+    kept: Sequence[int],
+    evaluations: Sequence[Mapping[str, Any]],
+) -> str:
+    """Where the last and the best checkpoint lie, the scores of the best, and what comes next.
+
+    Args:
+      workdir: of the run.
+      prepared: the dataset.
+      step: the last.
+      seconds: that training took.
+      kept: steps of the checkpoints that there are.
+      evaluations: records of `metrics.jsonl`.
+    """
+    split = next((name for name in ("test", "validation") if prepared.sizes.get(name)), "train")
+    return "\n".join(
+        [
+            f"trained to step {step} in {duration(seconds)}; checkpoints, log and TensorBoard files in {workdir}",
+            *_best(step, kept, evaluations, prepared.modalities),
+            f"next: python -m fusioninn_jax.evaluate --workdir={workdir} --split={split}",
+        ]
     )
+
+
+def _best(
+    last: int, kept: Sequence[int], evaluations: Sequence[Mapping[str, Any]], modalities: Sequence[str]
+) -> list[str]:
+    """Which checkpoint `evaluate` takes, and its scores; nothing where none was evaluated."""
+    found = [record for record in evaluations if record["step"] in kept and "loss" in record]
+    if not found:
+        return []
+    best = min(found, key=lambda record: record["loss"])
+    which = "last and best" if best["step"] == last else f"last, step {last}; best"
+    return [f"checkpoints: {which}, {scores(best['step'], best, modalities)}"]
 
 
 def counted(number: int, what: str) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import itertools
+import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -51,11 +54,25 @@ def run_over(
     *,
     split: str,
     with_images: bool = False,
+    image_batches: float = math.inf,
 ) -> Iterator[tuple[input_pipeline.Batch, dict[str, np.ndarray]]]:
     """Yields (batch, per-image results) over a split, the last batch's filling (weight 0) included.
 
     Each process gets its own rows of every batch. The noise of a slice depends on the seed and the slice's number in
     the split alone.
+
+    Args:
+      model: the system.
+      variables: its variables.
+      prepared: the dataset.
+      config: the whole configuration.
+      devices: of all processes, process by process.
+      split: which one.
+      with_images: yield images beside the scores.
+      image_batches: so many batches, the first, yield images; those of the others stay on the devices.
+
+    Raises:
+      UserError: no such split, or slices too small for SSIM.
     """
     read = ml_collections.FrozenConfigDict({"losses": config.losses})
     step = _eval_step(model, read, tuple(devices), with_images)
@@ -69,12 +86,15 @@ def run_over(
         process_count=jax.process_count(),
     )
     own = len(parallel.own_devices(devices))
-    for batch in batches:
+    for number, batch in enumerate(batches):
         height, width = batch["sources"].shape[1:3]
         check_size(model, height, width, f"{config.data.dataset}: images of the split {split}", "leave such images out")
         slices = objective.slices_of(batch)
         slices, numbers = parallel.split_batch((slices, batch["number"].astype(np.uint32)), own)
-        yield batch, parallel.merge_batch(step(variables, slices, numbers, key))
+        results = step(variables, slices, numbers, key)
+        if number >= image_batches:
+            results = {name: values for name, values in results.items() if values.ndim == 2}  # (devices, own of each)
+        yield batch, parallel.merge_batch(results)
 
 
 def _whole_batches(batches: list[np.ndarray]) -> np.ndarray:
@@ -93,6 +113,7 @@ def validate(
     devices: list[jax.Device],
     split: str = "validation",
     interrupted: Callable[[], bool] = lambda: False,
+    compiling: contextlib.AbstractContextManager[object] | None = None,
 ) -> Results | None:
     """Mean of every per-image value over a split; falls back on the training split where there is no such split.
 
@@ -104,14 +125,18 @@ def validate(
       devices: of all processes, process by process; all of them evaluate, and get the same means.
       split: which one.
       interrupted: asked after each batch.
+      compiling: entered while the first batch, which compiles, is evaluated.
 
     Returns:
       the means over all processes, and images of this one; None where it was interrupted.
     """
-    split = split if split in prepared.sizes else "train"
+    split = split if prepared.sizes.get(split) else "train"
     columns: dict[str, list[np.ndarray]] = {"weight": []}
     examples: dict[str, np.ndarray] = {}
-    for batch, results in run_over(model, variables, prepared, config, devices, split=split, with_images=True):
+    over = run_over(model, variables, prepared, config, devices, split=split, with_images=True, image_batches=1)
+    with compiling or contextlib.nullcontext():
+        first = next(over)
+    for batch, results in itertools.chain([first], over):
         columns["weight"].append(batch["weight"])
         for name, values in results.items():
             if values.ndim == 1:
