@@ -221,7 +221,7 @@ def _write(out: epath.Path, rows: list[score_table.Row], report: dict[str, Any],
     score_table.write_json(out / "summary.json", report)
     score_table.write_atomically(out / "summary.md", lambda file: file.write(text))
     width, metrics = shutil.get_terminal_size((100, 24)).columns, asked.scoring.metrics
-    print(text if asked.everything else terminal_table.text(report, width, metrics))
+    print(terminal_table.fitting(text, width) if asked.everything else terminal_table.text(report, width, metrics))
     more = " (every score; --metrics=all prints them)" if metrics == "all" and not asked.everything else ""
     print(f"written: {out}/scores.csv, patients.csv, summary.json, summary.md{more}{replaced}")
 

@@ -1,8 +1,14 @@
-"""An evaluation on a terminal: the paper's five, similarity and decomposition inside the brain, the worst patient."""
+"""An evaluation on a terminal: the paper's five, similarity and decomposition inside the brain, the worst patient.
+
+Or every score: the report's Markdown, its tables cut to the width of the terminal.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fusioninn_jax.metrics import cddfuse
@@ -103,3 +109,45 @@ def _worst(name: str, summary: dict[str, Any], titles: dict[str, str]) -> str:
     )
     mean = summary["overall"][score]["mean"]
     return f"{name}: worst patient {patient}, {titles[score]} {value:.3f} (all: {mean:.3f})"
+
+
+def fitting(markdown: str, width: int) -> str:
+    """A report as `score_table.markdown` writes it, its tables in aligned columns that fit a terminal.
+
+    Args:
+      markdown: the report.
+      width: of the terminal, in columns; columns that do not fit beside one another stand below, in blocks of their
+        own, and only a column that is wider alone goes beyond.
+    """
+    lines: list[str] = []
+    for is_table, group in itertools.groupby(markdown.splitlines(), lambda line: line.startswith("| ")):
+        if is_table:
+            plain = [line.removeprefix("| ").removesuffix(" |").replace("**", "") for line in group]
+            header, _, *body = [line.split(" | ") for line in plain]
+            lines += "\n\n".join("\n".join(block) for block in _blocks([header, *body], width)).split("\n")
+        else:
+            for line in group:
+                lines += textwrap.wrap(line, width) or [""]
+    return "\n".join(lines)
+
+
+def _blocks(rows: Sequence[Sequence[str]], width: int) -> Iterator[list[str]]:
+    """The rows of a table, as many columns at a time as fit, each time after those that say what a row is of."""
+    widths = [max(map(len, column)) + 2 for column in zip(*rows, strict=True)]
+    keys = _keys(rows)
+    start, end = keys, len(widths)
+    while start < end:
+        stop = start + 1
+        while stop < end and sum(widths[:keys]) + sum(widths[start : stop + 1]) - 2 <= width:
+            stop += 1
+        places = [*range(keys), *range(start, stop)]
+        yield ["".join(f"{row[i]:<{widths[i]}}" for i in places).rstrip() for row in rows]
+        start = stop
+
+
+def _keys(rows: Sequence[Sequence[str]]) -> int:
+    """How many columns at the left, one at least, hold words alone."""
+    for number, (_, *column) in enumerate(zip(*rows, strict=True)):
+        if number and (not any(column) or any(re.match(r"[-+]?\d|nan", cell) for cell in column)):
+            return number
+    return 1

@@ -3,7 +3,9 @@
 import itertools
 
 import pytest
+from etils import epath
 
+from fusioninn_jax import evaluate
 from fusioninn_jax.score_names import BRAIN, of_decomposed, of_fused
 from fusioninn_jax.scoring import score_table, terminal_table
 
@@ -92,3 +94,43 @@ def test_table_1_is_of_whole_slices_in_the_form_that_was_published():
     shown = {line[:34].strip(): line[34:].split()[0] for line in lines[3:5]}
     assert shown == {"Q SSIM": "0.830", "Q XY": "0.400"}
     assert lines[-1].startswith("fusioninn: worst patient p1, Q SSIM")
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_every_score_fits_a_terminal_and_none_is_lost(width):
+    systems = [f"system_{i}" for i in range(4)]
+    markdown = score_table.markdown(report(2, systems))
+    text = terminal_table.fitting(markdown, width)
+    assert max(map(len, text.splitlines())) <= width
+    rows = [line[2:-2].replace("**", "") for line in markdown.splitlines() if line.startswith("| ")]
+    cells = [cell for row in rows for cell in row.split(" | ")]
+    assert all(text.count(cell) >= cells.count(cell) for cell in set(cells) - {"---"})
+    assert "| " not in text and "## Fusion, inside the brain" in text
+
+
+def test_evaluate_prints_every_score_as_the_terminal_takes_it_and_writes_markdown(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "60")
+    arguments = ["--model=mean", "--dataset=a/b", f"--out={tmp_path}", "--metrics=all"]
+    evaluate._write(epath.Path(tmp_path), [], report(2), evaluate._wishes(evaluate._arguments(arguments)))
+    *table, written = capsys.readouterr().out.splitlines()
+    assert max(map(len, table)) <= 60 and "## Fusion, whole slice" in table and written.startswith("written: ")
+    assert (tmp_path / "summary.md").read_text() == score_table.markdown(report(2))
+
+
+def test_a_block_repeats_what_its_rows_are_of():
+    markdown = score_table.markdown_table(
+        ["source", "where", "float", "8 bits"],
+        [["t1gd", "brain", "0.9000 [0.8000, 1.0000]", "0.8000"], ["flair", "", "", "0.7000"]],
+    )
+    assert terminal_table.fitting(f"## Title\n\n{markdown}\n", 40).splitlines() == [
+        "## Title",
+        "",
+        "source  where  float",
+        "t1gd    brain  0.9000 [0.8000, 1.0000]",
+        "flair",
+        "",
+        "source  where  8 bits",
+        "t1gd    brain  0.8000",
+        "flair          0.7000",
+    ]
+    assert len(terminal_table.fitting(markdown, 48).splitlines()) == 3
