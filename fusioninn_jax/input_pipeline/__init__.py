@@ -40,10 +40,12 @@ __all__ = [
 
 def _encoded(prepared: Prepared, split: str) -> tf.data.Dataset:
     """(number in the split, still-compressed example), in the order of the files."""
-    if split not in prepared.sizes:
+    if not prepared.sizes.get(split):
+        found = [f"{name} ({size} slice{'s' * (size != 1)})" for name, size in sorted(prepared.sizes.items()) if size]
         raise UserError(
-            f"{prepared.builder.data_dir}: there is no split {split!r}; "
-            f"choose one of {', '.join(sorted(prepared.sizes))}"
+            f"{prepared.builder.data_dir}: "
+            + (f"the split {split!r} holds no slice" if split in prepared.sizes else f"there is no split {split!r}")
+            + f"; choose one of {', '.join(found) or 'none: prepare the dataset anew'}"
         )
     skip = {name: tfds.decode.SkipDecoding() for name in ("sources", "mask", "chroma")}
     read = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
@@ -150,7 +152,7 @@ def evaluation_batches(
       (B, H, W, 2), in parts of white.
 
     Raises:
-      UserError: no such split.
+      UserError: no such split, or one without slices.
     """
 
     def prepare(number: tf.Tensor, encoded: Example, weight: tf.Tensor) -> Example:

@@ -54,7 +54,7 @@ def with_targets(prepared: input_pipeline.Prepared, config: ml_collections.Confi
         )
     read = _of_system if (folder / checkpoint_folders.FOLDER).is_dir() else _of_images
     return prepared._replace(
-        targets={split: read(folder, prepared, config.data, split) for split in SPLITS if split in prepared.sizes}
+        targets={split: read(folder, prepared, config.data, split) for split in SPLITS if prepared.sizes.get(split)}
     )
 
 

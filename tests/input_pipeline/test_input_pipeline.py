@@ -112,5 +112,13 @@ def test_slices_of_unlike_size_never_share_a_batch(config, tmp_path):
 
 def test_an_unknown_split_is_named(config):
     prepared = input_pipeline.open_dataset(config)
-    with pytest.raises(UserError, match="no split 'holdout'; choose one of test, train, validation"):
+    there = r"choose one of test \(3 slices\), train \(11 slices\), validation \(5 slices\)"
+    with pytest.raises(UserError, match=f"no split 'holdout'; {there}"):
         next(input_pipeline.evaluation_batches(prepared, config, "holdout", batch_size=2))
+
+
+def test_a_split_without_slices_is_named(config):
+    prepared = input_pipeline.open_dataset(config)
+    prepared = prepared._replace(sizes={"train": 1, "validation": 0})
+    with pytest.raises(UserError, match=r"the split 'validation' holds no slice; choose one of train \(1 slice\)$"):
+        next(input_pipeline.evaluation_batches(prepared, config, "validation", batch_size=2))
