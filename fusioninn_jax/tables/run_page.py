@@ -72,7 +72,6 @@ def _examples(workdir: pathlib.Path, split: str, count: int) -> tuple[dict[str, 
     """Images of `count` slices, with a tumour where any has one: typical ones, then the worst; and their names."""
     model, variables, config, *_ = checkpoint.load(workdir)
     prepared = input_pipeline.open_dataset(config.data)
-    split = split if split in prepared.sizes else "train"
     config.losses.fusion_target = fusion_targets.SOURCES  # only images are wanted: no pictures made beforehand
     devices = jax.local_devices()
     config.train.eval_batch_size = -(-config.train.eval_batch_size // len(devices)) * len(devices)
@@ -174,7 +173,8 @@ def evaluated_split(workdir: pathlib.Path, asked: str | None = None) -> str:
     Raises:
       UserError: it was not evaluated, or none was.
     """
-    found = sorted(path.parent.name for path in workdir.glob("evaluation/*/summary.json"))
+    names = sorted(path.parent.name for path in workdir.glob("evaluation/*/summary.json"))
+    found = [name for name in names if not name.endswith("_evaluator")]  # numbers of another's evaluator
     if asked in found or not asked and found:
         return asked or ("test" if "test" in found else found[-1])
     there = f"evaluated: {', '.join(found)}; " if found else ""

@@ -39,6 +39,11 @@ def test_the_split_that_there_is(tmp_path):
         (tmp_path / "evaluation" / split / "summary.json").write_text("{}")
         assert run_page.evaluated_split(tmp_path) == split
     assert run_page.evaluated_split(tmp_path, "validation") == "validation"
+    (tmp_path / "evaluation" / "validation_evaluator").mkdir()
+    (tmp_path / "evaluation" / "validation_evaluator" / "summary.json").write_text("{}")
+    (tmp_path / "evaluation" / "test" / "summary.json").unlink()
+    assert run_page.evaluated_split(tmp_path) == "validation"  # not the other evaluator's numbers
+    (tmp_path / "evaluation" / "test" / "summary.json").write_text("{}")
     with pytest.raises(UserError, match="evaluated: test, validation"):
         run_page.evaluated_split(tmp_path, "train")
 
