@@ -21,7 +21,7 @@ from absl import flags
 
 from fusioninn_jax import input_pipeline, models, objective, pretrained, settings
 from fusioninn_jax.models.fusioninn import settled
-from fusioninn_jax.objective import salts
+from fusioninn_jax.objective import salts, settings_check
 from fusioninn_jax.runtime import interrupts, places, processes, progress
 from fusioninn_jax.runtime.command_line import run_with_config
 from fusioninn_jax.runtime.errors import UserError
@@ -52,14 +52,15 @@ class Outcome(NamedTuple):
 
 
 def check_config(config: ml_collections.ConfigDict) -> None:
-    """Raises UserError where a setting is unknown, of another kind than its default, or out of range.
+    """Raises UserError where a setting is unknown, of another kind than its default, out of range or unfit for others.
 
     Args:
       config: `settings.TRAINING`, perhaps with other names or values.
     """
     try:
         config_check.check(config, settings.defaults(), limits.below(""), "config.")
-        models.get(config.model.name, config.model.to_dict().get(config.model.name))
+        model = models.get(config.model.name, config.model.to_dict().get(config.model.name))
+        settings_check.check(model, config.losses)
     except ValueError as error:
         raise UserError(str(error)) from error
 

@@ -18,7 +18,7 @@ from fusioninn_jax.anatomy.brain import brain_mask
 from fusioninn_jax.latent_losses import characteristic
 from fusioninn_jax.models import FusionModel, Variables
 from fusioninn_jax.models.padding import any_size
-from fusioninn_jax.objective import fusion_targets, salts
+from fusioninn_jax.objective import fusion_targets, salts, settings_check
 from fusioninn_jax.objective.augmentation import augment
 from fusioninn_jax.objective.slices import Slices, slices_of, split_sources
 from fusioninn_jax.score_names import BRAIN, of_decomposed, of_fused
@@ -186,11 +186,7 @@ def _shared_latent_loss(
     share: characteristic.Share,
     step_key: jax.Array | None,
 ) -> jax.Array:
-    if config.prior != "normal":
-        raise ValueError(
-            f"losses.latent is 'characteristic', which knows the prior N(0, I) alone, but losses.prior is "
-            f"{config.prior!r}; set --config.losses.latent=white"
-        )
+    settings_check.check_prior(config.prior)
     key = jax.random.key(0) if step_key is None else step_key
     return characteristic.characteristic(latent, fused, brain, key, share=share)
 

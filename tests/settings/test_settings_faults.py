@@ -142,3 +142,24 @@ def test_the_words_are_those_of_the_modules():
 def test_a_wrong_word_is_told_with_all_and_the_nearest(name, value, near):
     with pytest.raises(UserError, match=f"config.{name}: is '{value}'; give one of .*; did you mean '{near}'\\?"):
         train.check_config(_changed(name, value))
+
+
+@pytest.mark.parametrize(
+    "name,value,message",
+    [
+        ("losses.fusion_target", "salient", "no rule is called 'salient'; did you mean 'salient_mean'"),
+        ("losses.fusion_target", "-1*mean", "the weight '-1' is not positive"),
+        ("losses.prior", "zeros", "knows the prior N\\(0, I\\) alone, but losses.prior is 'zeros'; set"),
+    ],
+)
+def test_settings_of_the_loss_are_checked_before_the_data_are_opened(name, value, message):
+    with pytest.raises(UserError, match=message):
+        train.check_config(_changed(name, value))
+
+
+def test_settings_that_the_model_does_not_read_are_let_pass():
+    config = _changed("losses.prior", "zeros")
+    config.model.name = "unet"  # which has no latent
+    train.check_config(config)
+    for target in ("sources", "", "3*mean+max", "runs/elsewhere"):
+        train.check_config(_changed("losses.fusion_target", target))
