@@ -11,6 +11,7 @@ import contextlib
 import functools
 import signal
 import time
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
@@ -106,6 +107,21 @@ def resolve(config: ml_collections.ConfigDict, prepared: input_pipeline.Prepared
     return config
 
 
+def _batches(
+    prepared: input_pipeline.Prepared, config: ml_collections.ConfigDict, first_step: int = 0
+) -> Iterator[input_pipeline.Batch]:
+    """This process's rows of the batches of training."""
+    return input_pipeline.train_batches(
+        prepared,
+        config.data,
+        batch_size=config.train.batch_size,
+        seed=config.seed,
+        first_step=first_step,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+
+
 def initial_state(
     model: models.FusionModel,
     optimizer: optax.GradientTransformation,
@@ -120,16 +136,7 @@ def initial_state(
       config: from `resolve`.
       prepared: the dataset.
     """
-    first = next(
-        input_pipeline.train_batches(
-            prepared,
-            config.data,
-            batch_size=config.train.batch_size,
-            seed=config.seed,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-        )
-    )
+    first = next(_batches(prepared, config))
     height, width = first["sources"].shape[1:3]
     validation.check_size(
         model, height, width, f"{config.data.dataset}: training images", "set a larger --config.data.crop"
@@ -233,35 +240,19 @@ def _train(of: _Run, state: train_state.TrainState, evaluated: bool) -> Outcome:
     """The loop, from `state` on."""
     config, workdir, model, _, train_step, prepared, devices = of
     state, step, key = parallel.replicate(state, devices), int(state.step), jax.random.key(config.seed)
-    own = len(parallel.own_devices(devices))
-    batches = input_pipeline.train_batches(
-        prepared,
-        config.data,
-        batch_size=config.train.batch_size,
-        seed=config.seed,
-        first_step=step,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-    )
+    own, over = len(parallel.own_devices(devices)), (prepared, config, devices)
+    batches = _batches(prepared, config, step)
     log = TrainLog(workdir, config, prepared.modalities, step, evaluated)
     bar, begun, at = progress.bar(config.train.steps, "training", "steps", initial=step), step, time.monotonic()
     say = bar.write if processes.is_first() else lambda line: None
-    validation_compiles: contextlib.AbstractContextManager[object] = talk.compiling(say, "validation")
+    compiling: contextlib.AbstractContextManager[object] = talk.compiling(say, "validation")
     with checkpoint.managed(workdir, config.checkpoint) as manager, processes.Stop() as stop, bar, log:
         while True:
             due = step > 0 and (step % config.train.eval_every == 0 or step == config.train.steps)
             if due and not evaluated:
                 started = time.time()
-                results = validate(
-                    model,
-                    state.evaluated,
-                    prepared,
-                    config,
-                    devices,
-                    interrupted=stop.requested,
-                    compiling=validation_compiles,
-                )
-                validation_compiles = contextlib.nullcontext()
+                results = validate(model, state.evaluated, *over, interrupted=stop.requested, compiling=compiling)
+                compiling = contextlib.nullcontext()
                 if results is None:
                     break
                 state = train_state.after_evaluation(state, results.means["loss"], config.optimizer)
