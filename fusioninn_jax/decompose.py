@@ -10,12 +10,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import pathlib
+import time
 from collections.abc import Sequence
 
 from fusioninn_jax.formats import files
 from fusioninn_jax.runtime import compilation_cache, processes
 from fusioninn_jax.runtime.errors import Parser, UserError
-from fusioninn_jax.studies import batch, decomposing, reading
+from fusioninn_jax.runtime.words import counted
+from fusioninn_jax.studies import batch, decomposing, next_steps, reading
 from fusioninn_jax.studies.decomposing import Decomposition
 
 EXAMPLES = """
@@ -29,6 +31,17 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
         prog="python -m fusioninn_jax.decompose", description=__doc__, examples=EXAMPLES, epilog=compilation_cache.HELP
     )
+    _add_files(parser)
+    _add_studies(parser)
+    _add_latents(parser)
+    reading.add_model_arguments(parser, "the one that fused")
+    args = parser.parse_args(argv)
+    _check(parser, args)
+    return args
+
+
+def _add_files(parser: Parser) -> None:
+    """What is read and written."""
     parser.add_argument("fused", nargs="?", type=pathlib.Path, help="as `fuse` wrote it")
     parser.add_argument(
         "-o",
@@ -38,6 +51,15 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         type=pathlib.Path,
         help="one for each source, in the order in which they were fused; with --studies a folder",
     )
+    parser.add_argument(
+        "--accept-changed",
+        action="store_true",
+        help="decompose a fused image whose voxels were changed since `fuse` wrote it; otherwise that is an error",
+    )
+
+
+def _add_studies(parser: Parser) -> None:
+    """Many fused images at once."""
     parser.add_argument(
         "--studies",
         type=pathlib.Path,
@@ -56,6 +78,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help=f"with --studies: from the {batch.LATENT} beside each fused image, which `fuse --with-latents` wrote",
     )
+
+
+def _add_latents(parser: Parser) -> None:
+    """What stands in for what the fused image does not hold."""
     parser.add_argument("--latent", type=pathlib.Path, help="as `fuse` wrote it; without: fresh noise")
     parser.add_argument("--samples", type=reading.samples, default=1, help="average over so many draws of noise")
     parser.add_argument(
@@ -66,14 +92,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "of a calibrated model the error's deviation, else that of the samples, which is smaller",
     )
     parser.add_argument("--seed", type=reading.seed, default=0, help="of the noise")
-    parser.add_argument("--checkpoint", help="the one that fused; default: the model that ships with the package")
-    parser.add_argument("--overwrite", action="store_true", help="replace outputs that are there already")
-    parser.add_argument(
-        "--accept-changed",
-        action="store_true",
-        help="decompose a fused image whose voxels were changed since `fuse` wrote it; otherwise that is an error",
-    )
-    args = parser.parse_args(argv)
+
+
+def _check(parser: Parser, args: argparse.Namespace) -> None:
+    """Raises UserError for arguments that do not go together."""
     if args.studies and (
         args.fused or args.latent or args.uncertainty or len(args.names or ()) < 2 or len(args.output) != 1
     ):
@@ -89,7 +111,6 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--samples: at least 2 for --uncertainty")
     if args.uncertainty and not files.is_nifti(args.uncertainty) or args.latent and not files.is_nifti(args.latent):
         parser.error("--latent and --uncertainty are .nii or .nii.gz files")
-    return args
 
 
 def _wishes(args: argparse.Namespace) -> Decomposition:
@@ -113,12 +134,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.studies:
         return _decompose_all(_wishes(args), args.studies, args.names, args.with_latents)
     if processes.is_first():  # one study is not shared out
-        print(decomposing.decompose(_wishes(args)))
+        _decompose_one(_wishes(args))
     return 0
+
+
+def _decompose_one(asked: Decomposition) -> None:
+    started = time.time()
+    done = decomposing.decompose(asked)
+    print(
+        f"{' and '.join(map(str, asked.written))}: {counted(done.slices, 'slice')} decomposed in "
+        f"{time.time() - started:.1f} s; model: {done.model}"
+    )
+    print(next_steps.after_decomposing(len(asked.outputs), asked.checkpoint))
 
 
 def _decompose_all(asked: Decomposition, root: pathlib.Path, names: Sequence[str], latents: bool) -> int:
     """Decomposes every fused image below `root` into the folder asked for; the exit code."""
+    by: list[str] = []
 
     def fused_of(study: batch.Study) -> pathlib.Path:
         found = [path for of_pattern in study.found for path in of_pattern]
@@ -141,9 +173,13 @@ def _decompose_all(asked: Decomposition, root: pathlib.Path, names: Sequence[str
             raise UserError(f"{latent}: missing; fuse with --with-latents, or leave --with-latents out")
         if latents:
             of_study = dataclasses.replace(of_study, latent=latent)
-        decomposing.decompose(of_study)
+        by.append(decomposing.decompose(of_study).model)
 
-    return batch.run(batch.find(root, (batch.FUSED, batch.FUSED_DICOM)), is_done, process, "decomposed")
+    code = batch.run(batch.find(root, (batch.FUSED, batch.FUSED_DICOM)), is_done, process, "decomposed")
+    if processes.is_first() and by:
+        print(f"model: {' or '.join(dict.fromkeys(by))}")
+        print(next_steps.after_decomposing(len(names), asked.checkpoint))
+    return code
 
 
 if __name__ == "__main__":

@@ -40,6 +40,16 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
         prog="python -m fusioninn_jax.evaluate", description=__doc__, examples=EXAMPLES, epilog=compilation_cache.HELP
     )
+    _add_systems(parser)
+    _add_data(parser)
+    _add_results(parser)
+    args = parser.parse_args(argv)
+    _check(parser, args)
+    return args
+
+
+def _add_systems(parser: Parser) -> None:
+    """What is scored."""
     parser.add_argument("--workdir", help="of a training; its dataset is scored unless --dataset says otherwise")
     parser.add_argument(
         "--checkpoint",
@@ -47,6 +57,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         default="best",
         help="of the training: of the lowest validation loss, or the last",
     )
+    parser.add_argument("--sampling-steps", type=int, help="of a trained DDFM; default: as its configuration says")
     parser.add_argument("--model", action="append", default=[], help="a training-free system, e.g. mean; repeatable")
     parser.add_argument(
         "--fused-dir",
@@ -55,22 +66,6 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="NAME=FOLDER",
         help="images fused by another method, named SUBJECT_SLICE.png (see --save-fused); repeatable",
     )
-    parser.add_argument("--split", default="validation", help="train, validation or test")
-    parser.add_argument("--dataset", help="name/config of a prepared dataset")
-    parser.add_argument("--data-dir", help="where datasets are prepared; default: as in training, or runs/data")
-    parser.add_argument(
-        "--metrics",
-        choices=sorted(image_scores.METRIC_SETS),
-        help="all (the default; given, every score is printed), ssim, table1: the paper's five, "
-        "or evaluator: the numbers of the evaluator published with CDDFuse",
-    )
-    parser.add_argument("--batch-size", type=int, default=8, help="slices at a time")
-    parser.add_argument(
-        "--limit", type=int, default=0, help="score no more than about this many slices, evenly spread; 0: all"
-    )
-    parser.add_argument("--sampling-steps", type=int, help="of a trained DDFM; default: as its configuration says")
-    parser.add_argument("--save-fused", metavar="FOLDER", help="keep the fused images as 8-bit PNG")
-    parser.add_argument("--out", help="folder of the results; default: WORKDIR/evaluation/SPLIT")
     parser.add_argument(
         "--fused-range",
         action="append",
@@ -78,7 +73,33 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="[NAME=]BLACK,WHITE",
         help="of the images in --fused-dir; default: all that their integers hold, 0,1 of floats",
     )
-    args = parser.parse_args(argv)
+
+
+def _add_data(parser: Parser) -> None:
+    """On which slices."""
+    parser.add_argument("--split", default="validation", help="train, validation or test")
+    parser.add_argument("--dataset", help="name/config of a prepared dataset")
+    parser.add_argument("--data-dir", help="where datasets are prepared; default: as in training, or runs/data")
+    parser.add_argument("--batch-size", type=int, default=8, help="slices at a time")
+    parser.add_argument(
+        "--limit", type=int, default=0, help="score no more than about this many slices, evenly spread; 0: all"
+    )
+
+
+def _add_results(parser: Parser) -> None:
+    """By what, and what is kept."""
+    parser.add_argument(
+        "--metrics",
+        choices=sorted(image_scores.METRIC_SETS),
+        help="all (the default; given, every score is printed), ssim, table1: the paper's five, "
+        "or evaluator: the numbers of the evaluator published with CDDFuse",
+    )
+    parser.add_argument("--save-fused", metavar="FOLDER", help="keep the fused images as 8-bit PNG")
+    parser.add_argument("--out", help="folder of the results; default: WORKDIR/evaluation/SPLIT")
+
+
+def _check(parser: Parser, args: argparse.Namespace) -> None:
+    """Raises UserError for arguments that do not go together."""
     if not (args.workdir or args.model or args.fused_dir):
         parser.error("nothing to score; give --workdir, --model or --fused-dir")
     if not args.workdir and not (args.dataset and args.out):
@@ -87,7 +108,6 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--batch-size and --sampling-steps are 1 or more, --limit is 0 or more")
     if args.save_fused and "://" in args.save_fused:
         parser.error(f"--save-fused={args.save_fused}: images are written to local folders; give one")
-    return args
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,8 @@ from typing import NamedTuple
 from fusioninn_jax.formats import background, files
 from fusioninn_jax.runtime import compilation_cache, processes
 from fusioninn_jax.runtime.errors import Parser, UserError
-from fusioninn_jax.studies import archive, batch, fusing, fusing_files, reading, study_negatives
+from fusioninn_jax.runtime.words import counted
+from fusioninn_jax.studies import archive, batch, fusing, fusing_files, next_steps, reading, study_negatives
 from fusioninn_jax.studies.fusing_files import StudyFusion
 from fusioninn_jax.trained_model import TrainedModel
 
@@ -38,6 +39,16 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m fusioninn_jax.fuse", description=__doc__, examples=EXAMPLES, epilog=compilation_cache.HELP
     )
     reading.add_series_arguments(parser)
+    _add_outputs(parser)
+    _add_values(parser)
+    _add_studies(parser)
+    args = parser.parse_args(argv)
+    _check(parser, args)
+    return args
+
+
+def _add_outputs(parser: Parser) -> None:
+    """What is written."""
     parser.add_argument(
         "-o",
         "--output",
@@ -52,13 +63,16 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="write one archive that `decompose` turns into the "
         "original voxels bit for bit; checked before the command ends",
     )
+    parser.add_argument("--keep-phi", action="store_true", help="keep what may name the patient in exported headers")
+
+
+def _add_values(parser: Parser) -> None:
+    """What is made of the voxels."""
     parser.add_argument(
         background.OPTION,
         default=background.AUTO,
-        help="of volumes that are normalised "
-        "already: auto: "
-        "the value of the border, where parts of the brain lie below it; minimum; or the value; one "
-        "for all series, or one for each with commas between",
+        help="of volumes that are normalised already: auto: the value of the border, where parts of the brain lie "
+        "below it; minimum; or the value; one for all series, or one for each with commas between",
     )
     study_negatives.add_argument(parser)
     parser.add_argument(
@@ -69,11 +83,17 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="with --lossless: grey levels of the archive's picture, 1 to 255; fewer make a smaller "
         "file. With --checkpoint the picture is the model's, in 255",
     )
-    parser.add_argument("--keep-phi", action="store_true", help="keep what may name the patient in exported headers")
+
+
+def _add_studies(parser: Parser) -> None:
+    """Many studies at once."""
     parser.add_argument("--studies", type=pathlib.Path, help="fuse every study below this folder, into -o FOLDER")
     parser.add_argument("--match", nargs="+", metavar="PATTERN", help="with --studies: one for each series")
     parser.add_argument("--with-latents", action="store_true", help="with --studies: keep the latents too")
-    args = parser.parse_args(argv)
+
+
+def _check(parser: Parser, args: argparse.Namespace) -> None:
+    """Raises UserError for arguments that do not go together."""
     if args.studies and (args.sources or args.latent or len(args.match or ()) < 2):
         parser.error("--studies takes --match with a pattern for each series, and neither SERIES nor --latent")
     if not args.studies and len(args.sources) < 2:
@@ -89,7 +109,6 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--lossless writes one NIfTI file, latent included: -o NAME.nii.gz, without --latent")
     if not 1 <= args.preview <= 255:
         parser.error("--preview takes 1 to 255 grey levels")
-    return args
 
 
 class Batch(NamedTuple):
@@ -158,11 +177,12 @@ def _fuse_one(asked: StudyFusion, checkpoint: str | None) -> int:
     fusing_files.fuse(trained, sources, asked)
     count, height, width = sources[0].stored.shape
     print(
-        f"written: {' and '.join(map(str, asked.written))}; {len(sources)} series, {count} "
-        f"slice{'s' * (count != 1)} of {height}x{width}, {time.time() - started:.1f} s"
+        f"written: {' and '.join(map(str, asked.written))}; {len(sources)} series, {counted(count, 'slice')} of "
+        f"{height}x{width}, {time.time() - started:.1f} s; model: {next_steps.model(checkpoint, trained)}"
     )
     if asked.lossless:
         print(f"{asked.output.stat().st_size / 1e6:.2f} MB; read back, and every voxel found equal")
+    print(*next_steps.after_fusing(asked, checkpoint, trained), sep="\n")
     return 0
 
 
@@ -185,7 +205,11 @@ def _fuse_all(asked: StudyFusion, checkpoint: str | None, studies: Batch) -> int
         of_study = dataclasses.replace(own(study), sources=sources, overwrite=asked.overwrite or there)
         fusing_files.fuse(trained, fusing_files.read(of_study), of_study)
 
-    return batch.run(batch.find(studies.root, studies.patterns), is_done, process)
+    code = batch.run(batch.find(studies.root, studies.patterns), is_done, process)
+    if processes.is_first():
+        print(f"model: {next_steps.model(checkpoint, trained)}")
+        print(*next_steps.after_fusing_all(asked.output, studies.patterns, studies.latents, checkpoint, trained))
+    return code
 
 
 def main(argv: Sequence[str] | None = None) -> int:

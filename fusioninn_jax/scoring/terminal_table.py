@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fusioninn_jax.metrics import cddfuse
+from fusioninn_jax.runtime.words import counted
 from fusioninn_jax.score_names import BRAIN, of_decomposed, of_fused
 from fusioninn_jax.scoring import image_scores
-from fusioninn_jax.training.talk import counted
 
 EVALUATOR = f"{image_scores.EVALUATOR}_"  # starts the names of its scores
 FIRST, COLUMN = 34, 22  # widths: a column holds "0.955 [0.948, 0.961]"

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from fusioninn_jax.runtime import guarded, processes
 from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.runtime.words import counted
 
 # names in the folder of each study; a DICOM series is a folder
 FUSED, FUSED_DICOM, LATENT = "fused.nii.gz", "fused", "latent.nii.gz"
@@ -88,5 +89,5 @@ def run(
         sum(of) for of in zip(*processes.gather([len(left) - failed, len(own) - len(left), failed]), strict=True)
     )
     if processes.is_first():
-        print(f"{finished} studies {done}, {there} were there already, {failed} failed")
+        print(f"{counted(finished, 'study', 'studies')} {done}, {there} were there already, {failed} failed")
     return 1 if failed else 0

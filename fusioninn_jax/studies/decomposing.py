@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-import time
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from fusioninn_jax.formats.provenance import Provenance
 from fusioninn_jax.formats.series import Series
 from fusioninn_jax.runtime import guarded, outputs
 from fusioninn_jax.runtime.errors import UserError
-from fusioninn_jax.studies import archive, fusing, study_background, study_negatives
+from fusioninn_jax.studies import archive, fusing, next_steps, study_background, study_negatives
 from fusioninn_jax.trained_model import TrainedModel
 from fusioninn_jax.volumes import FusedVolume
 
@@ -51,8 +51,15 @@ class Decomposition:
         return [*self.outputs, *([self.uncertainty] if self.uncertainty else [])]
 
 
-def decompose(asked: Decomposition) -> str:
-    """Decomposes one fused image, all outputs or none; returns a line that says what was done.
+class Done(NamedTuple):
+    """What was decomposed: how many slices, and which model gave them back, in words."""
+
+    slices: int
+    model: str
+
+
+def decompose(asked: Decomposition) -> Done:
+    """Decomposes one fused image, all outputs or none.
 
     Args:
       asked: what is wanted.
@@ -61,13 +68,12 @@ def decompose(asked: Decomposition) -> str:
       UserError: files that cannot be read, are no fusion, or were changed; another model; outputs that cannot be
         written.
     """
-    started = time.time()
     for name in asked.outputs:
         files.check_output(name)
     inputs = [asked.fused, *([asked.latent] if asked.latent else [])]
     outputs.check(asked.written, inputs=inputs, overwrite=asked.overwrite, is_own=files.is_own_folder)
     image, record = _read(asked)
-    sources, deviation = _decomposed(image, record, asked)
+    sources, deviation, model = _decomposed(image, record, asked)
     for source in sources:
         files.check_origin(asked.fused, source)
     with outputs.new_files(*asked.written, overwrite=asked.overwrite, is_own=files.is_own_folder) as temporaries:
@@ -76,9 +82,7 @@ def decompose(asked: Decomposition) -> str:
         if deviation is not None and asked.uncertainty:
             header = nifti.header_like(image, np.dtype(np.float32))
             nifti.write(temporaries[-1], header, np.moveaxis(deviation, 0, -1), [])
-    names = " and ".join(map(str, asked.written))
-    count = len(image.stored)
-    return f"{names}: {count} slice{'s' * (count != 1)} decomposed in {time.time() - started:.1f} s"
+    return Done(len(image.stored), model)
 
 
 def _read(asked: Decomposition) -> tuple[Series, Provenance]:
@@ -97,11 +101,11 @@ def _read(asked: Decomposition) -> tuple[Series, Provenance]:
     return image, record
 
 
-def _decomposed(image: Series, record: Provenance, asked: Decomposition) -> tuple[list[Series], np.ndarray | None]:
-    """The sources, and the deviation of their samples where there are some."""
+def _decomposed(image: Series, record: Provenance, asked: Decomposition) -> tuple[list[Series], np.ndarray | None, str]:
+    """The sources, the deviation of their samples where there are some, and which model gave them."""
     content = archive.payload(asked.fused, record) if files.is_nifti(asked.fused) else None
     if content and not (asked.latent or asked.samples > 1):
-        return from_archive(asked.fused, image, record, content), None
+        return from_archive(asked.fused, image, record, content), None, "no model, bit for bit from the archive"
     provenance.sources(record, image, asked.fused)  # a damaged one is told before the model is loaded
     if asked.latent or not asked.accept_changed:
         provenance.check_voxels(record, image, asked.fused)
@@ -117,7 +121,8 @@ def _decomposed(image: Series, record: Provenance, asked: Decomposition) -> tupl
     restored = study_background.restored(record, study_negatives.restored(record, values))
     deviation = None if deviation is None else study_negatives.restored_deviations(record, deviation)
     sources = provenance.sources(record, image)
-    return [source.with_values(value) for source, value in zip(sources, restored, strict=True)], deviation
+    values_of = zip(sources, restored, strict=True)
+    return [of.with_values(value) for of, value in values_of], deviation, next_steps.model(asked.checkpoint, trained)
 
 
 def from_archive(path: pathlib.Path, image: Series, record: Provenance, content: bytes) -> list[Series]:

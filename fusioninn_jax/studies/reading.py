@@ -17,7 +17,10 @@ MOST_SEEDS, MOST_SAMPLES = 2**63, 10_000
 
 
 def seed(text: str) -> int:
-    """The argument of --seed, given as `text`.
+    """The argument of --seed.
+
+    Args:
+      text: as it was given.
 
     Raises:
       ArgumentTypeError: no whole number from 0 to 2^63 - 1.
@@ -28,7 +31,10 @@ def seed(text: str) -> int:
 
 
 def samples(text: str) -> int:
-    """The argument of --samples, given as `text`.
+    """The argument of --samples.
+
+    Args:
+      text: as it was given.
 
     Raises:
       ArgumentTypeError: no whole number from 1 to 10 000.
@@ -39,7 +45,11 @@ def samples(text: str) -> int:
 
 
 def add_series_arguments(parser: argparse.ArgumentParser) -> None:
-    """Gives a `parser` the arguments of every command that reads the series of a study."""
+    """The arguments of every command that reads the series of a study.
+
+    Args:
+      parser: of the command.
+    """
     parser.add_argument(
         "sources",
         nargs="*",
@@ -49,7 +59,6 @@ def add_series_arguments(parser: argparse.ArgumentParser) -> None:
         "series; of a colour image the luma is fused, and its colours come back",
     )
     parser.add_argument("--resample", action="store_true", help="bring the other series to the grid of the first")
-    parser.add_argument("--checkpoint", help="folder of a training; default: the model that ships with the package")
     parser.add_argument(
         "--fill-value",
         type=float,
@@ -57,6 +66,17 @@ def add_series_arguments(parser: argparse.ArgumentParser) -> None:
         help="voxels of this value (nan: all that are not "
         "finite) are missing ones, and become background, the smallest of the other values",
     )
+    add_model_arguments(parser)
+
+
+def add_model_arguments(parser: argparse.ArgumentParser, checkpoint: str = "folder of a training") -> None:
+    """The arguments of every command that a model works for.
+
+    Args:
+      parser: of the command.
+      checkpoint: which one is meant.
+    """
+    parser.add_argument("--checkpoint", help=f"{checkpoint}; default: the model that ships with the package")
     parser.add_argument("--overwrite", action="store_true", help="replace outputs that are there already")
 
 

@@ -13,6 +13,7 @@ import ml_collections
 from fusioninn_jax.input_pipeline import Prepared
 from fusioninn_jax.models import Variables
 from fusioninn_jax.runtime import cores
+from fusioninn_jax.runtime.words import counted
 from fusioninn_jax.score_names import BRAIN, of_decomposed, of_fused
 
 
@@ -135,11 +136,6 @@ def _best(
     best = min(found, key=lambda record: record["loss"])
     which = "last and best" if best["step"] == last else f"last, step {last}; best"
     return [f"checkpoints: {which}, {scores(best['step'], best, modalities)}"]
-
-
-def counted(number: int, what: str) -> str:
-    """`1 slice`, `1,153 slices`."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:

@@ -83,7 +83,7 @@ def test_a_batch_goes_on_and_resumes(tmp_path, model_folder, capsys):
     cases.save(tmp_path / "in" / "p2" / "p2_flair.nii.gz", cases.voxels(3, (6, 4, 3)))
     (tmp_path / "in" / "p3" / "p3_flair.nii.gz").unlink()
     assert fuse.main(command) == 0
-    assert "1 studies fused, 2 were there already, 0 failed" in capsys.readouterr().out
+    assert "1 study fused, 2 were there already, 0 failed" in capsys.readouterr().out
     assert done.stat().st_mtime_ns == before and (tmp_path / "out" / "p4" / "latent.nii.gz").exists()
     with pytest.raises(UserError, match="nothing below it matches"):
         fuse.main([*command[:3], "x*", "y*", *command[5:]])

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from fusioninn_jax import input_pipeline, models, settings, train
+from fusioninn_jax.runtime.words import counted
 from fusioninn_jax.training import parallel, talk, validation
 from fusioninn_jax.training.train_log import METRICS_FILE, read_lines
 from tests import training_case
@@ -106,4 +107,5 @@ def test_compiling_is_told_with_its_time():
 
 def test_times_and_numbers_for_people():
     assert [talk.duration(s) for s in (3, 99, 120, 7200)] == ["3 s", "99 s", "2 min", "2.0 h"]
-    assert talk.counted(1, "patient") == "1 patient" and talk.counted(1153, "slice") == "1,153 slices"
+    assert counted(1, "patient") == "1 patient" and counted(1153, "slice") == "1,153 slices"
+    assert counted(1, "study", "studies") == "1 study" and counted(0, "study", "studies") == "0 studies"
