@@ -6,7 +6,8 @@ The pure-function API. Importing it brings in neither TensorFlow nor Orbax; thos
 
 from fusioninn_jax.runtime import interrupts  # isort: skip  before the imports that take seconds
 
-interrupts.guard_start(("fusioninn_jax", "data"))  # `data` has its commands too, and imports this first
+# `data` has its commands too, and imports this first; `fusioninn` runs all of them
+interrupts.guard_start(("fusioninn_jax", "data"), "fusioninn")
 
 from fusioninn_jax import bijections, interop, losses, metrics, models, pretrained  # noqa: E402
 from fusioninn_jax.volumes import FusedVolume, decompose_samples, decompose_volume, fuse_volume  # noqa: E402

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pathlib
 import signal
 import sys
 import threading
@@ -69,14 +70,17 @@ def raised() -> Iterator[None]:
                 signal.signal(number, before)
 
 
-def guard_start(packages: Sequence[str]) -> None:
+def guard_start(packages: Sequence[str], script: str) -> None:
     """Ends a command that is stopped while its imports run, in one line; nothing is written yet then.
 
     Args:
-      packages: does nothing where Python was not started as `python -m PACKAGE...` with one of them.
+      packages: does nothing where Python was started neither as `python -m PACKAGE...` with one of them,
+      script: nor by the console script of this name.
     """
-    started = sys.orig_argv[sys.orig_argv.index("-m") + 1 :][:1] if "-m" in sys.orig_argv else []
-    if not started or started[0].partition(".")[0] not in packages or not can_handle():
+    module = sys.orig_argv[sys.orig_argv.index("-m") + 1 :][:1] if "-m" in sys.orig_argv else []
+    of_package = bool(module) and module[0].partition(".")[0] in packages
+    by_script = pathlib.PurePath(sys.orig_argv[1] if len(sys.orig_argv) > 1 else "").stem == script
+    if not (of_package or by_script) or not can_handle():
         return
 
     def end(number: int, frame: FrameType | None) -> None:

@@ -46,16 +46,26 @@ def test_a_command_cleans_up_and_says_so(tmp_path, number, code, times):
     assert said.strip().splitlines() == [f"error: stopped by {name}; nothing half-written is left"]
 
 
-@pytest.mark.parametrize("command", ["fusioninn_jax.fuse", "data.prepare"])
-def test_the_imports_of_a_command_are_guarded(monkeypatch, command):
+@pytest.mark.parametrize(
+    "started", [("-m", "fusioninn_jax.fuse"), ("-m", "data.prepare"), ("/somewhere/bin/fusioninn", "train")], ids=str
+)
+def test_the_imports_of_a_command_are_guarded(monkeypatch, started):
     handlers = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
-    monkeypatch.setattr(sys, "orig_argv", [sys.executable, "-m", command])
+    monkeypatch.setattr(sys, "orig_argv", [sys.executable, *started])
     try:
         importlib.reload(fusioninn_jax)
         assert all(signal.getsignal(number) != handlers[number] for number in handlers)
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("started", [(), ("-c", "pass"), ("/x/fusioninn_study.py",), ("-m", "pytest"), ("-m",)])
+def test_other_programs_keep_their_handlers(monkeypatch, started):
+    handlers = [signal.getsignal(number) for number in interrupts.SIGNALS]
+    monkeypatch.setattr(sys, "orig_argv", [sys.executable, *started])
+    importlib.reload(fusioninn_jax)
+    assert [signal.getsignal(number) for number in interrupts.SIGNALS] == handlers
 
 
 def test_while_it_starts(tmp_path):
