@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from fusioninn_jax import models, pretrained, settings
+from fusioninn_jax.pretrained import __main__ as pretrained_main
 from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.trained_model import TrainedModel
+from fusioninn_jax.training import checkpoint
 
 
 @pytest.fixture(name="small")
@@ -105,3 +108,16 @@ def test_the_model_that_ships_is_small_and_shows_its_settings():
     trained = pretrained.load()
     assert tuple(trained.config.modalities) == ("t1gd", "flair")
     assert sum(path.stat().st_size for path in pathlib.Path(folder).glob("*.npz")) <= 2_000_000
+
+
+def test_a_training_is_written_with_the_names_that_were_given_and_no_others(small, tmp_path, monkeypatch, capsys):
+    variables, config = small
+    trained = TrainedModel(models.get("fusioninn", config.model.fusioninn), variables, config, 7)
+    monkeypatch.setattr(checkpoint, "load", lambda workdir, which: trained)
+    for named in ((), ("adc", "flair")):
+        flags = ["--modalities", *named] if named else []
+        assert pretrained_main.main(["--workdir", str(tmp_path), "--out", str(tmp_path / "m"), *flags]) == 0
+        assert tuple(pretrained.load(tmp_path / "m").config.modalities) == named
+        assert capsys.readouterr().out.endswith("of step 7\n")
+    with pytest.raises(UserError, match="fuses 2 series, 3 are named"):
+        pretrained_main.main(["--workdir", "x", "--out", "y", "--modalities", "a", "b", "c"])

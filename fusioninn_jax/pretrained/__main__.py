@@ -26,12 +26,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="python -m fusioninn_jax.pretrained", description=__doc__, examples=EXAMPLES)
     parser.add_argument("--workdir", required=True, help="of a training")
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="which of the training")
-    parser.add_argument("--modalities", nargs="+", default=["t1gd", "flair"], help="what the sources were, in order")
+    parser.add_argument("--modalities", nargs="+", default=[], help="what the sources were, in order; default: unnamed")
     parser.add_argument("--half", action="store_true", help="round the weights to half precision: half the bytes")
     parser.add_argument("--out", required=True, help="the folder of the two files")
     args = parser.parse_args(argv)
     trained = checkpoint.load(args.workdir, args.checkpoint)
-    if trained.model.sources not in (None, len(args.modalities)):
+    if args.modalities and trained.model.sources not in (None, len(args.modalities)):
         parser.error(
             f"--modalities: the model of {args.workdir} fuses {trained.model.sources} series, "
             f"{len(args.modalities)} are named ({', '.join(args.modalities)}); name each"
