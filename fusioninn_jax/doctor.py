@@ -17,7 +17,8 @@ import jax
 import numpy as np
 
 from fusioninn_jax import pretrained, volumes
-from fusioninn_jax.runtime import compilation_cache, cores
+from fusioninn_jax.runtime import compilation_cache
+from fusioninn_jax.runtime.devices import described
 from fusioninn_jax.runtime.errors import Parser, cli
 
 PACKAGES = (
@@ -51,7 +52,7 @@ python -m fusioninn_jax.doctor --data_dir=/data/prepared
 
 def versions() -> Iterator[str]:
     """A line for each package that matters."""
-    yield f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, {cores.usable()} cores"
+    yield f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
     for name in PACKAGES:
         try:
             yield f"{name} {importlib.metadata.version(name)}"
@@ -68,7 +69,11 @@ def extras() -> Iterator[str]:
 
 
 def places(data_dir: pathlib.Path) -> Iterator[str]:
-    """Where prepared datasets and compiled code are."""
+    """Where prepared datasets and compiled code are.
+
+    Args:
+      data_dir: where datasets are prepared.
+    """
     found = sorted(path.parent.relative_to(data_dir).as_posix() for path in data_dir.glob("*/*/*/dataset_info.json"))
     yield f"datasets in {data_dir.absolute()}: " + (
         ", ".join(found) if found else "none; `python -m data.prepare brain_phantom` makes one"
@@ -97,10 +102,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     compilation_cache.keep_compiled_programs()
-    devices = [f"{device.platform} {device.device_kind}" for device in jax.local_devices()]
     for title, lines in (
         ("versions", versions()),
-        ("devices", iter(devices)),
+        ("devices", iter([described(jax.local_devices())])),
         ("extras", extras()),
         ("places", places(args.data_dir)),
     ):

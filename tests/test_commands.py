@@ -83,7 +83,7 @@ def test_the_doctor_tells_versions_places_and_that_it_works(tmp_path, capsys):
     (tmp_path / "brats" / "mine" / "1.0.0" / "dataset_info.json").write_text("{}")
     assert doctor.main([f"--data_dir={tmp_path}"]) == 0
     told = capsys.readouterr().out
-    for piece in ("jax 0", "cpu", "dicom (", f"datasets in {tmp_path}: brats/mine", ": works"):
+    for piece in ("jax 0", "  8 devices: CPU with ", "dicom (", f"datasets in {tmp_path}: brats/mine", ": works"):
         assert piece in told, piece
 
 

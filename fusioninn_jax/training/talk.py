@@ -12,21 +12,9 @@ import ml_collections
 
 from fusioninn_jax.input_pipeline import Prepared
 from fusioninn_jax.models import Variables
-from fusioninn_jax.runtime import cores
+from fusioninn_jax.runtime.devices import described
 from fusioninn_jax.runtime.words import counted
 from fusioninn_jax.score_names import BRAIN, of_decomposed, of_fused
-
-
-def of_devices(devices: Sequence[jax.Device]) -> str:
-    """How many devices of what kind."""
-    kinds = sorted(
-        {
-            f"{device.platform.upper()} ({device.device_kind})" if device.platform != "cpu" else "CPU"
-            for device in devices
-        }
-    )
-    with_cores = f" with {cores.usable()} cores" if kinds == ["CPU"] else ""
-    return f"{counted(len(devices), 'device')}: {', '.join(kinds)}{with_cores}"
 
 
 def opening(
@@ -52,7 +40,7 @@ def opening(
     size = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
     passes = config.train.steps * config.train.batch_size / max(train, 1)
     return [
-        of_devices(devices),
+        described(devices),
         f"data: {config.data.dataset} ({', '.join(prepared.modalities)}), {counted(train, 'slice')} to train on, "
         + (f"{counted(validation, 'slice')} to validate" if validation else "and to validate, as there are no others"),
         f"model: {config.model.name}, {size:,} parameters",
