@@ -129,7 +129,11 @@ def _wishes(args: argparse.Namespace) -> Decomposition:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parses the command line and decomposes; returns the exit code."""
+    """Parses the command line and decomposes; returns the exit code.
+
+    Args:
+      argv: the arguments; None for those of the process.
+    """
     args = _arguments(argv)
     if args.studies:
         return _decompose_all(_wishes(args), args.studies, args.names, args.with_latents)

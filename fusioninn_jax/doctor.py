@@ -95,7 +95,11 @@ def round_trip() -> tuple[float, float]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prints what it finds; returns 0 where all is well, else 1."""
+    """Prints what it finds; returns 0 where all is well, else 1.
+
+    Args:
+      argv: the arguments; None for those of the process.
+    """
     parser = Parser(prog="python -m fusioninn_jax.doctor", description=__doc__, examples=EXAMPLES)
     parser.add_argument(
         "--data_dir", type=pathlib.Path, default=pathlib.Path("runs/data"), help="where datasets are prepared"

@@ -260,7 +260,11 @@ def _replaced(out: epath.Path, report: dict[str, Any]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parses the command line, scores, writes the tables; returns the exit code."""
+    """Parses the command line, scores, writes the tables; returns the exit code.
+
+    Args:
+      argv: the arguments; None for those of the process.
+    """
     try:
         return _evaluate(_wishes(_arguments(argv)))
     except ValueError as error:  # the library's own word for bad input, such as images smaller than a metric's window

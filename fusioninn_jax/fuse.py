@@ -213,7 +213,11 @@ def _fuse_all(asked: StudyFusion, checkpoint: str | None, studies: Batch) -> int
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parses the command line and fuses; returns the exit code."""
+    """Parses the command line and fuses; returns the exit code.
+
+    Args:
+      argv: the arguments; None for those of the process.
+    """
     args = _arguments(argv)
     if args.studies:
         return _fuse_all(_wishes(args), args.checkpoint, Batch(args.studies, tuple(args.match), args.with_latents))

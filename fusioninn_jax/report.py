@@ -32,7 +32,11 @@ python -m fusioninn_jax.report study --help
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parses the command line and writes the report; returns the exit code."""
+    """Parses the command line and writes the report; returns the exit code.
+
+    Args:
+      argv: the arguments; None for those of the process.
+    """
     parser = Parser(
         prog="python -m fusioninn_jax.report", description=__doc__, examples=EXAMPLES, epilog=compilation_cache.HELP
     )
@@ -78,7 +82,11 @@ def _part(commands: Any, name: str, text: str) -> Parser:
 
 
 def add_paper_commands(commands: Any) -> None:
-    """Adds the paper's tables and figures to the subcommands."""
+    """Adds the paper's tables and figures to the subcommands.
+
+    Args:
+      commands: from `add_subparsers`.
+    """
     from fusioninn_jax.tables import figures, sweep, table1
 
     for name, text, module, options in (

@@ -27,7 +27,11 @@ KEPT = "8bit"  # decomposition is told from a fused image kept as a PNG keeps it
 
 
 def rows(modalities: Sequence[str]) -> dict[str, str]:
-    """Score -> its title, in the order of the table."""
+    """Score -> its title, in the order of the table.
+
+    Args:
+      modalities: names of the sources.
+    """
     return (
         {name + BRAIN: title for name, title in image_scores.TITLES.items()}
         | {of_fused(i) + BRAIN: f"SSIM with {name}" for i, name in enumerate(modalities, 1)}
@@ -39,7 +43,12 @@ def rows(modalities: Sequence[str]) -> dict[str, str]:
 
 
 def chosen(report: dict[str, Any], metrics: str = "all") -> dict[str, str]:
-    """The rows that the report has; the evaluator's or the paper's Table 1 alone, where these were asked for."""
+    """The rows that the report has; the evaluator's or the paper's Table 1 alone, where these were asked for.
+
+    Args:
+      report: as `text` takes it.
+      metrics: which set was asked for, of `image_scores.METRIC_SETS`.
+    """
     scored = {name for summary in report["systems"].values() for name in summary["overall"]}
     titles = {"evaluator": {EVALUATOR + name: name for name in cddfuse.NAMES}, "table1": _of_table1()}.get(
         metrics, rows(report["modalities"])

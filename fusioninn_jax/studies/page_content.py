@@ -77,7 +77,12 @@ def render(study: Examination, slices: int | None = None) -> str:
 
 
 def spread(length: int, count: int | None) -> np.ndarray:
-    """`count` of `length` places, spread evenly; all where it is None or more."""
+    """`count` of `length` places, spread evenly; all where it is None or more.
+
+    Args:
+      length: how many places there are.
+      count: how many are wanted, 1 at least.
+    """
     if count is None or count >= length:
         return np.arange(length)
     return np.unique(np.linspace(0, length - 1, count).round().astype(int)) if count > 1 else np.array([length // 2])

@@ -46,7 +46,11 @@ def _png(figure: Figure) -> str:
 
 def likeness(results: dict[str, np.ndarray]) -> np.ndarray:
     """(B,) the least brain SSIM of a slice: of what comes back, or of the fused image where nothing does; 0 where a
-    system's validation fuses nothing."""
+    system's validation fuses nothing.
+
+    Args:
+      results: of a batch, as `validation.run_over` yields them: score -> (B,).
+    """
     of_brain = [name for name in results if name.startswith("ssim_") and name.endswith(BRAIN)]
     chosen = [name for name in of_brain if "decomposed" in name] or of_brain
     if not chosen:
@@ -169,6 +173,10 @@ def _patients_figure(summary: dict[str, Any], modalities: list[str]) -> str:
 
 def evaluated_split(workdir: pathlib.Path, asked: str | None = None) -> str:
     """The evaluated split that a report is of: the one asked for, else `test` or another one that there is.
+
+    Args:
+      workdir: of a training.
+      asked: the split's name; None for any.
 
     Raises:
       UserError: it was not evaluated, or none was.

@@ -43,7 +43,10 @@ class Calibration:
     half_widths: np.ndarray
 
     def deviation(self, spread: np.ndarray) -> np.ndarray:
-        """The error's standard deviation for spreads (..., m).
+        """The error's standard deviation for spreads.
+
+        Args:
+          spread: (..., m).
 
         Raises:
           ValueError: another m than that of the fit.

@@ -53,7 +53,13 @@ def opening(
 
 
 def scores(step: int, means: Mapping[str, float], modalities: Sequence[str]) -> str:
-    """One line for an evaluation: loss, and similarity inside the brain."""
+    """One line for an evaluation: loss, and similarity inside the brain.
+
+    Args:
+      step: of the evaluation.
+      means: score -> its mean over the split.
+      modalities: names of the sources.
+    """
     parts = [f"loss {means['loss']:.4f}"] if "loss" in means else []
     sources = range(1, len(modalities) + 1)
     for title, names in (
@@ -127,7 +133,11 @@ def _best(
 
 
 def duration(seconds: float) -> str:
-    """`45 s`, `12 min`, `3.2 h`."""
+    """`45 s`, `12 min`, `3.2 h`.
+
+    Args:
+      seconds: from 0 on.
+    """
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -40,7 +40,14 @@ def _eval_step(
 
 
 def check_size(model: FusionModel, height: int, width: int, what: str, remedy: str) -> None:
-    """Raises UserError where images are smaller than the window of SSIM, which all losses but a model's own look at."""
+    """Raises UserError where images are smaller than the window of SSIM, which all losses but a model's own look at.
+
+    Args:
+      model: the system.
+      height, width: of the images, in pixels.
+      what: they are, for the message.
+      remedy: what to do about it.
+    """
     if min(height, width) < WINDOW and model.train_loss is None:
         raise UserError(f"{what} of {height}x{width} are smaller than the {WINDOW}x{WINDOW} window of SSIM; {remedy}")
 
