@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import ml_collections
 import numpy as np
+from etils import epath
 
 from fusioninn_jax import models, settings
 from fusioninn_jax.models import FusionModel, Variables, fusioninn
@@ -43,14 +44,14 @@ def load(folder: str | pathlib.Path | None = None) -> TrainedModel:
     Raises:
       UserError: a file is missing, damaged, or of another model than its configuration says.
     """
-    folder = pathlib.Path(folder) if folder else FOLDER
+    place = epath.Path(folder or FOLDER)
     how = "write it anew with `python -m fusioninn_jax.pretrained`"
-    text, weights = (guarded.read_bytes(folder / name) for name in (CONFIG, WEIGHTS))
-    with guarded.reading(folder, "not a model of this package", how):
+    text, weights = (guarded.read_anywhere(place / name) for name in (CONFIG, WEIGHTS))
+    with guarded.reading(place, "not a model of this package", how):
         try:
             return from_bytes(text.decode(), weights)
         except ValueError as error:  # a setting that is not to be had; the message is ours
-            raise UserError(f"{folder}: not a model of this package ({first_line(error)}); {how}") from error
+            raise UserError(f"{place}: not a model of this package ({first_line(error)}); {how}") from error
 
 
 def load_any(place: str | pathlib.Path, which: str = "best") -> TrainedModel:
@@ -76,7 +77,7 @@ def load_from(folder: str | pathlib.Path, which: str = "best") -> TrainedModel:
     Raises:
       UserError: there is no sound model.
     """
-    return load(folder) if (pathlib.Path(folder) / WEIGHTS).exists() else checkpoint.load(folder, which)
+    return load(folder) if (epath.Path(folder) / WEIGHTS).exists() else checkpoint.load(folder, which)
 
 
 def weights_for(place: str | pathlib.Path, like: Variables, config: ml_collections.ConfigDict) -> Variables:
@@ -130,13 +131,13 @@ def save(folder: str | pathlib.Path, variables: Variables, config: ml_collection
     """Writes the two files.
 
     Args:
-      folder: made where it is missing.
+      folder: made where it is missing, on a disk or in a bucket.
       variables: of the model.
       config: as `load` returns it, or a training's whole configuration.
     """
-    folder = pathlib.Path(folder)
+    place = epath.Path(folder)
     text, weights = to_bytes(variables, config)
-    with outputs.new_files(folder / WEIGHTS, folder / CONFIG) as temporaries:
+    with outputs.new_files(place / WEIGHTS, place / CONFIG) as temporaries:
         for temporary, content in zip(temporaries, (weights, text.encode()), strict=True):
             temporary.write_bytes(content)
 

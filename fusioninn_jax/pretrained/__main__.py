@@ -5,11 +5,11 @@ Its calibration, where `python -m fusioninn_jax.scoring.uncertainty` made one, g
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Sequence
 
 import jax
 import numpy as np
+from etils import epath
 
 from fusioninn_jax import pretrained
 from fusioninn_jax.runtime.errors import Parser, cli
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     described = pretrained.describe(trained.config, tuple(args.modalities))
     variables = pretrained.halved(trained.variables) if args.half else trained.variables
     pretrained.save(args.out, jax.tree.map(np.asarray, variables), described)
-    size = sum((pathlib.Path(args.out) / name).stat().st_size for name in (pretrained.WEIGHTS, pretrained.CONFIG))
+    size = sum((epath.Path(args.out) / name).stat().length for name in (pretrained.WEIGHTS, pretrained.CONFIG))
     name = pretrained.fingerprint(trained.variables, described)
     found = calibration.load(args.workdir, name)
     if found is not None:

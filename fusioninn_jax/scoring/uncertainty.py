@@ -8,7 +8,6 @@ image of 8 bits, and keeps that beside the checkpoints: `calibration.json`. Prin
 from __future__ import annotations
 
 import math
-import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -118,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fusioninn_jax.training import checkpoint  # Orbax takes seconds to import
 
     parser = Parser(prog="python -m fusioninn_jax.scoring.uncertainty", description=__doc__, examples=EXAMPLES)
-    parser.add_argument("--workdir", required=True, type=pathlib.Path, help="as given to train")
+    parser.add_argument("--workdir", required=True, help="as given to train")
     parser.add_argument("--checkpoint", default="best", choices=("best", "last"), help="which of the training")
     parser.add_argument("--split", default="test", help="to try the intervals on")
     parser.add_argument("--samples", type=int, default=SAMPLES, help="draws, 2 at least")
