@@ -8,16 +8,16 @@ all those runs. `study T1GD FLAIR -o study.html` shows one study (`studies.study
 
 from __future__ import annotations
 
-import pathlib
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
+from etils import epath
 
 matplotlib.use("Agg")  # files only, no window
 
-from fusioninn_jax.runtime import compilation_cache  # noqa: E402
+from fusioninn_jax.runtime import compilation_cache, places  # noqa: E402
 from fusioninn_jax.runtime.errors import Parser, UserError, cli  # noqa: E402
 from fusioninn_jax.studies import study_page  # noqa: E402
 
@@ -56,12 +56,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError(f"{overrides[0]}: run takes no --config, what it reports is trained already")
         from fusioninn_jax.tables import run_page
 
-        split = run_page.evaluated_split(pathlib.Path(args.workdir), args.split)
+        workdir = places.folder(args.workdir, "--workdir")
+        split = run_page.evaluated_split(workdir, args.split)
         print(f"the split {split} of {args.workdir}")
-        path = run_page.write_run_report(pathlib.Path(args.workdir), split, args.slices)
+        path = run_page.write_run_report(workdir, split, args.slices)
     else:
         path = args.run(args, overrides)
-    print(f"written: {path}{f', {path.stat().st_size / 1e6:.1f} MB' if path.is_file() else ''}")
+    print(f"written: {path}{f', {epath.Path(path).stat().length / 1e6:.1f} MB' if path.is_file() else ''}")
     return 0
 
 

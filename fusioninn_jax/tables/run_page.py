@@ -196,7 +196,7 @@ def write_run_report(workdir: pathlib.Path, split: str | None = None, count: int
     """Writes `workdir`/report.html from what training and evaluation left there.
 
     Args:
-      workdir: of a training that was evaluated (`python -m fusioninn_jax.evaluate`).
+      workdir: of a training that was evaluated (`python -m fusioninn_jax.evaluate`), on a disk or in a bucket.
       split: the evaluated split; None for `test`, or else another one that there is.
       count: slices in the panel, half of them the worst.
 
@@ -212,7 +212,7 @@ def write_run_report(workdir: pathlib.Path, split: str | None = None, count: int
     split = evaluated_split(workdir, split)
     summary_file = workdir / "evaluation" / split / "summary.json"
     examples = _examples(workdir, split, count)
-    config = guarded.read_bytes(workdir / "config.json").decode(errors="replace")
+    config = guarded.read_anywhere(workdir / "config.json").decode(errors="replace")
     again = f"python -m fusioninn_jax.evaluate --workdir={workdir} --split={split}"
     with guarded.reading(summary_file, "is not as an evaluation writes it", f"write it anew: `{again}`"):
         page = _page(

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import pathlib
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -99,11 +99,11 @@ def from_json(content: dict[str, Any]) -> Calibration:
     return Calibration(*arrays)
 
 
-def save(folder: str | pathlib.Path, calibration: Calibration, model: str) -> pathlib.Path:
+def save(folder: str | os.PathLike[str], calibration: Calibration, model: str) -> epath.Path:
     """Writes FILE into a model's folder, whole or not at all.
 
     Args:
-      folder: of a training, or of a model's two files.
+      folder: of a training, or of a model's two files, on a disk or in a bucket.
       calibration: what to keep.
       model: the fingerprint of the model it was learnt with, `pretrained.fingerprint`.
 
@@ -113,17 +113,17 @@ def save(folder: str | pathlib.Path, calibration: Calibration, model: str) -> pa
     Raises:
       UserError: the folder cannot be written to.
     """
-    path = pathlib.Path(folder) / FILE
+    path = epath.Path(folder) / FILE
     with outputs.new_files(path) as (temporary,):
         temporary.write_text(json.dumps({"model": model} | calibration.to_json()) + "\n")
     return path
 
 
-def load(folder: str | pathlib.Path, model: str) -> Calibration | None:
+def load(folder: str | os.PathLike[str], model: str) -> Calibration | None:
     """The calibration in a model's folder; None where there is none, or one of another model (trained on since).
 
     Args:
-      folder: of a training, or of a model's two files.
+      folder: of a training, or of a model's two files, on a disk or in a bucket.
       model: the model's fingerprint.
 
     Raises:

@@ -3,16 +3,21 @@
 import json
 import os
 
+import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from etils.epath import backend, gpath
 
-from fusioninn_jax import input_pipeline
-from fusioninn_jax.scoring import score_table
-from fusioninn_jax.training import checkpoint_folders, run_lock, train_log
+from fusioninn_jax import decompose, fuse, input_pipeline, pretrained, report
+from fusioninn_jax.scoring import score_table, uncertainty
+from fusioninn_jax.studies import fusing
+from fusioninn_jax.tables import run_page
+from fusioninn_jax.trained_model import calibration
+from fusioninn_jax.training import checkpoint, checkpoint_folders, run_lock, train_log
 from fusioninn_jax.training.train_log import METRICS_FILE, TRAIN_FILE, read_lines
 from fusioninn_jax.training.validation import Results
 from tests import training_case
+from tests.studies import cases
 
 
 class Bucket:
@@ -100,3 +105,48 @@ def test_tables_and_checkpoints_keep_the_url(bucket):
     (bucket / "run" / checkpoint_folders.FOLDER / "12").mkdir(parents=True)
     assert checkpoint_folders.newest_step("gs://bucket/run") == 12
     assert str(checkpoint_folders.of("gs://bucket/run")) == "gs://bucket/run/checkpoints"
+
+
+def test_a_model_and_its_calibration_are_used_from_a_bucket(bucket, capsys):
+    place = "gs://bucket/model"
+    cases.save_model(place)
+    trained = fusing.load(place)
+    assert trained.calibration is None
+    rng = np.random.default_rng(0)
+    fitted = calibration.fit(rng.random((480, 2)), rng.standard_normal((480, 2)))
+    name = pretrained.fingerprint(trained.variables, trained.config)
+    assert str(calibration.save(place, fitted, name)) == f"{place}/{calibration.FILE}"
+    assert {path.name for path in (bucket / "model").iterdir()} == {"weights.npz", "config.json", calibration.FILE}
+    np.testing.assert_array_equal(fusing.load(place).calibration.deviations, fitted.deviations)
+    assert calibration.load(place, "another") is None
+    first, second = (cases.save(bucket / f"{i}.nii", cases.voxels(i, (6, 5, 3))) for i in (1, 2))
+    fused, back = bucket / "f.nii", [bucket / "b1.nii", bucket / "b2.nii"]
+    assert fuse.main([*map(str, (first, second)), "-o", str(fused), "--checkpoint", place]) == 0
+    error = ["--samples", "2", "--uncertainty", str(bucket / "u.nii")]
+    assert decompose.main([str(fused), "-o", *map(str, back), *error, "--checkpoint", place]) == 0
+    assert (bucket / "u.nii").exists() and f"model: fusioninn of {place}" in capsys.readouterr().out
+
+
+def test_a_calibration_is_made_in_a_bucket(bucket, monkeypatch):
+    trained = fusing.load(str(cases.save_model(bucket / "model")))
+    asked, rng = [], np.random.default_rng(0)
+    pixels = uncertainty.Pixels(*rng.random((3, 480, 2)), np.full(480, "p1"))
+    monkeypatch.setattr(uncertainty, "collect", lambda *arguments, **settings: pixels)
+    monkeypatch.setattr(checkpoint, "load", lambda workdir, which: asked.append(workdir) or trained)
+    prepared = type("Prepared", (), {"modalities": ("a", "b")})
+    trained.config.data = {}
+    monkeypatch.setattr(input_pipeline, "open_dataset", lambda config: prepared)
+    assert uncertainty.main(["--workdir", "gs://bucket/run"]) == 0
+    assert asked == ["gs://bucket/run"] and (bucket / "run" / calibration.FILE).is_file()
+
+
+def test_the_page_of_a_training_lies_in_its_bucket(bucket, monkeypatch, capsys):
+    (bucket / "run" / "evaluation" / "test").mkdir(parents=True)
+    (bucket / "run" / "evaluation" / "test" / "summary.json").write_text('{"a": 1}')
+    (bucket / "run" / METRICS_FILE).write_text('{"step": 1, "loss": 1.0}\n')
+    (bucket / "run" / "config.json").write_text("{}")
+    monkeypatch.setattr(run_page, "_examples", lambda *asked: ({}, []))
+    monkeypatch.setattr(run_page, "_page", lambda report, *content, **about: f"{report}, {about['workdir']}")
+    assert report.main(["run", "--workdir=gs://bucket/run"]) == 0
+    assert (bucket / "run" / "report.html").read_text() == "{'a': 1}, gs://bucket/run"
+    assert "written: gs://bucket/run/report.html, 0.0 MB" in capsys.readouterr().out
