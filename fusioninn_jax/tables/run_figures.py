@@ -26,8 +26,8 @@ def curves(train: list[dict[str, Any]], evaluations: list[dict[str, Any]], modal
       evaluations: the records of evaluations.
       modalities: names of the sources.
     """
-    figure = Figure(figsize=(11, 4))
-    left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.28})
+    figure = Figure(figsize=(9.6, 3.8))
+    left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.36})
     steps = [record["step"] for record in train]
     for name in ("loss", "fusion", "decomposition"):
         left.plot(steps, [record[name] for record in train], label=name, linewidth=1)
@@ -120,7 +120,7 @@ def patients(scores: dict[str, dict[str, float]], titles: dict[str, str], overal
         return None
     first = next(iter(shown))
     names = sorted(scores, key=lambda patient: scores[patient][first])
-    figure = Figure(figsize=(9, 1.4 + 0.24 * len(names)))
+    figure = Figure(figsize=(7.5, 1.4 + 0.24 * len(names)))
     axis = figure.subplots()
     colours = matplotlib.colormaps["tab10"].colors  # type: ignore[attr-defined]
     for k, (name, title) in enumerate(shown.items()):

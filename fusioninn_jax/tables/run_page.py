@@ -36,11 +36,13 @@ from fusioninn_jax.tables import comparison, published, run_figures
 from fusioninn_jax.training import checkpoint, validation
 from fusioninn_jax.training.train_log import METRICS_FILE, TRAIN_FILE, read_lines
 
+DPI = 110  # of the plots
+
 
 def _png(figure: Figure) -> str:
     """A figure as a data URI."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+    figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
