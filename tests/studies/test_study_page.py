@@ -9,6 +9,7 @@ from PIL import Image
 
 from fusioninn_jax import report
 from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.studies import examination
 from tests import tolerances
 from tests.studies import cases
 from tests.studies.page_cases import big, data_of, without_voxels
@@ -61,3 +62,22 @@ def test_the_page_shows_the_study_and_names_nobody(tmp_path, study, model_folder
             tmp_path / "moved.nii", big(1), cases.AFFINE + np.array([[0, 0, 0, 9.0]] + [[0, 0, 0, 0]] * 3)
         )
         report.main(["study", *map(str, study[:2]), "--mask", str(moved), "-o", str(tmp_path / "b.html")])
+
+
+@pytest.mark.parametrize("flags, darkest", [([], -999), (["--fill-value=-999"], 0)])
+def test_missing_voxels_are_background_on_the_page(tmp_path, model_folder, monkeypatch, flags, darkest):
+    content = big(1)
+    content[:5] = -999
+    paths = [cases.save(tmp_path / f"{i}.nii", voxels) for i, voxels in enumerate((content, big(2)))]
+
+    def examine(trained, sources, *rest, **settings):
+        assert sources[0].values.min() == darkest and sources[1].values.min() == 0
+        expected = np.where(content == -999, darkest, content)
+        np.testing.assert_array_equal(np.sort(sources[0].values, None), np.sort(expected, None))  # the grid is turned
+        raise UserError("seen")
+
+    monkeypatch.setattr(examination, "examine", examine)
+    with pytest.raises(UserError, match="^seen$"):
+        report.main(
+            ["study", *map(str, paths), "-o", str(tmp_path / "p.html"), "--checkpoint", str(model_folder)] + flags
+        )

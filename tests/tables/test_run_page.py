@@ -2,12 +2,15 @@
 
 import os
 
+import jax
 import numpy as np
 import pytest
 
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.tables import run_figures, run_page
+from fusioninn_jax.trained_model import training_free
 from fusioninn_jax.training.train_log import METRICS_FILE
+from tests import tolerances, training_case
 
 
 def test_typical_slices_and_the_worst_are_chosen_in_their_order():
@@ -102,3 +105,19 @@ def test_the_panel_has_a_colour_bar_a_column_and_names_of_rows():
         "worst: q, slice 2",
     ]
     assert figure.axes[0].images[0].get_array().shape == (28, 22)  # cut to the brain
+
+
+def test_the_images_do_not_depend_on_the_devices(data_dir, monkeypatch, tmp_path):
+    config = training_case.config(data_dir)
+    config.train.eval_batch_size = 1  # which eight devices do not share
+    trained = training_free("mean")._replace(config=config)
+    monkeypatch.setattr(run_page.checkpoint, "load", lambda workdir: trained)
+    found = []
+    for devices in (jax.devices(), jax.devices()[:1]):
+        monkeypatch.setattr(jax, "local_devices", lambda devices=devices: devices)
+        found.append(run_page._examples(tmp_path, "test", 4))
+    (eight, names), (one, names_of_one) = found
+    assert len(jax.devices()) == 8 and names == names_of_one and len(names) == training_case.SIZES["test"]
+    assert eight.keys() == one.keys() == {"sources", "fused"}
+    for name in one:
+        np.testing.assert_allclose(eight[name], one[name], atol=tolerances.ROUNDING_F32)
