@@ -285,12 +285,11 @@ def _evaluate(asked: Evaluation) -> int:
         "modalities": list(prepared.modalities),
         "systems": {},
     }
-    for name, trained in systems.items():
-        of_system, further = score_model(name, trained, prepared, config.data, scoring)
-        report["systems"][name] = score_table.summarise(of_system) | further
-        rows += of_system
-    for name, folder in folders.items():
-        of_system, further = score_folder(name, folder, prepared, config.data, scoring)
+    for name in (*systems, *folders):
+        if name in systems:
+            of_system, further = score_model(name, systems[name], prepared, config.data, scoring)
+        else:
+            of_system, further = score_folder(name, folders[name], prepared, config.data, scoring)
         report["systems"][name] = score_table.summarise(of_system) | further
         rows += of_system
     if processes.is_first():
