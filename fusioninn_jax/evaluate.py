@@ -141,13 +141,10 @@ class Evaluation:
     everything: bool
 
 
-def _results(args: argparse.Namespace) -> str:
-    """The name of the folder of results: what the evaluator prints replaces no evaluation, which `report run` shows."""
-    return f"{args.split}_evaluator" if args.metrics == "evaluator" else args.split
-
-
 def _wishes(args: argparse.Namespace) -> Evaluation:
     save_fused = pathlib.Path(args.save_fused) if args.save_fused else None
+    # what the evaluator prints replaces no evaluation, which `report run` shows
+    results = f"{args.split}_evaluator" if args.metrics == "evaluator" else args.split
     return Evaluation(
         workdir=args.workdir,
         checkpoint=args.checkpoint,
@@ -158,7 +155,7 @@ def _wishes(args: argparse.Namespace) -> Evaluation:
         dataset=args.dataset,
         data_dir=args.data_dir,
         scoring=Scoring(args.split, args.metrics or "all", args.batch_size, args.limit, save_fused),
-        out=args.out or os.path.join(args.workdir, "evaluation", _results(args)),
+        out=args.out or os.path.join(args.workdir, "evaluation", results),
         everything=args.metrics == "all",
     )
 
@@ -206,11 +203,11 @@ def _check_kept(kept: pathlib.Path, systems: Sequence[str], folders: Mapping[str
 
 def _with_steps(trained: TrainedModel, steps: int) -> TrainedModel:
     """The model, sampling in this many steps."""
-    config = trained.config
-    if "steps" not in config.model[trained.name]:
+    of_model = trained.config.model[trained.name]
+    if "steps" not in of_model:
         raise UserError(f"--sampling-steps={steps}: {trained.name} does not sample; leave it out")
-    config.model[trained.name].steps = steps
-    return trained._replace(model=models.get(trained.name, config.model[trained.name]))
+    of_model.steps = steps
+    return trained._replace(model=models.get(trained.name, of_model))
 
 
 def _load(asked: Evaluation) -> tuple[dict[str, TrainedModel], ml_collections.ConfigDict]:
