@@ -207,12 +207,14 @@ def scores(
       scoring: what is scored.
       folder: keeps the scores, with what they are of: another checkpoint or split is scored anew.
     """
+    split = prepared.builder.info.splits.get(scoring.split)
     key = {
         "system": system.name,
         "workdir": str(system.workdir and os.path.realpath(system.workdir)),
         "step": system.trained.step,
         "weights": integrity.checksum(system.trained.variables),
-        "dataset": data.data.dataset,
+        "data": os.fspath(prepared.builder.data_dir),
+        "bytes": split and split.num_bytes,  # of data prepared anew in that folder
         "normalisation": data.data.normalisation,
         "split": scoring.split,
         "metrics": scoring.metrics,

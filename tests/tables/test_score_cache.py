@@ -12,7 +12,12 @@ from fusioninn_jax.tables import systems
 from fusioninn_jax.tables.systems import System
 from fusioninn_jax.trained_model import training_free
 
-PREPARED = types.SimpleNamespace(sizes={"test": 3, "validation": 2})
+
+def prepared(data_dir="brats/1.0.0", size=1000):
+    """What `systems.scores` asks of a dataset."""
+    splits = {name: types.SimpleNamespace(num_bytes=size) for name in ("test", "validation")}
+    builder = types.SimpleNamespace(data_dir=data_dir, info=types.SimpleNamespace(splits=splits))
+    return types.SimpleNamespace(sizes={"test": 3, "validation": 2}, builder=builder)
 
 
 @pytest.fixture(name="scored")
@@ -36,8 +41,10 @@ def system(workdir, weight, step=100):
     return System("mean", trained, workdir)
 
 
-def scores(of, folder, **scoring):
-    rows, _ = systems.scores(of, PREPARED, settings.defaults(), Scoring(**({"split": "test"} | scoring)), folder)
+def scores(of, folder, data=None, **scoring):
+    rows, _ = systems.scores(
+        of, data or prepared(), settings.defaults(), Scoring(**({"split": "test"} | scoring)), folder
+    )
     return [row["q_ssim"] for row in rows]
 
 
@@ -61,3 +68,9 @@ def test_scores_of_another_folder_or_step_are_not_taken(tmp_path, scored):
     scores(system(tmp_path / "b", 0.5), tmp_path)
     scores(system(tmp_path / "b", 0.5, step=200), tmp_path)
     assert len(scored) == 3
+
+
+@pytest.mark.parametrize("changed", [{"data_dir": "other/brats/1.0.0"}, {"size": 1001}])
+def test_scores_of_other_data_are_not_taken(tmp_path, scored, changed):
+    scores(system(tmp_path, 0.5), tmp_path)
+    assert scores(system(tmp_path, 0.5), tmp_path, prepared(**changed)) == [0.5] and len(scored) == 2
