@@ -19,6 +19,13 @@ from tests.chosen import chosen
 from tests.train_command import DEADLINE, start, wait_for_step
 
 
+def short(data_dir):
+    """A model of one block and two steps: one configuration for the file, so that its runs compile once."""
+    config = training_case.config(data_dir)
+    config.model.fusioninn.blocks, config.train.steps, config.train.eval_every = 1, 2, 2
+    return config
+
+
 def _pairs(tmp_path, sizes, name="x"):
     """A prepared dataset of pairs of noise, one for each size."""
     rng = np.random.default_rng(0)
@@ -38,13 +45,13 @@ def _pairs(tmp_path, sizes, name="x"):
         )
         == 0
     )
-    config = training_case.config(tmp_path / "out")
-    config.data.dataset, config.data.crop, config.train.steps, config.train.eval_every = f"image_pairs/{name}", (), 2, 2
+    config = short(tmp_path / "out")
+    config.data.dataset, config.data.crop = f"image_pairs/{name}", ()
     return config
 
 
 def test_images_of_unlike_size_ask_for_a_crop(tmp_path):
-    config = _pairs(tmp_path, [(24 + 4 * i, 24) for i in range(12)])
+    config = _pairs(tmp_path, [(24 + 4 * (i % 2), 24) for i in range(12)])
     with pytest.raises(UserError, match=r"images differ in size; set --config.data.crop=HEIGHT,WIDTH"):
         train.train_and_evaluate(config, str(tmp_path / "run"))
     config.data.crop = (16, 16)
@@ -74,7 +81,7 @@ def test_images_smaller_than_the_window_are_named(tmp_path):
 def copy_fixture(data_dir, tmp_path):
     """(folder of a copy of the tiny dataset, its configuration)."""
     shutil.copytree(data_dir / "tiny", tmp_path / "data" / "tiny")
-    return tmp_path / "data" / "tiny" / "default" / "1.0.0", training_case.config(tmp_path / "data")
+    return tmp_path / "data" / "tiny" / "default" / "1.0.0", short(tmp_path / "data")
 
 
 def _flip(path):
@@ -135,8 +142,7 @@ def test_the_command_that_makes_a_dataset_anew_makes_it(tmp_path):
 
 
 def test_training_in_a_thread_works_and_warns(data_dir, tmp_path):
-    config, said = training_case.config(data_dir), []
-    config.train.steps = config.train.eval_every = 1
+    config, said = short(data_dir), []
 
     def work():
         with warnings.catch_warnings(record=True) as caught:
@@ -147,7 +153,7 @@ def test_training_in_a_thread_works_and_warns(data_dir, tmp_path):
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert said[0] == 1 and any("signals do not save" in text for text in said[1])
+    assert said[0] == 2 and any("signals do not save" in text for text in said[1])
 
 
 BOTH = [(signal.SIGINT, "SIGINT"), (signal.SIGTERM, "SIGTERM")]
@@ -157,20 +163,20 @@ BOTH = [(signal.SIGINT, "SIGINT"), (signal.SIGTERM, "SIGTERM")]
 def test_a_signal_saves_and_the_outcome_tells_which(data_dir, tmp_path, monkeypatch, capfd, number, name):
     step, handlers = train.TrainLog.step, [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
 
-    def stop_at_3(self, at, *rest):
+    def stop_at_1(self, at, *rest):
         step(self, at, *rest)
-        if at == 3:
+        if at == 1:
             signal.raise_signal(number)
 
-    monkeypatch.setattr(train.TrainLog, "step", stop_at_3)
-    outcome = train.run(training_case.config(data_dir), str(tmp_path))
-    assert outcome.stopped == number and int(outcome.state.step) == 3
-    assert (tmp_path / "checkpoints" / "3").is_dir()
-    assert f"stopped by {name} at step 3; the same command resumes there" in "".join(capfd.readouterr())
+    monkeypatch.setattr(train.TrainLog, "step", stop_at_1)
+    outcome = train.run(short(data_dir), str(tmp_path))
+    assert outcome.stopped == number and int(outcome.state.step) == 1
+    assert (tmp_path / "checkpoints" / "1").is_dir()
+    assert f"stopped by {name} at step 1; the same command resumes there" in "".join(capfd.readouterr())
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
     monkeypatch.setattr(train.TrainLog, "step", step)
-    resumed = train.run(training_case.config(data_dir), str(tmp_path))
-    assert resumed.stopped is None and int(resumed.state.step) == 6
+    resumed = train.run(short(data_dir), str(tmp_path))
+    assert resumed.stopped is None and int(resumed.state.step) == 2
 
 
 TERMINATED, EXCUSED = (signal.SIGTERM, [], 143), (signal.SIGTERM, ["--preempt_ok"], 0)
@@ -179,12 +185,14 @@ TERMINATED, EXCUSED = (signal.SIGTERM, [], 143), (signal.SIGTERM, ["--preempt_ok
 @pytest.mark.slow
 @pytest.mark.parametrize("number, more, code", chosen([TERMINATED, EXCUSED], [EXCUSED]))  # each starts TensorFlow
 def test_exit_codes_of_a_stopped_training(data_dir, tmp_path, number, more, code):
-    process = start(tmp_path, data_dir, *more)
+    steps = 10_000  # no end and no evaluation before the signal comes
+    settings = {"model.fusioninn.blocks": 1, "train.steps": steps, "train.eval_every": steps}
+    process = start(tmp_path, data_dir, *[f"--config.{name}={value}" for name, value in settings.items()], *more)
     wait_for_step(process, tmp_path, 3)
     process.send_signal(number)
     _, said = process.communicate(timeout=DEADLINE)
     assert process.returncode == code and "Traceback" not in said
-    assert read_lines(tmp_path / TRAIN_FILE)[-1]["step"] < 60 and list((tmp_path / "checkpoints").iterdir())
+    assert read_lines(tmp_path / TRAIN_FILE)[-1]["step"] < steps and list((tmp_path / "checkpoints").iterdir())
 
 
 JUNK = {
@@ -222,7 +230,7 @@ def test_junk_in_the_way_is_one_line(data_dir, tmp_path, make):
     make(run)
     before = sorted(run.rglob("*")) if run.is_dir() else run.read_text()
     with pytest.raises(UserError) as caught:
-        train.train_and_evaluate(training_case.config(data_dir), str(run))
+        train.train_and_evaluate(short(data_dir), str(run))
     assert "\n" not in str(caught.value) and str(run) in str(caught.value)
     assert set(before) <= set(run.rglob("*")) if run.is_dir() else run.read_text() == before
 
@@ -231,6 +239,4 @@ def test_junk_in_the_way_is_one_line(data_dir, tmp_path, make):
 def test_junk_beside_a_run_stays(data_dir, tmp_path, make):
     run = tmp_path / "run"
     make(run)
-    config = training_case.config(data_dir)
-    config.train.steps = config.train.eval_every = 2
-    assert int(train.train_and_evaluate(config, str(run)).step) == 2
+    assert int(train.train_and_evaluate(short(data_dir), str(run)).step) == 2
