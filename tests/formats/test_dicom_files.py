@@ -1,5 +1,6 @@
 """formats.dicom_files: files as archives and scanners really hand them over; none vanishes without a word."""
 
+import functools
 import tracemalloc
 import zlib
 

@@ -16,7 +16,7 @@ from tests.chosen import chosen
 from tests.golden import portable_inputs
 from tests.models.test_conv_blocks import TINY
 
-STEPS = 50
+STEPS = 24
 
 
 def tiny(data_dir, name):
@@ -35,7 +35,7 @@ def losses(workdir):
 # the others have no other kind of layer
 @pytest.mark.parametrize("name", chosen(TINY, ["half_unet", "unet_plus_plus"]))
 @pytest.mark.usefixtures("three_levels")
-def test_fifty_steps_lower_the_loss_and_resume_exactly(data_dir, tmp_path, monkeypatch, name):
+def test_some_steps_lower_the_loss_and_resume_exactly(data_dir, tmp_path, monkeypatch, name):
     two = jax.devices()[:2]  # each statistic is a rendezvous of all devices: eight on two cores are slow
     monkeypatch.setattr(jax, "local_devices", lambda: two)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
@@ -58,7 +58,7 @@ def one_step(model, devices):
     """Loss, gradient (by plain SGD of rate 1) and batch statistics of a step on `devices` devices, in float64."""
     stack = portable_inputs.smooth(0, 8, 16, 16).transpose(0, 2, 3, 1).astype(np.float64)
     variables = jax.jit(model.init)(jax.random.key(0), *objective.split_sources(jnp.asarray(stack)))
-    variables = jax.tree.map(lambda leaf: leaf.astype(np.float64), variables)
+    variables = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), variables)
     before, optimizer, config = jax.tree.map(np.asarray, variables), optax.sgd(1.0), settings.defaults()
     state = train_state.create(variables, optimizer, config.optimizer)
     chosen = jax.devices()[:devices]
@@ -77,7 +77,7 @@ def test_batch_statistics_loss_and_gradients_are_of_the_global_batch(name):
     with jax.enable_x64(True):
         model = models.get(name, {"width": TINY[name]})
         expected = one_step(model, 1)
-        for devices in (2, 4, 8):
+        for devices in chosen([2, 4, 8], [8]):  # one image each; fewer devices differ from one by less
             found = one_step(model, devices)
             for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
                 np.testing.assert_allclose(ours, theirs, rtol=tolerances.DEVICES, atol=tolerances.DEVICES)

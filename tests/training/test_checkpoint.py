@@ -19,12 +19,13 @@ from fusioninn_jax.training import checkpoint, checkpoint_folders, run_lock
 from fusioninn_jax.training.train_log import METRICS_FILE, read_lines
 from tests import many_processes, training_case
 
-KEPT = (2, 4)  # steps saved by the fixture's run
+KEPT = (6, 8)  # the steps that the fixture's run keeps of those it saves: 2, 4, 6, 8
 
 
 def small(data_dir):
+    """One configuration for the file, so that its runs compile once."""
     config = training_case.config(data_dir)
-    config.model.fusioninn.blocks, config.train.steps = 1, 4
+    config.model.fusioninn.blocks, config.train.steps = 1, KEPT[1]
     return config
 
 
@@ -85,15 +86,15 @@ def test_a_damaged_newest_is_told_and_passed_over(run, whole, data_dir, damage, 
     assert int(restored.state.step) == KEPT[0]
     said = capsys.readouterr().err.strip()
     assert len(said.splitlines()) == 1
-    assert f"{newest}: damaged (" in said and "going on from step 2" in said
-    assert not newest.exists() and newest.with_name("4.damaged").exists()
+    assert f"{newest}: damaged (" in said and "going on from step 6" in said
+    assert not newest.exists() and newest.with_name("8.damaged").exists()
     assert checkpoint_folders.newest_step(run) == KEPT[0]
 
 
 def test_training_goes_on_from_the_one_before_to_the_same_end(run, whole, data_dir, capsys):
-    flip(largest(run / checkpoint_folders.FOLDER / "4" / "state"))
+    flip(largest(run / checkpoint_folders.FOLDER / "8" / "state"))
     state = train.train_and_evaluate(small(data_dir), str(run))
-    assert "going on from step 2" in capsys.readouterr().err
+    assert "going on from step 6" in capsys.readouterr().err
     for ours, theirs in zip(jax.tree.leaves(state), jax.tree.leaves(whole[1]), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert many_processes.losses(run) == many_processes.losses(whole[0])
@@ -102,18 +103,18 @@ def test_training_goes_on_from_the_one_before_to_the_same_end(run, whole, data_d
 def test_no_intact_checkpoint_is_an_error_and_nothing_is_renamed(run, whole, data_dir):
     for step in KEPT:
         flip(largest(run / checkpoint_folders.FOLDER / str(step) / "state"))
-    with pytest.raises(UserError, match="every checkpoint there is damaged .4, 2; the newest: .*remove the folder"):
+    with pytest.raises(UserError, match="every checkpoint there is damaged .8, 6; the newest: .*remove the folder"):
         restore(run, whole, data_dir)
-    assert {path.name for path in (run / checkpoint_folders.FOLDER).iterdir()} >= {"2", "4"}
+    assert {path.name for path in (run / checkpoint_folders.FOLDER).iterdir()} >= {"6", "8"}
 
 
 def test_a_damaged_checkpoint_is_never_scored(run):
-    flip(largest(run / checkpoint_folders.FOLDER / "4" / "state"))
-    with pytest.raises(UserError, match="4: damaged .*--checkpoint"):
+    flip(largest(run / checkpoint_folders.FOLDER / "8" / "state"))
+    with pytest.raises(UserError, match="8: damaged .*--checkpoint"):
         checkpoint.load(run, "last")
-    losses = run / checkpoint_folders.FOLDER / "2" / "metrics" / "metrics"
+    losses = run / checkpoint_folders.FOLDER / "6" / "metrics" / "metrics"
     losses.write_text(json.dumps({checkpoint.BEST_METRIC: -1.0}))
-    with pytest.raises(UserError, match="2: damaged .*its validation loss"):
+    with pytest.raises(UserError, match="6: damaged .*its validation loss"):
         checkpoint.load(run, "best")
 
 
@@ -122,15 +123,15 @@ def test_other_optimiser_settings_are_not_damage(run, data_dir, whole):
     config.optimizer.ema = 0.9
     with pytest.raises(UserError, match="other --config.optimizer settings"):
         train.train_and_evaluate(config, str(run))
-    assert (run / checkpoint_folders.FOLDER / "4").exists()
+    assert (run / checkpoint_folders.FOLDER / "8").exists()
 
 
 def test_checkpoints_from_before_the_checksums_are_read(run, whole, data_dir):
-    record = run / checkpoint_folders.FOLDER / "4" / "meta" / "metadata"
+    record = run / checkpoint_folders.FOLDER / "8" / "meta" / "metadata"
     meta = json.loads(record.read_text())
     record.write_text(json.dumps({"step": meta["step"], "config": meta["config"]}))
-    assert int(restore(run, whole, data_dir).state.step) == 4
-    assert checkpoint.load(run, "last")[3] == 4
+    assert int(restore(run, whole, data_dir).state.step) == 8
+    assert checkpoint.load(run, "last")[3] == 8
 
 
 @pytest.fixture(name="small_disk")
@@ -147,8 +148,6 @@ def small_disk_fixture(tmp_path):
 
 def test_training_goes_on_through_a_full_disk(data_dir, whole, small_disk, capsys, monkeypatch):
     """The disk is full at steps 4 and 6, and has room again at 8."""
-    config = small(data_dir)
-    config.train.steps = 8
     filler, seen = small_disk / "filler", {}
     save = checkpoint.save
 
@@ -164,7 +163,7 @@ def test_training_goes_on_through_a_full_disk(data_dir, whole, small_disk, capsy
         seen[int(state.step)] = checkpoint_folders.steps(manager.directory)
 
     monkeypatch.setattr(checkpoint, "save", save_and_look)
-    train.train_and_evaluate(config, str(small_disk / "run"))
+    train.train_and_evaluate(small(data_dir), str(small_disk / "run"))
     logging.getLogger("absl").setLevel(logging.ERROR)
     assert seen[4] == [2] and seen[6] == [2] and 8 in seen[8]
     said = capsys.readouterr().err
@@ -174,11 +173,10 @@ def test_training_goes_on_through_a_full_disk(data_dir, whole, small_disk, capsy
 
 
 def test_a_last_checkpoint_that_fails_is_an_error(data_dir, run, monkeypatch):
-    config = small(data_dir)
-    config.train.steps = 6
+    shutil.rmtree(run / checkpoint_folders.FOLDER / "8")
     monkeypatch.setattr(checkpoint.ocp.CheckpointManager, "save", fail)
-    with pytest.raises(UserError, match="the last checkpoint, of step 6, could not be written; .* goes on from step 4"):
-        train.train_and_evaluate(config, str(run))
+    with pytest.raises(UserError, match="the last checkpoint, of step 8, could not be written; .* goes on from step 6"):
+        train.train_and_evaluate(small(data_dir), str(run))
 
 
 def fail(*arguments, **settings):
