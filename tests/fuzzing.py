@@ -1,6 +1,6 @@
 """Random damage to every kind of file that is read: what comes of it is a result or one line, and no file.
 
-`tests/test_fuzz.py` runs a few hundred rounds, `python -m benchmarks.fuzz` as many as asked for.
+`tests/test_fuzz.py` runs some rounds, `python -m benchmarks.fuzz` as many as asked for.
 """
 
 from __future__ import annotations
