@@ -54,9 +54,9 @@ def test_another_reader_opens_everything(tmp_path, model_folder, pair):
 
 @pytest.mark.parametrize("dtype", ["u1", "u2", "i4", "f4", "f8"])
 def test_every_type_and_scale_comes_back(tmp_path, model_folder, dtype):
-    data = cases.voxels(1, (6, 4, 3), "i2").clip(0, 255) if dtype == "u1" else cases.voxels(1, (6, 4, 3), dtype)
+    data = cases.voxels(1).clip(0, 255) if dtype == "u1" else cases.voxels(1, dtype=dtype)
     first = cases.save(tmp_path / "a.nii.gz", data.astype(dtype))
-    second = cases.save(tmp_path / "b.nii", cases.voxels(2, (6, 4, 3)), scl_slope=0.25, scl_inter=-2)
+    second = cases.save(tmp_path / "b.nii", cases.voxels(2), scl_slope=0.25, scl_inter=-2)
     raw = bytearray(second.read_bytes())
     raw[112:120] = np.array([0.25, -2], "<f4").tobytes()
     second.write_bytes(raw)

@@ -1,15 +1,26 @@
 """studies.page_content: the voxels of a page, and how large it may become."""
 
 import numpy as np
+import pytest
 
-from fusioninn_jax.studies import examination, fusing, page_content, reading
-from tests.studies.page_cases import data_of, unpacked, without_voxels
+from fusioninn_jax.studies import examination, fusing, page_content, reading, slice_scores
+from tests.studies import cases
+from tests.studies.page_cases import big, data_of, unpacked, without_voxels
 
 
-def test_the_voxels_of_the_page_are_those_of_the_study(study, model_folder, quick):
-    sources = reading.read_sources(study[:2])
-    trained = fusing.load(str(model_folder))
-    found = examination.examine(trained, sources, np.zeros(sources[0].stored.shape), ["a", "b"], samples=2, seed=3)
+@pytest.fixture(scope="module", name="examined")
+def examined_fixture(tmp_path_factory, model_folder):
+    """(the sources of a study, what the page shows of it)."""
+    folder = tmp_path_factory.mktemp("study")
+    sources = reading.read_sources([cases.save(folder / f"{i}.nii.gz", big(i)) for i in (1, 2)])
+    trained, mask = fusing.load(str(model_folder)), np.zeros(sources[0].stored.shape)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slice_scores, "TABLE1", ("q_ssim", "q_ncie"))  # the others take half a minute to compile
+        return sources, examination.examine(trained, sources, mask, ["a", "b"], samples=2, seed=3)
+
+
+def test_the_voxels_of_the_page_are_those_of_the_study(examined):
+    sources, found = examined
     page = page_content.render(found)
     data = data_of(page)
     (z, y, x), shape = found.corner, tuple(data["shape"])
@@ -25,11 +36,8 @@ def test_the_voxels_of_the_page_are_those_of_the_study(study, model_folder, quic
         assert np.abs(back / 255 - found.decomposed[i - 1].clip(0, 1)).max() <= 0.501 / 255
 
 
-def test_a_page_that_would_be_too_large_shows_fewer_slices(study, model_folder, quick, monkeypatch):
-    sources = reading.read_sources(study[:2])
-    found = examination.examine(
-        fusing.load(str(model_folder)), sources, np.zeros(sources[0].stored.shape), ["a", "b"], samples=2, seed=3
-    )
+def test_a_page_that_would_be_too_large_shows_fewer_slices(examined, monkeypatch):
+    _, found = examined
     whole = len(page_content.render(found))
     bare = len(without_voxels(page_content.render(found)))
     monkeypatch.setattr(page_content, "LARGEST", (whole + bare) // 2)

@@ -7,6 +7,7 @@ from scipy.stats import mannwhitneyu
 from fusioninn_jax import decompose, fuse, report
 from fusioninn_jax.formats import files, negative
 from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.scoring import image_scores
 from fusioninn_jax.studies import study_negatives
 from tests.studies import cases
 
@@ -100,4 +101,5 @@ def test_the_study_page_shows_the_negative_by_name(stroke, tmp_path, model_folde
     page = tmp_path / "page.html"
     words = ["study", str(flair), str(adc), "--labels", "FLAIR", "ADC", "--invert", "2", "-o", str(page)]
     report.main([*words, "--samples", "2", "--checkpoint", str(model_folder)])
-    assert "ADC, negative" in page.read_text()
+    content = page.read_text()
+    assert "ADC, negative" in content and all(image_scores.TITLES[name] in content for name in image_scores.TABLE1)

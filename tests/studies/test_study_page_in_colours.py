@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from fusioninn_jax import report
+from fusioninn_jax.studies import slice_scores
 from tests.studies import browser, cases
 from tests.studies.browser import keep, press, settle
 
@@ -24,7 +25,9 @@ def coloured_page(tmp_path_factory) -> tuple[pathlib.Path, np.ndarray]:
     Image.fromarray(luma.T[::-1, :40].T.astype(np.uint8)).save(folder / "mri.png")
     paths = [str(folder / name) for name in ("pet.png", "mri.png")]
     model = cases.save_model(folder / "model")
-    report.main(["study", *paths, "--samples", "2", "-o", str(folder / "page.html"), "--checkpoint", str(model)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slice_scores, "TABLE1", ("q_ssim",))  # the others take half a minute to compile
+        report.main(["study", *paths, "--samples", "2", "-o", str(folder / "page.html"), "--checkpoint", str(model)])
     return folder / "page.html", rgb
 
 
