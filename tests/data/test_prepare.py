@@ -1,6 +1,7 @@
 """data.prepare: the command, preparing twice, and what a failed run leaves."""
 
 import pathlib
+import shutil
 import socket
 import subprocess
 import sys
@@ -70,12 +71,6 @@ def test_a_data_dir_that_cannot_be_written(source, tmp_path):
         prepare.main(["brats", f"--source={source}", f"--data_dir={tmp_path}/file"])
 
 
-def _command(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "data.prepare", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
-    )
-
-
 def test_the_builders_load_as_tfds_build_loads_them(tmp_path):
     """From elsewhere, by the folder's own name: `tfds build` does not know the repository."""
     code = "; ".join(
@@ -92,24 +87,34 @@ def test_the_builders_load_as_tfds_build_loads_them(tmp_path):
     assert done.stdout.strip() == "['brats', 'image_pairs']", done.stderr
 
 
-def test_the_command_prints_one_line_and_exits_with_2(source, tmp_path):
-    (source / "p2" / "p2_flair.nii.gz").unlink()
-    done = _command("brats", f"--source={source}", f"--data_dir={tmp_path}/out")
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"error: {source}/p2: p2 has no flair") and done.stderr.count("\n") == 1
-    assert done.stdout == "" and not (tmp_path / "out").exists()
+FAIL_THEN_PREPARE = """
+import runpy, sys
+_, bad, source, out = sys.argv
+for source, folder, code in ((bad, out + "/none", 2), (source, out, 0)):
+    sys.argv = ["data.prepare", "brats", f"--source={source}", f"--data_dir={folder}"]
+    try:
+        runpy.run_module("data.prepare", run_name="__main__")
+    except SystemExit as end:
+        assert end.code == code
+"""
 
 
-def test_the_command_prints_a_summary_and_what_to_do_next(source, tmp_path):
-    done = _command("brats", f"--source={source}", f"--data_dir={tmp_path}/out")
-    assert done.returncode == 0 and done.stderr == ""
-    lines = done.stdout.splitlines()
-    assert lines[0] == "slices: 4 train (2 subjects), 2 validation (1 subjects)"
-    assert lines[-2].startswith(f"prepared: {tmp_path}/out/brats/t1gd_flair/1.0.0 (")
-    assert lines[-1] == (
-        "next: python -m fusioninn_jax.train --config=configs/brats.py "
-        f"--config.data.dataset=brats/t1gd_flair --config.data.data_dir={tmp_path}/out "
-        "--workdir=runs/t1gd_flair"
+def test_the_command_prints_one_line_and_exits_with_2_or_a_summary_and_what_to_do_next(source, tmp_path):
+    """One process for both, since it imports TensorFlow: what the first prints on stdout would come before the rest."""
+    bad, out = tmp_path / "bad", tmp_path / "out"
+    shutil.copytree(source, bad)
+    (bad / "p2" / "p2_flair.nii.gz").unlink()
+    words = [sys.executable, "-c", FAIL_THEN_PREPARE, str(bad), str(source), str(out)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith(f"error: {bad}/p2: p2 has no flair") and done.stderr.count("\n") == 1
+    assert not (out / "none").exists()
+    first, *_, prepared, then = done.stdout.splitlines()
+    assert first == "slices: 4 train (2 subjects), 2 validation (1 subjects)"
+    assert prepared.startswith(f"prepared: {out}/brats/t1gd_flair/1.0.0 (")
+    assert then == (
+        "next: python -m fusioninn_jax.train --config=configs/brats.py --config.data.dataset=brats/t1gd_flair "
+        f"--config.data.data_dir={out} --workdir=runs/t1gd_flair"
     )
 
 

@@ -69,11 +69,12 @@ def test_black_background_stays_black(fuse):
 @EVERY
 def test_jit_vmap_and_batch_agree(fuse):
     x1, x2 = pair()
-    expected = fuse(x1, x2)
+    expected = np.asarray(fuse(x1, x2))
     np.testing.assert_allclose(jax.jit(fuse)(x1, x2), expected, atol=ROUND_TRIP_F32)
     mapped = jax.vmap(lambda a, b: fuse(a[None], b[None])[0])(x1, x2)
     np.testing.assert_allclose(mapped, expected, atol=GUIDED_F32)
-    np.testing.assert_allclose(fuse(x1[:1], x2[:1]), expected[:1], atol=GUIDED_F32)
+    alone = fuse(x1[[0, 0]], x2[[0, 0]])  # of the shape that is compiled already
+    np.testing.assert_allclose(alone, expected[[0, 0]], atol=GUIDED_F32)
 
 
 @EVERY
@@ -173,13 +174,14 @@ def test_ssim_limit_is_never_below_its_start_and_grows_with_steps():
 
 def test_ssim_limit_of_equal_sources_is_the_source():
     source = pair()[0]
-    np.testing.assert_allclose(classical.ssim_limit(source, source, steps=20), source, atol=tolerances.ROUNDING_F32)
+    np.testing.assert_allclose(classical.ssim_limit(source, source, steps=10), source, atol=tolerances.ROUNDING_F32)
 
 
 def test_ssim_limit_treats_images_of_a_batch_apart():
     x1, x2 = pair()
-    together = classical.ssim_limit(x1, x2, steps=20)
-    alone = classical.ssim_limit(x1[1:], x2[1:], steps=20)
+    together = classical.ssim_limit(x1, x2, steps=10)
+    second = (x1[[1, 1]], x2[[1, 1]])  # without the first, of the shape that is compiled already
+    alone = classical.ssim_limit(*second, steps=10)
     np.testing.assert_allclose(
-        mean_ssim((x1[1:], x2[1:]), alone), mean_ssim((x1, x2), together)[1:], atol=tolerances.LONG_F32
+        mean_ssim(second, alone), mean_ssim((x1, x2), together)[[1, 1]], atol=tolerances.LONG_F32
     )
