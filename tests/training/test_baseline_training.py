@@ -32,8 +32,8 @@ def losses(workdir):
     return [(record["step"], record["loss"]) for record in read_lines(workdir / TRAIN_FILE)]
 
 
-# the others have no other kind of layer
-@pytest.mark.parametrize("name", chosen(TINY, ["half_unet", "unet_plus_plus"]))
+# it has what any of them has: batch statistics and fused images of several depths; layers of the others are tried below
+@pytest.mark.parametrize("name", chosen(TINY, ["unet_plus_plus"]))
 @pytest.mark.usefixtures("three_levels")
 def test_some_steps_lower_the_loss_and_resume_exactly(data_dir, tmp_path, monkeypatch, name):
     two = jax.devices()[:2]  # each statistic is a rendezvous of all devices: eight on two cores are slow
