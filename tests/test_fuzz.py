@@ -3,7 +3,7 @@
 from tests import fuzzing
 from tests.chosen import chosen
 
-ROUNDS = chosen([80, 800], [80])[-1]  # over all kinds
+ROUNDS = chosen([160, 800], [160])[-1]  # over all kinds
 
 
 def test_whatever_is_damaged_there_is_a_result_or_one_line(tmp_path, capsys):
