@@ -23,11 +23,18 @@ from tests.train_command import DEADLINE, start, wait_for_step
 ROOT = pathlib.Path(__file__).parents[1]
 
 
+def with_permutation(data_dir):
+    """Of two blocks, which have a permutation between them."""
+    config = training_case.config(data_dir)
+    config.model.fusioninn.blocks = 2
+    return config
+
+
 @pytest.fixture(scope="module", name="whole_run")
 def whole_run_fixture(data_dir, tmp_path_factory):
     """(workdir, last state) of an uninterrupted run."""
     workdir = tmp_path_factory.mktemp("whole")
-    return workdir, train.train_and_evaluate(training_case.config(data_dir), str(workdir))
+    return workdir, train.train_and_evaluate(with_permutation(data_dir), str(workdir))
 
 
 def test_a_run_leaves_its_records(whole_run):
@@ -57,9 +64,9 @@ def test_a_run_that_crashed_resumes_exactly(whole_run, data_dir, tmp_path, monke
 
     monkeypatch.setattr(train.TrainLog, "step", crash_at_5)
     with pytest.raises(Crash):
-        train.train_and_evaluate(training_case.config(data_dir), str(tmp_path))
+        train.train_and_evaluate(with_permutation(data_dir), str(tmp_path))
     monkeypatch.setattr(train.TrainLog, "step", step)
-    state = train.train_and_evaluate(training_case.config(data_dir), str(tmp_path))
+    state = train.train_and_evaluate(with_permutation(data_dir), str(tmp_path))
     workdir, expected = whole_run
     assert losses(tmp_path) == losses(workdir)
     for ours, theirs in zip(jax.tree.leaves(state), jax.tree.leaves(expected), strict=True):
@@ -69,7 +76,7 @@ def test_a_run_that_crashed_resumes_exactly(whole_run, data_dir, tmp_path, monke
 def test_a_finished_run_does_nothing_more(whole_run, data_dir):
     workdir, _ = whole_run
     before = losses(workdir)
-    assert int(train.train_and_evaluate(training_case.config(data_dir), str(workdir)).step) == 6
+    assert int(train.train_and_evaluate(with_permutation(data_dir), str(workdir)).step) == 6
     assert losses(workdir) == before
 
 
@@ -121,15 +128,15 @@ def test_bad_settings_are_named(data_dir, tmp_path, settings, message):
 
 
 def test_a_checkpoint_of_another_architecture_is_named(whole_run, data_dir):
-    config = training_case.config(data_dir)
-    config.model.fusioninn.blocks = 2
-    with pytest.raises(UserError, match="another architecture .blocks is 1, this run asks for 2"):
+    config = with_permutation(data_dir)
+    config.model.fusioninn.blocks = 3
+    with pytest.raises(UserError, match="another architecture .blocks is 2, this run asks for 3"):
         train.train_and_evaluate(config, str(whole_run[0]))
 
 
 def test_training_starts_from_the_weights_asked_for(whole_run, data_dir, tmp_path):
     workdir, state = whole_run
-    config = train.settle(training_case.config(data_dir))
+    config = train.settle(with_permutation(data_dir))
     config.start = str(workdir)
     prepared = input_pipeline.open_dataset(config.data)
     model = models.get(config.model.name, config.model.fusioninn)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import types
 
 import numpy as np
 import pytest
@@ -75,7 +76,10 @@ def test_a_dataset_is_found_in_a_bucket(bucket, monkeypatch):
 
 def test_records_are_written_to_a_bucket(bucket, monkeypatch):
     boards = []
-    monkeypatch.setattr(train_log.tensorboard, "SummaryWriter", lambda folder, **_: boards.append(folder) or Board())
+    library = types.SimpleNamespace(
+        SummaryWriter=lambda folder, **_: boards.append(folder) or Board(), tf=train_log.tensorboard.tf
+    )
+    monkeypatch.setattr(train_log, "tensorboard", library)  # whole: attributes of a lazy module do not come back
     config = training_case.config("gs://bucket")
     bar = type("Bar", (), {"set_postfix": lambda self, **_: None})()
     monkeypatch.setattr(train_log, "panel", lambda examples: None)
