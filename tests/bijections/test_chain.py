@@ -9,6 +9,7 @@ import pytest
 
 from fusioninn_jax import bijections as bj
 from tests import tolerances
+from tests.bijections.members import drawn
 
 
 def dense(params, u, channels):
@@ -25,11 +26,16 @@ def bfloat16_dense(params, u, channels):
 
 
 def deep(blocks, backward, conditioner=dense):
-    """ActNorm, then couplings and swaps at both resolutions, as in the model; one logit in the middle of it."""
-    members = [bj.actnorm(), bj.logit(shrinkage=0.1)]
-    for block in range(blocks):
-        inner = [bj.coupling(conditioner, dense_init, clamp=1.0), bj.permutation((1, 0) if block % 2 else range(8))]
-        members += inner if block % 2 else [bj.squeeze(), *inner, bj.unsqueeze()]
+    """ActNorm, then couplings and swaps at both resolutions, as in the model; one logit in the middle of it.
+
+    All pairs of blocks after the first are one scan, since each member that is written out compiles anew.
+    """
+    coupling = bj.coupling(conditioner, dense_init, clamp=1.0)
+    squeezed = [bj.squeeze(), coupling, bj.permutation(range(8)), bj.unsqueeze()]
+    pair = [*squeezed, coupling, bj.permutation((1, 0))]
+    members = [bj.actnorm(), bj.logit(shrinkage=0.1), *(squeezed if blocks == 1 else pair)]
+    if blocks > 2:
+        members.append(bj.scan(bj.chain(*pair, backward=backward), blocks // 2 - 1, backward=backward))
     return bj.chain(*members, backward=backward)
 
 
@@ -43,8 +49,8 @@ def loss_of(bijection):
 
 
 def inputs(dtype, batch=2):
-    x, y = jax.random.uniform(jax.random.key(1), (2, batch, 4, 4, 2), dtype)
-    return jax.jit(deep(1, "stored").init)(jax.random.key(0), x), x, y
+    x, y = jax.device_put(list(np.random.default_rng(1).uniform(size=(2, batch, 4, 4, 2)).astype(dtype)))
+    return drawn(deep(1, "stored").init, x), x, y
 
 
 def relative(a, b):
@@ -60,7 +66,7 @@ def test_rebuilt_gradients_are_those_of_autodiff(dtype, tolerance):
     blocks = 16 if dtype == jnp.float64 else 6  # the code that tests compile, unoptimised, rounds ten times as coarsely
     with jax.enable_x64(dtype == jnp.float64):
         _, x, y = inputs(dtype)
-        params = jax.jit(deep(blocks, "stored").init)(jax.random.key(0), x)
+        params = drawn(deep(blocks, "stored").init, x)
         stored, rebuilt = (
             jax.jit(jax.value_and_grad(loss_of(deep(blocks, backward)), argnums=(0, 1, 2)))(params, x, y)
             for backward in ("stored", "rebuilt")
@@ -71,13 +77,13 @@ def test_rebuilt_gradients_are_those_of_autodiff(dtype, tolerance):
 
 
 def test_rebuilt_gradients_of_params_in_an_order_of_ones_own():
-    x = jnp.cos(jnp.arange(12.0)).reshape(3, 4)
-    params = bj.coupling(dense, dense_init).init(jax.random.key(0), x)
+    x = np.cos(np.arange(12, dtype=np.float32)).reshape(3, 4)
+    params = drawn(bj.coupling(dense, dense_init).init, x)
     ordered = [collections.OrderedDict((name, params[name]) for name in ("subnet2", "subnet1"))]
 
     def gradient(backward):
         flow = bj.chain(bj.coupling(dense, dense_init), backward=backward)
-        return jax.grad(lambda params: jnp.sin(flow.forward(params, x)[0]).sum())(ordered)
+        return jax.jit(jax.grad(lambda params: jnp.sin(flow.forward(params, x)[0]).sum()))(ordered)
 
     stored, rebuilt = gradient("stored"), gradient("rebuilt")
     assert list(rebuilt[0]) == list(ordered[0])
@@ -87,11 +93,12 @@ def test_rebuilt_gradients_of_params_in_an_order_of_ones_own():
 
 def test_what_is_kept_does_not_grow_with_depth():
     _, x, _ = inputs(jnp.float32)
+    block = [bj.coupling(dense, dense_init), bj.permutation((1, 0))]
 
     def kept(blocks, backward):
-        bijection = deep(blocks, backward)
-        params = jax.jit(bijection.init)(jax.random.key(0), x)
-        _, pull = jax.vjp(bijection.forward, params, x)
+        bijection = bj.chain(bj.actnorm(), bj.logit(shrinkage=0.1), *block * blocks, backward=backward)
+        params = jax.eval_shape(bijection.init, jax.random.key(0), x)
+        pull = jax.eval_shape(lambda *of: jax.vjp(bijection.forward, *of)[1], params, x)
         return sum(leaf.size for leaf in jax.tree.leaves(pull)) - sum(leaf.size for leaf in jax.tree.leaves(params))
 
     assert kept(5, "rebuilt") == kept(1, "rebuilt") == x.size
@@ -101,7 +108,7 @@ def test_what_is_kept_does_not_grow_with_depth():
 def test_rebuilt_gradients_under_vmap_and_pmap():
     params, x, y = inputs(jnp.float32, batch=4)
     gradient = jax.grad(loss_of(deep(1, "rebuilt")))
-    halves = [half.reshape(2, 2, *half.shape[1:]) for half in (x, y)]
+    halves = [np.reshape(half, (2, 2, *half.shape[1:])) for half in (x, y)]
     stored = jax.jit(jax.grad(loss_of(deep(1, "stored"))))
     expected = [stored(params, a, b) for a, b in zip(*halves, strict=True)]
     mapped = [
@@ -110,7 +117,8 @@ def test_rebuilt_gradients_under_vmap_and_pmap():
     ]
     for of_both in mapped:
         for i, of_one in enumerate(expected):
-            assert relative(jax.tree.map(lambda leaf, i=i: leaf[i], of_both), of_one) < tolerances.REBUILT_F32
+            own = jax.tree.map(lambda leaf, i=i: np.asarray(leaf)[i], of_both)
+            assert relative(own, of_one) < tolerances.REBUILT_F32
 
 
 def test_rebuilt_gradients_with_bfloat16_conditioners():
