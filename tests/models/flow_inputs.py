@@ -12,7 +12,7 @@ TRAINED = 0.005  # how far weights are moved off their start to look trained; la
 def batch(shape, sources=2, dtype=jnp.float32):
     """(B, H, W, sources) of a shape (B, H, W)."""
     pairs = np.concatenate([portable_inputs.smooth(seed, *shape) for seed in range((sources + 1) // 2)], 1)
-    return jnp.asarray(pairs[:, :sources].transpose(0, 2, 3, 1).astype(dtype))
+    return jax.device_put(pairs[:, :sources].transpose(0, 2, 3, 1).astype(dtype))  # jnp.asarray compiles
 
 
 def trained(init, *arrays, size=TRAINED):
@@ -25,7 +25,7 @@ def trained(init, *arrays, size=TRAINED):
     def drawn(path, leaf):
         first = leaf.ndim > 1 and "conv1" in jax.tree_util.keystr(path)
         spread = (3 * np.prod(leaf.shape[:-1])) ** -0.5 if first else size
-        return jnp.asarray((spread * generator.standard_normal(leaf.shape)).astype(leaf.dtype))
+        return jax.device_put((spread * generator.standard_normal(leaf.shape)).astype(leaf.dtype))
 
     return jax.tree_util.tree_map_with_path(drawn, jax.eval_shape(init, jax.random.key(0), *arrays))
 

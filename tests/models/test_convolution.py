@@ -29,33 +29,23 @@ def test_both_ways_on_a_cpu_are_the_convolutions(monkeypatch, shape, channels, s
     monkeypatch.setattr(convolution, "MANY_CHANNELS", many)
     first, hidden, out = channels
     with jax.enable_x64(True):
-        keys = jax.random.split(jax.random.key(0), 6)
-
-        def normal(key, *size):
-            return jax.random.normal(key, size, jnp.float64)
-
-        weights = convolution.ConvPair(
-            normal(keys[0], 3, 3, first, hidden),
-            normal(keys[1], hidden),
-            normal(keys[2], 3, 3, hidden, out),
-            normal(keys[3], out),
-        )
-        x, cotangent = normal(keys[4], *shape, first), normal(keys[5], *shape, out)
+        generator = np.random.default_rng(0)
+        sizes = (3, 3, first, hidden), (hidden,), (3, 3, hidden, out), (out,), (*shape, first), (*shape, out)
+        *weights, x, cotangent = (generator.standard_normal(size) for size in sizes)
 
         def everything(function):
-            value, pull = jax.vjp(function, weights, x)
+            value, pull = jax.vjp(function, convolution.ConvPair(*weights), x)
             return value, *jax.tree.leaves(pull(cotangent))
 
-        ours = jax.jit(lambda: everything(convolution._on_cpu))()
-        expected = jax.jit(lambda: everything(convolution._by_convolutions))()
-        for a, b in zip(ours, expected, strict=True):
-            np.testing.assert_allclose(a, b, atol=tolerances.GOLDEN_F64)
+        both = jax.jit(lambda: [everything(of) for of in (convolution._on_cpu, convolution._by_convolutions)])
+        for ours, expected in zip(*both(), strict=True):
+            np.testing.assert_allclose(ours, expected, atol=tolerances.GOLDEN_F64)
 
 
 def small_pair():
     shapes = convolution.ConvPair((3, 3, 1, 3), (3,), (3, 3, 3, 2), (2,))
     return convolution.ConvPair(
-        *(jnp.sin(1 + jnp.arange(np.prod(shape), dtype=float)).reshape(shape) for shape in shapes)
+        *(np.sin(1 + np.arange(np.prod(shape), dtype=np.float32)).reshape(shape) for shape in shapes)
     )
 
 
@@ -67,8 +57,8 @@ def sum_of_sines(weights, x):
 @pytest.mark.parametrize("height", [8, convolution.STRIP_PIXELS // 64])  # whole images, or strips
 def test_gradients_within_shard_map_whatever_varies(of_weights, of_images, height):
     mesh = jax.make_mesh((2,), ("batch",), axis_types=(AxisType.Auto,))
-    one, x = small_pair(), jnp.cos(jnp.arange(2 * height * 65.0)).reshape(2, height, 65, 1)
-    weights = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]) if of_weights else leaf[None], one)
+    one, x = small_pair(), np.cos(np.arange(2 * height * 65, dtype=np.float32)).reshape(2, height, 65, 1)
+    weights = jax.tree.map(lambda leaf: np.stack([leaf, 2 * leaf]) if of_weights else leaf[None], one)
 
     @functools.partial(jax.shard_map, mesh=mesh, in_specs=(of_weights, of_images), out_specs=P())
     def mapped(weights, x):
@@ -81,11 +71,11 @@ def test_gradients_within_shard_map_whatever_varies(of_weights, of_images, heigh
 
     found, expected = (jax.jit(jax.grad(of, (0, 1)))(weights, x) for of in (mapped, plain))
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(a, b, atol=tolerances.SUM_F32 * jnp.abs(b).max())
+        np.testing.assert_allclose(a, b, atol=tolerances.SUM_F32 * np.abs(b).max())
 
 
 def test_gradients_export_with_an_open_batch():
-    weights, x = small_pair(), jnp.cos(jnp.arange(3 * 4 * 4.0)).reshape(3, 4, 4, 1)
+    weights, x = small_pair(), np.cos(np.arange(3 * 4 * 4, dtype=np.float32)).reshape(3, 4, 4, 1)
     gradient = jax.jit(jax.grad(functools.partial(sum_of_sines, weights)))
     (b,) = export.symbolic_shape("b")
     found = export.export(gradient)(jax.ShapeDtypeStruct((b, 4, 4, 1), x.dtype)).call(x)

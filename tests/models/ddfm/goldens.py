@@ -8,7 +8,6 @@ import pathlib
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from fusioninn_jax.interop.torch_checkpoint import convert
@@ -26,7 +25,7 @@ def nhwc(images: np.ndarray) -> np.ndarray:
 def pair(seed: int, height: int, width: int, dtype: Any) -> tuple[jax.Array, jax.Array]:
     """Two smooth images (1, H, W, 1) in [-1, 1]."""
     images = nhwc(portable_inputs.smooth(seed, 1, height, width)).astype(dtype) * 2 - 1
-    return jnp.asarray(images[..., :1]), jnp.asarray(images[..., 1:])
+    return jax.device_put((images[..., :1], images[..., 1:]))
 
 
 def shapes(name: str) -> dict[str, tuple[int, ...]]:

@@ -56,9 +56,10 @@ def exact_denoiser(clean):
 def test_sampling_with_the_true_noise_gives_the_clean_image():
     with jax.enable_x64(True):
         rng = np.random.default_rng(0)
-        clean, noise = jnp.asarray(rng.uniform(-1, 1, (2, 4, 4, 1))), jnp.asarray(rng.standard_normal((2, 4, 4, 1)))
+        clean, noise = rng.uniform(-1, 1, (2, 4, 4, 1)), rng.standard_normal((2, 4, 4, 1))
+        sample = jax.jit(lambda noise, steps: diffusion.sample(exact_denoiser(clean), noise, steps))
         for steps in (2, 7):
-            sampled = diffusion.sample(exact_denoiser(clean), noise, diffusion.sampling_steps(BETAS, steps))
+            sampled = sample(noise, diffusion.sampling_steps(BETAS, steps))
             np.testing.assert_allclose(sampled, clean, atol=tolerances.GOLDEN_F64)
 
 
@@ -69,7 +70,7 @@ def test_a_correction_sees_the_clipped_estimate_and_steers_the_result():
         jax.debug.callback(lambda low, high: seen.append((float(low), float(high))), start.min(), start.max())
         return jnp.full_like(start, 0.25), state + 1
 
-    noise = 3 * jax.random.normal(jax.random.key(0), (1, 4, 4, 1))
+    noise = 3 * np.random.default_rng(0).standard_normal((1, 4, 4, 1), np.float32)
     steps = diffusion.sampling_steps(BETAS, 5)
     sampled = diffusion.sample(lambda x, t: jnp.zeros_like(x), noise, steps, correct, jnp.zeros(()))
     jax.effects_barrier()
@@ -78,15 +79,16 @@ def test_a_correction_sees_the_clipped_estimate_and_steers_the_result():
 
 
 def test_loss_is_the_error_of_the_noise_and_each_images_own():
-    clean, keys = jnp.zeros((3, 8, 8, 1)), jax.random.split(jax.random.key(0), 3)
-    blind = diffusion.denoising_loss(lambda x, t: jnp.zeros_like(x), clean, keys, BETAS)
+    clean, keys = np.zeros((3, 8, 8, 1), np.float32), jax.random.split(jax.random.key(0), 3)
+    blind_loss = jax.jit(lambda *of: diffusion.denoising_loss(lambda x, t: jnp.zeros_like(x), *of, BETAS))
+    blind = np.asarray(blind_loss(clean, keys))
     assert blind.shape == (3,) and np.all((0.6 < blind) & (blind < 1.5))  # the noise's own mean square
-    alone = diffusion.denoising_loss(lambda x, t: jnp.zeros_like(x), clean[1:2], keys[1:2], BETAS)
+    alone = blind_loss(clean[1:2], keys[1:2])
     np.testing.assert_allclose(alone[0], blind[1], rtol=tolerances.ROUNDING_F32)
-    assert len(set(np.asarray(blind).tolist())) == 3
+    assert len(set(blind.tolist())) == 3
     with jax.enable_x64(True):
-        image = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (3, 8, 8, 1)))
-        exact = diffusion.denoising_loss(exact_denoiser(image), image, keys, BETAS)
+        image = np.random.default_rng(0).uniform(-1, 1, (3, 8, 8, 1))
+        exact = jax.jit(lambda keys: diffusion.denoising_loss(exact_denoiser(image), image, keys, BETAS))(keys)
         np.testing.assert_allclose(exact, 0, atol=tolerances.GOLDEN_F64)
 
 
@@ -99,6 +101,9 @@ def gaussian_divergence(mean, variance, other_mean, other_variance):
     x = np.linspace(mean - 12 * np.sqrt(variance), mean + 12 * np.sqrt(variance), 20_001)
     p, q = density(x, mean, variance), density(x, other_mean, other_variance)
     return np.trapezoid(np.where(p > 1e-30, p * np.log(np.maximum(p, 1e-300) / np.maximum(q, 1e-300)), 0), x)
+
+
+bound = jax.jit(lambda *of: diffusion.variational_bound(*of, BETAS))
 
 
 def test_variational_bound_is_the_divergence_from_the_posterior():
@@ -117,22 +122,20 @@ def test_variational_bound_is_the_divergence_from_the_posterior():
         model_mean, _ = posterior((noisy - np.sqrt(1 - share[t]) * noise) / np.sqrt(share[t]))
         model_variance = beta ** ((raw + 1) / 2) * variance ** (1 - (raw + 1) / 2)
         expected = gaussian_divergence(mean, variance, model_mean, model_variance) / np.log(2)
-        images = [jnp.full((1, 1, 1, 1), value) for value in (clean, noisy, noise, raw)]
-        np.testing.assert_allclose(
-            diffusion.variational_bound(*images, jnp.array([t]), BETAS), expected, rtol=tolerances.ROUNDING_F32
-        )
+        images = [np.full((1, 1, 1, 1), value) for value in (clean, noisy, noise, raw)]
+        np.testing.assert_allclose(bound(*images, np.array([t])), expected, rtol=tolerances.ROUNDING_F32)
 
 
 def test_the_last_term_is_a_distribution_over_grey_levels():
     with jax.enable_x64(True):
-        levels = jnp.linspace(-1, 1, 256)[:, None, None, None]
-        noisy, noise, raw = (jnp.full_like(levels, value) for value in (0.98, 0.4, 0.5))
-        bits = diffusion.variational_bound(levels, noisy, noise, raw, jnp.zeros(256, int), BETAS)
-        np.testing.assert_allclose(jnp.sum(2.0**-bits), 1, atol=tolerances.ROUNDING_F32)
+        levels = np.linspace(-1, 1, 256)[:, None, None, None]
+        noisy, noise, raw = (np.full_like(levels, value) for value in (0.98, 0.4, 0.5))
+        bits = np.asarray(bound(levels, noisy, noise, raw, np.zeros(256, int)))
+        np.testing.assert_allclose(np.sum(2.0**-bits), 1, atol=tolerances.ROUNDING_F32)
 
 
 def test_a_learned_variance_adds_the_bound_and_leaves_the_noise_alone():
-    clean, keys = jnp.zeros((64, 2, 2, 1)), jax.random.split(jax.random.key(1), 64)
+    clean, keys = np.zeros((64, 2, 2, 1), np.float32), jax.random.split(jax.random.key(1), 64)
 
     def loss(noise, variance):
         def denoise(x, t):
@@ -140,9 +143,10 @@ def test_a_learned_variance_adds_the_bound_and_leaves_the_noise_alone():
 
         return diffusion.denoising_loss(denoise, clean, keys, BETAS).mean()
 
-    of_noise, of_variance = jax.grad(loss, (0, 1))(0.1, 0.2)
-    simple = jax.grad(
-        lambda noise: diffusion.denoising_loss(lambda x, t: jnp.full_like(x, noise), clean, keys, BETAS).mean()
-    )(0.1)
+    def of_noise_alone(noise):
+        return diffusion.denoising_loss(lambda x, t: jnp.full_like(x, noise), clean, keys, BETAS).mean()
+
+    of_noise, of_variance = jax.jit(jax.grad(loss, (0, 1)))(0.1, 0.2)
+    simple = jax.jit(jax.grad(of_noise_alone))(0.1)
     np.testing.assert_allclose(of_noise, simple, rtol=tolerances.SUM_F32)
     assert abs(float(of_variance)) > 1e-6
