@@ -45,15 +45,15 @@ import pytest  # noqa: E402  the flags above must be set before jax is imported
 LONGEST = [
     "tests/test_documentation.py",
     "tests/test_train.py",
-    "tests/bijections/test_transformations.py",
     "tests/training/test_parallel.py",
-    "tests/test_training_faults.py",
-    "tests/bijections/test_bijections.py",
-    "tests/training/test_baseline_training.py",
-    "tests/models/test_fusioninn_flow.py",
     "tests/runtime/test_processes.py",
-    "tests/training/test_checkpoint.py",
+    "tests/bijections/test_transformations.py",
     "tests/models/test_baselines.py",
+    "tests/models/test_fusioninn_flow.py",
+    "tests/models/ddfm/test_model.py",
+    "tests/test_training_faults.py",
+    "tests/tables/test_tables.py",
+    "tests/training/test_baseline_training.py",
 ]
 
 

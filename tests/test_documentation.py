@@ -25,11 +25,8 @@ DOCTESTS = [page for page in PAGES if DOCS in page.parents and ">>> " in page.re
 
 
 NOTEBOOKS = sorted(path.stem for path in (DOCS / "notebooks").glob("*.ipynb"))
-TRAINED_FOR_LONG = (
-    "inverse_kinematics",
-    "inverse_problem",
-    "missing_modality",
-)  # thrice as long without XLA's optimiser
+TRAINED_FOR_LONG = ("inverse_kinematics", "inverse_problem", "missing_modality")  # thrice as long if not optimised
+OPTIMISED = os.environ.get("XLA_FLAGS", "").replace("optimization_level=0", "optimization_level=1")
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -44,7 +41,7 @@ def test_notebooks_run(name):
         cwd=DOCS.parent,
         text=True,
         capture_output=True,
-        env=os.environ | ({"XLA_FLAGS": ""} if name in TRAINED_FOR_LONG else {}),
+        env=os.environ | ({"XLA_FLAGS": OPTIMISED} if name in TRAINED_FOR_LONG else {}),
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import threading
+import types
 import warnings
 
 import numpy as np
@@ -13,10 +14,8 @@ from PIL import Image
 from data import prepare
 from fusioninn_jax import evaluate, input_pipeline, train
 from fusioninn_jax.runtime.errors import UserError
-from fusioninn_jax.training.train_log import TRAIN_FILE, read_lines
 from tests import training_case
 from tests.chosen import chosen
-from tests.train_command import DEADLINE, start, wait_for_step
 
 
 def short(data_dir):
@@ -179,20 +178,14 @@ def test_a_signal_saves_and_the_outcome_tells_which(data_dir, tmp_path, monkeypa
     assert resumed.stopped is None and int(resumed.state.step) == 2
 
 
-TERMINATED, EXCUSED = (signal.SIGTERM, [], 143), (signal.SIGTERM, ["--preempt_ok"], 0)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number, more, code", chosen([TERMINATED, EXCUSED], [EXCUSED]))  # each starts TensorFlow
-def test_exit_codes_of_a_stopped_training(data_dir, tmp_path, number, more, code):
-    steps = 10_000  # no end and no evaluation before the signal comes
-    settings = {"model.fusioninn.blocks": 1, "train.steps": steps, "train.eval_every": steps}
-    process = start(tmp_path, data_dir, *[f"--config.{name}={value}" for name, value in settings.items()], *more)
-    wait_for_step(process, tmp_path, 3)
-    process.send_signal(number)
-    _, said = process.communicate(timeout=DEADLINE)
-    assert process.returncode == code and "Traceback" not in said
-    assert read_lines(tmp_path / TRAIN_FILE)[-1]["step"] < steps and list((tmp_path / "checkpoints").iterdir())
+@pytest.mark.parametrize(
+    "number, excused, code", [(signal.SIGINT, False, 130), (signal.SIGTERM, False, 143), (signal.SIGTERM, True, 0)]
+)
+def test_the_exit_code_says_what_stopped_it(data_dir, tmp_path, monkeypatch, number, excused, code):
+    monkeypatch.setattr(train.TrainLog, "step", lambda *_: signal.raise_signal(number))
+    monkeypatch.setattr(train.flags, "FLAGS", types.SimpleNamespace(preempt_ok=excused))
+    assert train._command(short(data_dir), str(tmp_path)) == code
+    assert (tmp_path / "checkpoints" / "1").is_dir()
 
 
 JUNK = {

@@ -80,28 +80,15 @@ def test_a_run_of_other_settings_is_not_gone_on_with(tmp_path):
         systems._check_same_run(tmp_path, config)
 
 
-def test_scores_are_kept_for_as_long_as_they_are_of_the_same(tmp_path, monkeypatch):
-    scored = []
-    row = {"system": "unet", "subject": "p1", "slice_index": 4, "q_ssim": 0.5}
-
-    def score_model(*arguments):
-        scored.append(arguments)
-        return [row], {"latent": {}, "conspicuity": {}}
-
-    monkeypatch.setattr(systems, "score_model", score_model)
-    prepared = argparse.Namespace(sizes={"test": 3})
-    asked = systems.TableRequest()
-    data = ml_collections.ConfigDict(settings.defaults())
-    first = systems.scores(system(), prepared, data, asked.scoring("ssim"), tmp_path)
-    assert systems.scores(system(), prepared, data, asked.scoring("ssim"), tmp_path) == first and len(scored) == 1
-    systems.scores(system(), prepared, data, asked.scoring("table1"), tmp_path)
-    assert len(scored) == 2
-    again = system()._replace(trained=trained()._replace(step=4))
-    systems.scores(again, prepared, data, asked.scoring("table1"), tmp_path)
-    assert len(scored) == 3
+def test_kept_scores_that_cannot_be_read_are_named(tmp_path):
+    splits = {"test": argparse.Namespace(num_bytes=9)}
+    builder = argparse.Namespace(data_dir="brats/1.0.0", info=argparse.Namespace(splits=splits))
+    prepared = argparse.Namespace(sizes={"test": 3}, builder=builder)
+    asked, data = systems.TableRequest().scoring("table1"), ml_collections.ConfigDict(settings.defaults())
+    (tmp_path / "unet.csv").write_text("")
     (tmp_path / "unet.json").write_text("{")
     with pytest.raises(UserError, match="unet.json: is not as it was written .*; remove it"):
-        systems.scores(again, prepared, data, asked.scoring("table1"), tmp_path)
+        systems.scores(system(), prepared, data, asked, tmp_path)
 
 
 def test_a_request_is_what_the_flags_say():

@@ -57,7 +57,7 @@ def on_one_device(latent):
 CASES = [("characteristic", 2), ("characteristic", 4), ("characteristic", 8), ("mmd_official", 8), ("white", 4)]
 
 
-@pytest.mark.parametrize("latent,devices", chosen(CASES, [CASES[2], CASES[3], CASES[4]]))
+@pytest.mark.parametrize("latent,devices", chosen(CASES, [CASES[2], CASES[3]]))
 def test_loss_and_gradients_do_not_depend_on_the_number_of_devices(latent, devices):
     assert len(jax.devices()) == 8
     with jax.enable_x64(True):  # in float32 the order of summation alone moves a gradient by 1e-5
