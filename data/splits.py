@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
 from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.runtime.nearest import nearest
 
 SPLITS = ("train", "validation", "test")
 
@@ -73,10 +73,10 @@ def check_named(option: str, wanted: Sequence[str], known: Collection[str]) -> N
     """Raises `UserError` if a name in `wanted` is not `known` or stands twice; the message names the `option`."""
     for name in wanted:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
+            close = nearest(name, known)
             raise UserError(
                 f"{option}: no subject named '{name}'; "
-                + (f"did you mean '{close[0]}'?" if close else f"there are {len(known)}: {preview(known)}")
+                + (f"did you mean '{close}'?" if close else f"there are {len(known)}: {preview(known)}")
             )
     if len(set(wanted)) != len(wanted):
         raise UserError(f"{option}: a subject is named twice in {', '.join(wanted)}; name it once")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import runpy
 import sys
+
+from fusioninn_jax.runtime.nearest import nearest
 
 COMMANDS = {  # name: (module, one line)
     "prepare": ("data.prepare", "NIfTI studies, image pairs or simulated patients become a dataset"),
@@ -40,8 +41,8 @@ def main() -> None:
         print(listing())
         return
     if name not in COMMANDS:
-        close = difflib.get_close_matches(name, COMMANDS, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"one of {', '.join(COMMANDS)}"
+        close = nearest(name, COMMANDS)
+        hint = f"did you mean {close}?" if close else f"one of {', '.join(COMMANDS)}"
         print(f"error: {name}: there is no such command; {hint}", file=sys.stderr)
         sys.exit(2)
     sys.argv = [f"fusioninn {name}", *rest]

@@ -20,7 +20,7 @@ import ml_collections
 from etils import epath
 
 from fusioninn_jax import input_pipeline, models, settings
-from fusioninn_jax.runtime import compilation_cache, processes
+from fusioninn_jax.runtime import compilation_cache, outputs, processes
 from fusioninn_jax.runtime.command_line import one_line
 from fusioninn_jax.runtime.errors import Parser, UserError
 from fusioninn_jax.scoring import image_scores, score_table, terminal_table
@@ -236,7 +236,7 @@ def _write(out: epath.Path, rows: list[score_table.Row], report: dict[str, Any],
     score_table.write_csv(out / "scores.csv", rows)
     score_table.write_patients(out / "patients.csv", report["systems"])
     score_table.write_json(out / "summary.json", report)
-    score_table.write_atomically(out / "summary.md", lambda file: file.write(text))
+    outputs.write_text(out / "summary.md", text)
     width, metrics = shutil.get_terminal_size((100, 24)).columns, asked.scoring.metrics
     print(terminal_table.fitting(text, width) if asked.everything else terminal_table.text(report, width, metrics))
     more = " (every score; --metrics=all prints them)" if metrics == "all" and not asked.everything else ""

@@ -6,7 +6,6 @@ mask beside which a file of unknown name could be one is an error that asks what
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import os
 import pathlib
@@ -20,6 +19,7 @@ from data.brats.naming import ALIASES, HDF5_SPLITS, UNDERSTOOD, Named, Subject
 from data.splits import preview
 from fusioninn_jax.runtime import guarded
 from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.runtime.nearest import nearest
 
 MODALITIES = ("t1", "t1gd", "t2", "flair")
 MSD_CHANNELS = ("flair", "t1", "t1gd", "t2")
@@ -61,10 +61,10 @@ def parse_modalities(names: Sequence[str]) -> tuple[str, ...]:
     """
     for name in names:
         if naming.spelling(name) not in ALIASES:
-            close = difflib.get_close_matches(name.lower(), ALIASES, n=1, cutoff=0.4)
+            close = nearest(name.lower(), ALIASES, cutoff=0.4)
             raise UserError(
                 f"modalities: unknown '{name}'; "
-                + (f"did you mean '{close[0]}'? " if close else "")
+                + (f"did you mean '{close}'? " if close else "")
                 + f"known are {', '.join(ALIASES)}"
             )
     canonical = tuple(ALIASES[naming.spelling(name)] for name in names)

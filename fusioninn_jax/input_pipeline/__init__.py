@@ -24,6 +24,7 @@ from fusioninn_jax.input_pipeline.slices import (
     with_target,
 )
 from fusioninn_jax.runtime.errors import UserError
+from fusioninn_jax.runtime.words import counted
 
 __all__ = [
     "NORMALISATIONS",
@@ -41,7 +42,7 @@ __all__ = [
 def _encoded(prepared: Prepared, split: str) -> tf.data.Dataset:
     """(number in the split, still-compressed example), in the order of the files."""
     if not prepared.sizes.get(split):
-        found = [f"{name} ({size} slice{'s' * (size != 1)})" for name, size in sorted(prepared.sizes.items()) if size]
+        found = [f"{name} ({counted(size, 'slice')})" for name, size in sorted(prepared.sizes.items()) if size]
         raise UserError(
             f"{prepared.builder.data_dir}: "
             + (f"the split {split!r} holds no slice" if split in prepared.sizes else f"there is no split {split!r}")

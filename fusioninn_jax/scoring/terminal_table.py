@@ -15,6 +15,7 @@ from fusioninn_jax.metrics import cddfuse
 from fusioninn_jax.runtime.words import counted
 from fusioninn_jax.score_names import BRAIN, of_decomposed, of_fused
 from fusioninn_jax.scoring import image_scores
+from fusioninn_jax.scoring.statistics import interval_text
 
 EVALUATOR = f"{image_scores.EVALUATOR}_"  # starts the names of its scores
 FIRST, COLUMN = 34, 22  # widths: a column holds "0.955 [0.948, 0.961]"
@@ -103,7 +104,7 @@ def _cell(summary: dict[str, Any], score: str) -> str:
         return "-"
     if len(summary["subjects"]) == 1:
         return f"{found['mean']:.3f}"
-    return f"{found['mean']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+    return interval_text(found, digits=3)
 
 
 def _worst(name: str, summary: dict[str, Any], titles: dict[str, str]) -> str:

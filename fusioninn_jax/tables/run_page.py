@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from fusioninn_jax import input_pipeline
 from fusioninn_jax.models.padding import any_size
 from fusioninn_jax.objective import fusion_targets
-from fusioninn_jax.runtime import guarded
+from fusioninn_jax.runtime import guarded, outputs
 from fusioninn_jax.runtime.errors import UserError
 from fusioninn_jax.score_names import (
     BRAIN,
@@ -30,7 +30,6 @@ from fusioninn_jax.score_names import (
     of_part,
     parts_in,
 )
-from fusioninn_jax.scoring import score_table
 from fusioninn_jax.scoring.image_scores import TABLE1
 from fusioninn_jax.tables import comparison, published, run_figures
 from fusioninn_jax.training import checkpoint, validation
@@ -221,7 +220,7 @@ def write_run_report(workdir: pathlib.Path, split: str | None = None, count: int
             guarded.read_json(summary_file), examples, train, evaluations, workdir=workdir, split=split, config=config
         )
     path = workdir / "report.html"
-    score_table.write_atomically(path, lambda file: file.write(page))
+    outputs.write_text(path, page)
     return path
 
 
